@@ -1,0 +1,2 @@
+//! The `unet3p` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Training of UNet 3+: optimizer, schedules, weight averaging, checkpoints and logs.
