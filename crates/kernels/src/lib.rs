@@ -1,1 +1,43 @@
-//! CPU kernels of UNet 3+ on plain slices: convolution, pooling, resampling and batch normalisation, forward and backward.
+//! CPU kernels of UNet 3+ on plain slices: convolution, pooling, resampling and batch normalisation,
+//! forward and backward.
+//!
+//! Tensors are dense slices in row-major order, activations as `[batch, channels, height, width]` and
+//! convolution weights as `[out_channels, in_channels, k, k]`. Every kernel takes `f32` and `f64`, writes
+//! every element of its output whatever was there before, runs on the global rayon pool, and gives the same
+//! result whatever the number of threads: the work is cut by shape, never by thread count, and partial sums
+//! are added in a fixed order.
+//!
+//! A slice whose length does not match the stated shape is a programming error and panics; the crates above
+//! check shapes where they come from a user.
+//!
+//! ```
+//! use unet3p_kernels::{Conv2d, conv2d};
+//!
+//! // One 3x3 box filter over a 1x1x2x2 image of ones: zero padding leaves four taps inside everywhere.
+//! let shape = Conv2d { batch: 1, in_channels: 1, out_channels: 1, height: 2, width: 2, kernel: 3 };
+//! let mut y = [f32::NAN; 4];
+//! conv2d(&shape, &[1.0; 4], &[1.0; 9], None, &mut y);
+//! assert_eq!(y, [4.0; 4]);
+//! ```
+#![allow(unsafe_code)] // raw strided writes and GEMM calls; each block states why it is sound
+#![warn(clippy::missing_safety_doc)]
+
+mod batch_norm;
+mod bilinear;
+mod conv;
+mod im2col;
+mod matmul;
+mod max_pool;
+pub mod reference;
+mod scalar;
+mod shared;
+mod tap_sum;
+
+pub use batch_norm::{
+    ChannelStatistics, batch_norm, batch_norm_backward_input, batch_norm_backward_sums, channel_statistics,
+};
+pub use bilinear::{upsample_bilinear2d, upsample_bilinear2d_backward};
+pub use conv::{Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight};
+pub use max_pool::{max_pool2d, max_pool2d_backward};
+pub use scalar::Scalar;
+pub use tap_sum::{tap_sum, tap_sum_backward};

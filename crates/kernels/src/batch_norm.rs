@@ -1,0 +1,187 @@
+//! Batch normalisation with an optional ReLU behind it.
+
+use rayon::prelude::*;
+
+use crate::scalar::Scalar;
+
+/// Mean and biased variance of each channel, in f64 so that large maps lose nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelStatistics {
+    /// Mean of each channel.
+    pub mean: Vec<f64>,
+    /// Biased variance (divided by the count) of each channel.
+    pub variance: Vec<f64>,
+}
+
+impl ChannelStatistics {
+    fn reciprocal_deviation(&self, channel: usize, eps: f64) -> f64 {
+        1.0 / (self.variance[channel] + eps).sqrt()
+    }
+}
+
+/// The planes of a channel, one an image.
+fn channel_planes<T>(x: &[T], channels: usize, plane: usize, channel: usize) -> impl Iterator<Item = &[T]> {
+    x.chunks_exact(channels * plane).map(move |image| &image[channel * plane..][..plane])
+}
+
+/// Sum of `f` over a plane in f64: in blocks short enough that summing a block in `T` costs no accuracy.
+fn block_sum<T: Scalar>(values: impl ExactSizeIterator<Item = T>) -> f64 {
+    const LANES: usize = 16;
+    const BLOCK: usize = 32 * LANES;
+    let mut total = 0.0;
+    let mut lanes = [T::ZERO; LANES];
+    for (i, value) in values.enumerate() {
+        lanes[i % LANES] += value;
+        if i % BLOCK == BLOCK - 1 {
+            total += lanes.iter().map(|lane| lane.to_f64()).sum::<f64>();
+            lanes = [T::ZERO; LANES];
+        }
+    }
+    total + lanes.iter().map(|lane| lane.to_f64()).sum::<f64>()
+}
+
+/// Mean and biased variance over batch, height and width of `x` (`[batch, channels, plane]`), in two passes.
+///
+/// # Panics
+/// Where `x` is empty or not whole images.
+pub fn channel_statistics<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> ChannelStatistics {
+    assert!(!x.is_empty() && x.len() % (channels * plane) == 0);
+    let count = (x.len() / channels) as f64;
+    let (mean, variance) = (0..channels)
+        .into_par_iter()
+        .map(|channel| {
+            let planes = || channel_planes(x, channels, plane, channel);
+            let mean = planes().map(|p| block_sum(p.iter().copied())).sum::<f64>() / count;
+            let centre = T::from_f64(mean);
+            let squares = planes().map(|p| block_sum(p.iter().map(|&v| (v - centre) * (v - centre))));
+            // the centre was rounded to T: put the difference right
+            let rounding = mean - centre.to_f64();
+            (mean, squares.sum::<f64>() / count - rounding * rounding)
+        })
+        .unzip();
+    ChannelStatistics { mean, variance }
+}
+
+/// Batch normalisation `y = gamma (x - mean) / sqrt(variance + eps) + beta`, then ReLU where `relu`
+/// (Ioffe and Szegedy 2015, algorithm 1), on `[batch, channels, plane]`.
+///
+/// # Panics
+/// Where a slice's length does not match the others.
+#[allow(clippy::too_many_arguments)] // the operation's own operands
+pub fn batch_norm<T: Scalar>(
+    plane: usize,
+    x: &[T],
+    statistics: &ChannelStatistics,
+    eps: f64,
+    gamma: &[T],
+    beta: &[T],
+    relu: bool,
+    y: &mut [T],
+) {
+    let channels = statistics.mean.len();
+    check(channels, plane, x.len(), y.len(), gamma.len(), beta.len());
+    y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(|(i, (y, x))| {
+        let channel = i % channels;
+        let scale = gamma[channel].to_f64() * statistics.reciprocal_deviation(channel, eps);
+        let shift = T::from_f64(beta[channel].to_f64() - statistics.mean[channel] * scale);
+        let scale = T::from_f64(scale);
+        for (y, &x) in y.iter_mut().zip(x) {
+            let value = x * scale + shift;
+            // written so that NaN passes
+            *y = if relu && value <= T::ZERO { T::ZERO } else { value };
+        }
+    });
+}
+
+/// Whether the gradient at an output value passes the ReLU: its derivative at 0 is 0.
+#[inline(always)]
+fn gate<T: Scalar>(relu: bool, y: T, grad: T) -> T {
+    if relu && y <= T::ZERO { T::ZERO } else { grad }
+}
+
+/// Gradients of [`batch_norm`] with respect to `gamma` and `beta`, in f64: sums over a channel of
+/// `g (x - mean) / sqrt(variance + eps)` and of `g`, where `g` is `grad_y` behind the ReLU (`y` is the
+/// forward result).
+///
+/// # Panics
+/// Where a slice's length does not match the others.
+#[allow(clippy::too_many_arguments)] // the operation's own operands
+pub fn batch_norm_backward_sums<T: Scalar>(
+    plane: usize,
+    x: &[T],
+    y: &[T],
+    grad_y: &[T],
+    statistics: &ChannelStatistics,
+    eps: f64,
+    relu: bool,
+) -> (Vec<f64>, Vec<f64>) {
+    let channels = statistics.mean.len();
+    check(channels, plane, x.len(), y.len(), channels, channels);
+    assert_eq!(grad_y.len(), y.len());
+    (0..channels)
+        .into_par_iter()
+        .map(|channel| {
+            let mean = T::from_f64(statistics.mean[channel]);
+            let (mut gamma, mut beta) = (0.0, 0.0);
+            let planes = channel_planes(x, channels, plane, channel)
+                .zip(channel_planes(y, channels, plane, channel))
+                .zip(channel_planes(grad_y, channels, plane, channel));
+            for ((x, y), grad) in planes {
+                let gated = || y.iter().zip(grad).map(move |(&y, &g)| gate(relu, y, g));
+                beta += block_sum(gated());
+                gamma += block_sum(gated().zip(x).map(|(g, &x)| g * (x - mean)));
+            }
+            (gamma * statistics.reciprocal_deviation(channel, eps), beta)
+        })
+        .unzip()
+}
+
+/// Gradient of [`batch_norm`] with respect to `x`.
+///
+/// With `sums = Some((grad_gamma, grad_beta))` the statistics are the batch's own and depend on `x`:
+/// `gamma / sqrt(variance + eps) (g - (grad_beta + xhat grad_gamma) / count)`; with `None` they are constants.
+///
+/// # Panics
+/// Where a slice's length does not match the others.
+#[allow(clippy::too_many_arguments)] // the operation's own operands
+pub fn batch_norm_backward_input<T: Scalar>(
+    plane: usize,
+    x: &[T],
+    y: &[T],
+    grad_y: &[T],
+    statistics: &ChannelStatistics,
+    eps: f64,
+    gamma: &[T],
+    relu: bool,
+    sums: Option<(&[f64], &[f64])>,
+    grad_x: &mut [T],
+) {
+    let channels = statistics.mean.len();
+    check(channels, plane, x.len(), y.len(), gamma.len(), channels);
+    assert!(grad_y.len() == y.len() && grad_x.len() == x.len());
+    let count = (x.len() / channels) as f64;
+    grad_x.par_chunks_exact_mut(plane).enumerate().for_each(|(i, grad_x)| {
+        let channel = i % channels;
+        let reciprocal = statistics.reciprocal_deviation(channel, eps);
+        let scale = gamma[channel].to_f64() * reciprocal;
+        let (grad_gamma, grad_beta) =
+            sums.map_or((0.0, 0.0), |(gamma, beta)| (gamma[channel], beta[channel]));
+        // scale (g - grad_beta / count - (x - mean) reciprocal grad_gamma / count) = scale g + slope (x - mean) + constant
+        let slope = T::from_f64(-scale * reciprocal * grad_gamma / count);
+        let constant = T::from_f64(-scale * grad_beta / count);
+        let (scale, mean) = (T::from_f64(scale), T::from_f64(statistics.mean[channel]));
+        let range = i * plane..(i + 1) * plane;
+        let inputs = x[range.clone()].iter().zip(&y[range.clone()]).zip(&grad_y[range]);
+        for (grad_x, ((&x, &y), &g)) in grad_x.iter_mut().zip(inputs) {
+            *grad_x = scale * gate(relu, y, g) + slope * (x - mean) + constant;
+        }
+    });
+}
+
+fn check(channels: usize, plane: usize, x: usize, y: usize, gamma: usize, beta: usize) {
+    assert!(channels > 0 && plane > 0 && x % (channels * plane) == 0, "{x} is not whole images");
+    assert!(
+        x == y && gamma == channels && beta == channels,
+        "{channels} channels, {gamma} and {beta} parameters"
+    );
+}

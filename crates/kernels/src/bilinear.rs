@@ -1,0 +1,94 @@
+//! Bilinear upsampling by a whole factor, half-pixel centres, edges clamped.
+
+use rayon::prelude::*;
+
+use crate::scalar::Scalar;
+
+/// Where an upsampled coordinate reads: two source positions and the weight of the second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Source<T> {
+    pub(crate) low: usize,
+    pub(crate) high: usize,
+    pub(crate) fraction: T,
+}
+
+/// Sources of all `len * scale` positions: centre `(i + 0.5) / scale - 0.5`, clamped to `[0, len - 1]`.
+pub(crate) fn sources<T: Scalar>(len: usize, scale: usize) -> Vec<Source<T>> {
+    (0..len * scale)
+        .map(|i| {
+            let centre = ((i as f64 + 0.5) / scale as f64 - 0.5).max(0.0);
+            let low = (centre as usize).min(len - 1);
+            let high = (low + 1).min(len - 1);
+            Source { low, high, fraction: T::from_f64(centre - low as f64) }
+        })
+        .collect()
+}
+
+/// Bilinear upsampling of planes `[height, width]` by `scale` to `[height * scale, width * scale]`, with
+/// half-pixel centres (`align_corners = false` of PyTorch, `UpSampling2D` of Keras).
+///
+/// # Panics
+/// Where a slice's length does not match the shape.
+pub fn upsample_bilinear2d<T: Scalar>([height, width]: [usize; 2], scale: usize, x: &[T], y: &mut [T]) {
+    check([height, width], scale, x.len(), y.len());
+    let (rows, cols) = (sources::<T>(height, scale), sources::<T>(width, scale));
+    let planes = y.par_chunks_exact_mut(rows.len() * cols.len()).zip(x.par_chunks_exact(height * width));
+    planes.for_each_init(
+        || vec![T::ZERO; width],
+        |line, (y, x)| {
+            for (y, row) in y.chunks_exact_mut(cols.len()).zip(&rows) {
+                let (low, high) = (&x[row.low * width..][..width], &x[row.high * width..][..width]);
+                for ((line, &low), &high) in line.iter_mut().zip(low).zip(high) {
+                    *line = low + row.fraction * (high - low);
+                }
+                for (y, col) in y.iter_mut().zip(&cols) {
+                    *y = line[col.low] + col.fraction * (line[col.high] - line[col.low]);
+                }
+            }
+        },
+    );
+}
+
+/// Gradient of [`upsample_bilinear2d`] with respect to its input: its adjoint.
+///
+/// # Panics
+/// Where a slice's length does not match the shape.
+pub fn upsample_bilinear2d_backward<T: Scalar>(
+    [height, width]: [usize; 2],
+    scale: usize,
+    grad_y: &[T],
+    grad_x: &mut [T],
+) {
+    check([height, width], scale, grad_x.len(), grad_y.len());
+    let (rows, cols) = (sources::<T>(height, scale), sources::<T>(width, scale));
+    let planes =
+        grad_x.par_chunks_exact_mut(height * width).zip(grad_y.par_chunks_exact(rows.len() * cols.len()));
+    planes.for_each_init(
+        || vec![T::ZERO; width],
+        |line, (grad_x, grad_y)| {
+            grad_x.fill(T::ZERO);
+            for (grad_y, row) in grad_y.chunks_exact(cols.len()).zip(&rows) {
+                line.fill(T::ZERO);
+                for (&g, col) in grad_y.iter().zip(&cols) {
+                    line[col.low] += (T::ONE - col.fraction) * g;
+                    line[col.high] += col.fraction * g;
+                }
+                add_scaled(&mut grad_x[row.low * width..][..width], T::ONE - row.fraction, line);
+                add_scaled(&mut grad_x[row.high * width..][..width], row.fraction, line);
+            }
+        },
+    );
+}
+
+/// `to += factor * from`.
+pub(crate) fn add_scaled<T: Scalar>(to: &mut [T], factor: T, from: &[T]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += factor * from;
+    }
+}
+
+fn check([height, width]: [usize; 2], scale: usize, x: usize, y: usize) {
+    assert!(scale > 0 && height > 0 && width > 0, "{height}x{width} by {scale}");
+    assert_eq!(x % (height * width), 0);
+    assert_eq!(y, x * scale * scale);
+}

@@ -1,0 +1,145 @@
+//! Each operation as its definition reads: loops without cleverness, against which the fast paths are tested.
+//! Sums run in f64.
+
+use crate::conv::Conv2d;
+use crate::scalar::Scalar;
+
+/// Calls `f(weight index, input index, output index)` for every product in a convolution.
+fn products(shape: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
+    let Conv2d { batch, in_channels, out_channels, height, width, kernel } = *shape;
+    let pad = kernel / 2;
+    for b in 0..batch {
+        for o in 0..out_channels {
+            for c in 0..in_channels {
+                for ky in 0..kernel {
+                    for kx in 0..kernel {
+                        let w = ((o * in_channels + c) * kernel + ky) * kernel + kx;
+                        for i in 0..height {
+                            for j in 0..width {
+                                let (si, sj) = ((i + ky).wrapping_sub(pad), (j + kx).wrapping_sub(pad));
+                                if si < height && sj < width {
+                                    let y = ((b * out_channels + o) * height + i) * width + j;
+                                    let x = ((b * in_channels + c) * height + si) * width + sj;
+                                    f(w, x, y);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn narrow<T: Scalar>(sums: Vec<f64>) -> Vec<T> {
+    sums.into_iter().map(T::from_f64).collect()
+}
+
+/// [`crate::conv2d`].
+pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>) -> Vec<T> {
+    let plane = shape.height * shape.width;
+    let mut y: Vec<f64> = (0..shape.batch * shape.out_channels * plane)
+        .map(|i| bias.map_or(0.0, |bias| bias[i / plane % shape.out_channels].to_f64()))
+        .collect();
+    products(shape, |iw, ix, iy| y[iy] += w[iw].to_f64() * x[ix].to_f64());
+    narrow(y)
+}
+
+/// [`crate::conv2d_backward_input`].
+pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T]) -> Vec<T> {
+    let mut grad = vec![0.0; shape.batch * shape.in_channels * shape.height * shape.width];
+    products(shape, |iw, ix, iy| grad[ix] += w[iw].to_f64() * grad_y[iy].to_f64());
+    narrow(grad)
+}
+
+/// [`crate::conv2d_backward_weight`].
+pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T]) -> Vec<T> {
+    let mut grad = vec![0.0; shape.out_channels * shape.in_channels * shape.kernel * shape.kernel];
+    products(shape, |iw, ix, iy| grad[iw] += x[ix].to_f64() * grad_y[iy].to_f64());
+    narrow(grad)
+}
+
+/// [`crate::max_pool2d`], with for each output the input index of its first maximum.
+pub fn max_pool2d<T: Scalar>([height, width]: [usize; 2], k: usize, x: &[T]) -> (Vec<T>, Vec<usize>) {
+    let (mut values, mut places) = (Vec::new(), Vec::new());
+    for plane in 0..x.len() / (height * width) {
+        for i in 0..height / k {
+            for j in 0..width / k {
+                let window = (0..k * k).map(|t| (plane * height + i * k + t / k) * width + j * k + t % k);
+                let place = window.reduce(|best, at| if x[at] > x[best] { at } else { best });
+                if let Some(place) = place {
+                    values.push(x[place]);
+                    places.push(place);
+                }
+            }
+        }
+    }
+    (values, places)
+}
+
+/// The weight with which each source position enters upsampled position `i`: a hat function of the distance
+/// between the clamped half-pixel centre and the source.
+fn hat(len: usize, scale: usize, i: usize) -> Vec<f64> {
+    let centre = ((i as f64 + 0.5) / scale as f64 - 0.5).clamp(0.0, (len - 1) as f64);
+    (0..len).map(|source| (1.0 - (centre - source as f64).abs()).max(0.0)).collect()
+}
+
+/// [`crate::upsample_bilinear2d`].
+pub fn upsample_bilinear2d<T: Scalar>([height, width]: [usize; 2], scale: usize, x: &[T]) -> Vec<T> {
+    let rows: Vec<_> = (0..height * scale).map(|i| hat(height, scale, i)).collect();
+    let cols: Vec<_> = (0..width * scale).map(|j| hat(width, scale, j)).collect();
+    let mut y = Vec::new();
+    for plane in x.chunks_exact(height * width) {
+        for row in &rows {
+            for col in &cols {
+                let mut sum = 0.0;
+                for (line, &a) in plane.chunks_exact(width).zip(row) {
+                    for (&value, &b) in line.iter().zip(col) {
+                        sum += a * b * value.to_f64();
+                    }
+                }
+                y.push(T::from_f64(sum));
+            }
+        }
+    }
+    y
+}
+
+/// [`crate::tap_sum`]: upsample the nine maps, shift each, add.
+pub fn tap_sum<T: Scalar>([height, width]: [usize; 2], scale: usize, z: &[T]) -> Vec<T> {
+    let (rows, cols) = (height * scale, width * scale);
+    let up = upsample_bilinear2d([height, width], scale, z);
+    let mut y = vec![0.0; z.len() / (9 * height * width) * rows * cols];
+    for (p, y) in y.chunks_exact_mut(rows * cols).enumerate() {
+        for tap in 0..9 {
+            let map = &up[(9 * p + tap) * rows * cols..][..rows * cols];
+            for i in 0..rows {
+                for j in 0..cols {
+                    let (si, sj) = ((i + tap / 3).wrapping_sub(1), (j + tap % 3).wrapping_sub(1));
+                    if si < rows && sj < cols {
+                        y[i * cols + j] += map[si * cols + sj].to_f64();
+                    }
+                }
+            }
+        }
+    }
+    narrow(y)
+}
+
+/// [`crate::batch_norm`] over `[batch, channels, plane]`, with the statistics of the batch itself.
+pub fn batch_norm<T: Scalar>(plane: usize, x: &[T], eps: f64, gamma: &[T], beta: &[T], relu: bool) -> Vec<T> {
+    let channels = gamma.len();
+    let channel_of = |i: usize| i / plane % channels;
+    let count = (x.len() / channels) as f64;
+    let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
+    x.iter().enumerate().for_each(|(i, v)| mean[channel_of(i)] += v.to_f64() / count);
+    for (i, v) in x.iter().enumerate() {
+        variance[channel_of(i)] += (v.to_f64() - mean[channel_of(i)]).powi(2) / count;
+    }
+    let normalise = |(i, v): (usize, &T)| {
+        let c = channel_of(i);
+        let y = gamma[c].to_f64() * (v.to_f64() - mean[c]) / (variance[c] + eps).sqrt() + beta[c].to_f64();
+        if relu { y.max(0.0) } else { y }
+    };
+    narrow(x.iter().enumerate().map(normalise).collect())
+}
