@@ -1,0 +1,94 @@
+//! What can be wrong with a state dict file.
+
+/// Why a file is not a state dict that can be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The bytes could not be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+
+    /// A file of PyTorch 1.5 or older, which is not a zip archive.
+    #[error(
+        "this is the file format of PyTorch before 1.6; save it again with a newer PyTorch: \
+         torch.save(torch.load(OLD, map_location=\"cpu\", weights_only=True), NEW)"
+    )]
+    Legacy,
+
+    /// Not a zip archive as `torch.save` writes it.
+    #[error("not a PyTorch archive: {0}")]
+    Archive(String),
+
+    /// The pickle names a Python object outside the allow-list.
+    #[error(
+        "the pickle asks for `{module}.{name}`, which a state dict does not need; no code in a \
+         checkpoint is ever executed. Save the weights alone: torch.save(model.state_dict(), path)"
+    )]
+    ForbiddenGlobal {
+        /// Python module of the object.
+        module: String,
+        /// Name of the object in its module.
+        name: String,
+    },
+
+    /// The pickle has an instruction outside the allow-list.
+    #[error(
+        "the pickle has the opcode 0x{opcode:02x} at byte {offset}, which a state dict saved with \
+         the default protocol does not need; no code in a checkpoint is ever executed. Save the \
+         weights alone: torch.save(model.state_dict(), path)"
+    )]
+    ForbiddenOpcode {
+        /// The instruction's byte.
+        opcode: u8,
+        /// Where it is in `data.pkl`.
+        offset: usize,
+    },
+
+    /// The pickle is truncated or contradicts itself.
+    #[error("the pickle is damaged at byte {offset}: {reason}")]
+    Pickle {
+        /// Where in `data.pkl` the reader stood.
+        offset: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+
+    /// The pickle is sound but does not hold a dictionary from names to tensors.
+    #[error("{0}; expected a state dict, as torch.save(model.state_dict(), path) writes it")]
+    NotAStateDict(String),
+
+    /// A tensor's description does not fit the data.
+    #[error("tensor `{name}`: {reason}")]
+    Tensor {
+        /// The tensor's name, or its storage's key where the name is not known yet.
+        name: String,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A count or size beyond what is accepted.
+    #[error("{what}: {claimed} claimed, at most {limit} accepted")]
+    TooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// The file's claim.
+        claimed: u64,
+        /// The most that is accepted.
+        limit: u64,
+    },
+}
+
+impl CheckpointError {
+    pub(crate) fn tensor(name: &str, reason: impl Into<String>) -> Self {
+        Self::Tensor { name: name.to_owned(), reason: reason.into() }
+    }
+}
+
+impl From<zip::result::ZipError> for CheckpointError {
+    fn from(cause: zip::result::ZipError) -> Self {
+        match cause {
+            zip::result::ZipError::Io(cause) => Self::Io(cause),
+            other => Self::Archive(other.to_string()),
+        }
+    }
+}
