@@ -1,0 +1,48 @@
+//! Changes of grey values that leave every pixel where it is.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::Augmentation;
+use super::filter::gaussian_blur;
+use super::random::{chance, log_uniform, normal, normal_pair, uniform};
+use crate::Image;
+
+/// Brightness, contrast, gamma, blur and noise, in this order; the result is clamped to [0, 1].
+pub(super) fn apply(settings: &Augmentation, image: &mut Image, rng: &mut ChaCha8Rng) {
+    if chance(rng, settings.brightness.probability) {
+        let offset = (normal(rng) * settings.brightness.std) as f32;
+        image.data.iter_mut().for_each(|v| *v += offset);
+    }
+    if chance(rng, settings.contrast.probability) {
+        let [low, high] = settings.contrast.range;
+        let factor = log_uniform(rng, low, high) as f32;
+        let mean = image.data.iter().sum::<f32>() / image.data.len().max(1) as f32;
+        let stretch = |v: &mut f32| *v = (*v - mean) * factor + mean;
+        image.data.iter_mut().for_each(stretch);
+    }
+    if chance(rng, settings.gamma.probability) {
+        let [low, high] = settings.gamma.range;
+        let gamma = log_uniform(rng, low, high) as f32;
+        let bend = |v: &mut f32| *v = v.clamp(0.0, 1.0).powf(gamma);
+        image.data.iter_mut().for_each(bend);
+    }
+    if chance(rng, settings.blur.probability) {
+        let [low, high] = settings.blur.sigma;
+        let sigma = uniform(rng, low, high);
+        let (height, width) = (image.height, image.width);
+        for channel in 0..image.channels {
+            gaussian_blur(image.plane_mut(channel), height, width, sigma);
+        }
+    }
+    if chance(rng, settings.noise.probability) {
+        let std = uniform(rng, 0.0, settings.noise.std) as f32;
+        for pair in image.data.chunks_mut(2) {
+            let (a, b) = normal_pair(rng);
+            pair[0] += a * std;
+            if let Some(second) = pair.get_mut(1) {
+                *second += b * std;
+            }
+        }
+    }
+    image.data.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+}

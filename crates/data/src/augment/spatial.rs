@@ -1,0 +1,132 @@
+//! One warp for everything that moves pixels: each output pixel is looked up once in the input.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::Augmentation;
+use super::elastic::DisplacementField;
+use super::random::{chance, log_uniform, uniform};
+use crate::{Image, LabelMap, Sample};
+
+/// Where each output pixel comes from: `[y, x]` in the input's pixel coordinates, row-major.
+pub(super) struct Warp {
+    height: usize,
+    width: usize,
+    source: Vec<[f32; 2]>,
+}
+
+impl Warp {
+    /// Draws flips, rotation, scaling, shift, elastic deformation and the position of the crop.
+    ///
+    /// Without any of them, and with an output of the input's size, the lookup is the identity exactly.
+    pub(super) fn draw(
+        settings: &Augmentation,
+        rng: &mut ChaCha8Rng,
+        input: (usize, usize),
+        output: (usize, usize),
+    ) -> Self {
+        let (height, width) = output;
+        let mut mirror = [1.0, 1.0];
+        if chance(rng, settings.flip.vertical) {
+            mirror[0] = -1.0;
+        }
+        if chance(rng, settings.flip.horizontal) {
+            mirror[1] = -1.0;
+        }
+        let mut angle = 0.0;
+        if chance(rng, settings.rotation.probability) {
+            let limit = settings.rotation.degrees.to_radians();
+            angle = uniform(rng, -limit, limit);
+        }
+        let mut scale = [1.0, 1.0];
+        if chance(rng, settings.scale.probability) {
+            let [low, high] = settings.scale.range;
+            let size = log_uniform(rng, low, high);
+            let most = 1.0 + settings.scale.aspect;
+            let aspect = log_uniform(rng, 1.0 / most, most).sqrt();
+            scale = [size * aspect, size / aspect];
+        }
+        let mut centre = [window_centre(rng, input.0, height), window_centre(rng, input.1, width)];
+        if chance(rng, settings.shift.probability) {
+            let f = settings.shift.fraction;
+            centre[0] += uniform(rng, -f, f) * input.0 as f64;
+            centre[1] += uniform(rng, -f, f) * input.1 as f64;
+        }
+        let elastic = chance(rng, settings.elastic.probability).then(|| {
+            let (spacing, magnitude) = (settings.elastic.spacing, settings.elastic.magnitude);
+            DisplacementField::draw(rng, height, width, spacing, magnitude)
+        });
+
+        // Output to input: the inverse of "scale the object, then turn it, then mirror it".
+        let (sin, cos) = angle.sin_cos();
+        let matrix = [
+            [mirror[0] * cos / scale[0], mirror[1] * sin / scale[0]],
+            [mirror[0] * -sin / scale[1], mirror[1] * cos / scale[1]],
+        ];
+        let middle = [(height as f64 - 1.0) / 2.0, (width as f64 - 1.0) / 2.0];
+        let mut displacement = vec![[0.0; 2]; width];
+        let mut source = Vec::with_capacity(height * width);
+        for y in 0..height {
+            if let Some(field) = &elastic {
+                field.row(y, &mut displacement);
+            }
+            for (x, [dy, dx]) in displacement.iter().enumerate() {
+                let p = [y as f64 - middle[0] + dy, x as f64 - middle[1] + dx];
+                source.push([
+                    (centre[0] + matrix[0][0] * p[0] + matrix[0][1] * p[1]) as f32,
+                    (centre[1] + matrix[1][0] * p[0] + matrix[1][1] * p[1]) as f32,
+                ]);
+            }
+        }
+        Self { height, width, source }
+    }
+
+    /// Applies the warp to the image (bilinear) and to mask and regions (nearest).
+    pub(super) fn apply(&self, sample: &mut Sample) {
+        sample.image = self.image(&sample.image);
+        sample.mask = self.labels(&sample.mask);
+        sample.regions = sample.regions.as_ref().map(|map| self.labels(map));
+    }
+
+    /// Bilinear lookup; outside the input lies the channel's minimum (air, in a CT).
+    fn image(&self, input: &Image) -> Image {
+        let mut data = Vec::with_capacity(input.channels * self.source.len());
+        for channel in 0..input.channels {
+            let plane = input.plane(channel);
+            let outside = plane.iter().copied().fold(f32::INFINITY, f32::min);
+            let outside = if outside.is_finite() { outside } else { 0.0 };
+            let (h, w) = (input.height as isize, input.width as isize);
+            let at = |y: isize, x: isize| {
+                if (0..h).contains(&y) && (0..w).contains(&x) { plane[(y * w + x) as usize] } else { outside }
+            };
+            data.extend(self.source.iter().map(|&[y, x]| {
+                let (y0, x0) = (y.floor(), x.floor());
+                let (fy, fx) = (y - y0, x - x0);
+                let (y0, x0) = (y0 as isize, x0 as isize);
+                let top = at(y0, x0) * (1.0 - fx) + at(y0, x0 + 1) * fx;
+                let bottom = at(y0 + 1, x0) * (1.0 - fx) + at(y0 + 1, x0 + 1) * fx;
+                top * (1.0 - fy) + bottom * fy
+            }));
+        }
+        Image { channels: input.channels, height: self.height, width: self.width, data }
+    }
+
+    /// Nearest lookup; outside the input lies background.
+    fn labels(&self, input: &LabelMap) -> LabelMap {
+        let (h, w) = (input.height as isize, input.width as isize);
+        let data = self.source.iter().map(|&[y, x]| {
+            let (y, x) = (y.round() as isize, x.round() as isize);
+            if (0..h).contains(&y) && (0..w).contains(&x) { input.data[(y * w + x) as usize] } else { 0 }
+        });
+        LabelMap { height: self.height, width: self.width, data: data.collect() }
+    }
+}
+
+/// The input coordinate that the middle of the output shows: a window of `output` pixels at a random whole
+/// offset inside the input, or, where the output is larger, the input at a random offset inside the output.
+fn window_centre(rng: &mut ChaCha8Rng, input: usize, output: usize) -> f64 {
+    let slack = input.abs_diff(output);
+    let offset = rng.random_range(0..=slack) as f64;
+    let start = if input >= output { offset } else { -offset };
+    start + (output as f64 - 1.0) / 2.0
+}
