@@ -45,31 +45,16 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] for `path`, where `action` is what was tried ("read", "write").
     pub fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
-        Self::Io {
-            path: path.to_path_buf(),
-            action,
-            source,
-        }
+        Self::Io { path: path.to_path_buf(), action, source }
     }
 
     /// An [`Error::File`] for `path`.
     pub fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File {
-            path: path.to_path_buf(),
-            problem: problem.into(),
-        }
+        Self::File { path: path.to_path_buf(), problem: problem.into() }
     }
 
     /// An [`Error::Setting`] for `key`.
-    pub fn setting(
-        key: impl Into<String>,
-        value: impl ToString,
-        allowed: impl Into<String>,
-    ) -> Self {
-        Self::Setting {
-            key: key.into(),
-            value: value.to_string(),
-            allowed: allowed.into(),
-        }
+    pub fn setting(key: impl Into<String>, value: impl ToString, allowed: impl Into<String>) -> Self {
+        Self::Setting { key: key.into(), value: value.to_string(), allowed: allowed.into() }
     }
 }

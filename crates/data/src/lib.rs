@@ -1,15 +1,30 @@
 //! Medical images for segmentation: image and NIfTI reading, preprocessing, 2.5D slices, datasets and augmentation.
 #![forbid(unsafe_code)]
 
+mod atomic;
 mod augment;
 mod dataset;
+mod decode;
 mod error;
+mod mask;
+mod picture;
 mod planes;
+pub mod prepare;
+mod preprocess;
+mod resample;
+mod volume;
 
+pub use atomic::write_atomically;
 pub use augment::{
-    Augmentation, Blur, Brightness, Contrast, Elastic, Flip, Gamma, Noise, RegionIntensity, Rotation,
-    Scale, Shift,
+    Augmentation, Blur, Brightness, Contrast, Elastic, Flip, Gamma, Noise, RegionIntensity, Rotation, Scale,
+    Shift,
 };
 pub use dataset::{Parts, Sample, Slice, SliceDataset, Split};
+pub use decode::MAX_PIXELS;
 pub use error::{Error, Result};
+pub use mask::{default_color, read_mask, write_mask};
+pub use picture::Picture;
 pub use planes::{Image, LabelMap};
+pub use preprocess::{Layout, MaskRule, Normalize, PreparedVolume, Preprocessor, Size};
+pub use resample::{Resample, resize, resize_labels};
+pub use volume::{MAX_VOXELS, Orientation, Volume, Voxel};

@@ -22,22 +22,12 @@ impl Image {
     /// [`Error::Shape`] when `data` does not hold `channels * height * width` values.
     pub fn new(channels: usize, height: usize, width: usize, data: Vec<f32>) -> Result<Self> {
         check_len("an image", data.len(), &[channels, height, width])?;
-        Ok(Self {
-            channels,
-            height,
-            width,
-            data,
-        })
+        Ok(Self { channels, height, width, data })
     }
 
     /// Planes filled with one value.
     pub fn filled(channels: usize, height: usize, width: usize, value: f32) -> Self {
-        Self {
-            channels,
-            height,
-            width,
-            data: vec![value; channels * height * width],
-        }
+        Self { channels, height, width, data: vec![value; channels * height * width] }
     }
 
     /// The values of plane `channel`, `[height, width]`.
@@ -77,32 +67,20 @@ impl LabelMap {
     /// [`Error::Shape`] when `data` does not hold `height * width` values.
     pub fn new(height: usize, width: usize, data: Vec<u8>) -> Result<Self> {
         check_len("a label map", data.len(), &[height, width])?;
-        Ok(Self {
-            height,
-            width,
-            data,
-        })
+        Ok(Self { height, width, data })
     }
 
     /// A label map of background only.
     pub fn empty(height: usize, width: usize) -> Self {
-        Self {
-            height,
-            width,
-            data: vec![0; height * width],
-        }
+        Self { height, width, data: vec![0; height * width] }
     }
 }
 
 /// `len` must be the product of `shape`; a product that overflows fits nothing.
 fn check_len(what: &str, len: usize, shape: &[usize]) -> Result<()> {
-    let needed = shape
-        .iter()
-        .try_fold(1usize, |product, &n| product.checked_mul(n));
+    let needed = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     if needed == Some(len) {
         return Ok(());
     }
-    Err(Error::Shape(format!(
-        "{what} of shape {shape:?} cannot be made of {len} values"
-    )))
+    Err(Error::Shape(format!("{what} of shape {shape:?} cannot be made of {len} values")))
 }

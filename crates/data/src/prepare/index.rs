@@ -1,0 +1,99 @@
+//! `dataset.json`: what a folder of prepared slices holds.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::ClassLabels;
+use crate::{Error, Result, Size, write_atomically};
+
+/// Which part of the data a volume belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Trained on.
+    Train,
+    /// Only measured on.
+    Validation,
+}
+
+/// A volume that was cut into slices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IndexedVolume {
+    /// The file's name without `.nii.gz`; the slices' names begin with it.
+    pub name: String,
+    /// Train or validation: all of a volume's slices together.
+    pub split: Split,
+    /// Columns, rows and slices on the model's grid, before a canvas crops or pads them.
+    pub shape: [usize; 3],
+    /// Distance in mm between columns, rows and slices of that grid.
+    pub spacing: [f64; 3],
+    /// Shape of the volume as it was read.
+    pub native_shape: [usize; 3],
+    /// Voxel size in mm as it was read.
+    pub native_spacing: [f64; 3],
+    /// The axes' directions as it was read, such as "LAS".
+    pub native_orientation: String,
+}
+
+/// A slice: `images/NAME.png`, `masks/NAME.png` and, where kept, `regions/NAME.png`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexedSlice {
+    /// File name without the extension.
+    pub name: String,
+    /// Name of its volume.
+    pub volume: String,
+    /// Position in the volume, from the feet upwards.
+    pub index: usize,
+    /// Whether any pixel belongs to a class.
+    pub foreground: bool,
+}
+
+/// The content of `dataset.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetIndex {
+    /// The classes; the first has id 1.
+    pub classes: Vec<ClassLabels>,
+    /// HU values that became 0 and 255.
+    pub window: [f64; 2],
+    /// Wanted distance in mm between columns, rows and slices.
+    pub spacing: Option<[f64; 3]>,
+    /// In-plane size that slices were resampled to.
+    pub size: Option<Size>,
+    /// Size that slices were cropped or padded to.
+    pub canvas: Option<Size>,
+    /// Whether `regions/` holds all the original labels.
+    pub regions: bool,
+    /// The volumes, by name.
+    pub volumes: Vec<IndexedVolume>,
+    /// The slices, by volume and position.
+    pub slices: Vec<IndexedSlice>,
+}
+
+impl DatasetIndex {
+    /// The file's name in a folder of slices.
+    pub const FILE_NAME: &'static str = "dataset.json";
+
+    /// Reads `dataset.json` from a folder of slices.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::File`] when its content is not what
+    /// [`DatasetIndex::save`] writes.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(Self::FILE_NAME);
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::io(&path, "read", source))?;
+        serde_json::from_str(&text)
+            .map_err(|error| Error::file(&path, format!("is no index of slices: {error}")))
+    }
+
+    /// Writes `dataset.json` into a folder of slices, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        write_atomically(&folder.join(Self::FILE_NAME), |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            std::io::Write::write_all(file, b"\n")
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Which label map belongs to which volume.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// A volume and its label map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumePair {
+    /// Name that slices are called by.
+    pub name: String,
+    /// The image, `.nii` or `.nii.gz`.
+    pub image: PathBuf,
+    /// The label map on the same grid.
+    pub labels: PathBuf,
+}
+
+impl VolumePair {
+    /// A pair named after the image's file.
+    pub fn new(image: impl Into<PathBuf>, labels: impl Into<PathBuf>) -> Self {
+        let (image, labels) = (image.into(), labels.into());
+        Self { name: volume_name(&image).unwrap_or_else(|| image.display().to_string()), image, labels }
+    }
+}
+
+/// Pairs the volumes of two folders by name: `images/NAME.nii.gz` with `labels/NAME.nii.gz` (or `.nii`).
+///
+/// # Errors
+/// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, a volume
+/// has no label map or a label map no volume (all are named), or two files share a name.
+pub fn match_folders(images: &Path, labels: &Path) -> Result<Vec<VolumePair>> {
+    let (volumes, mut maps) = (list_volumes(images)?, list_volumes(labels)?);
+    if volumes.is_empty() {
+        return Err(Error::file(images, "holds no volume (.nii or .nii.gz)"));
+    }
+    let mut pairs = Vec::new();
+    let mut missing = Vec::new();
+    for (name, image) in volumes {
+        match maps.remove(&name) {
+            Some(labels) => pairs.push(VolumePair { name, image, labels }),
+            None => missing.push(name),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Error::file(labels, format!("has no label map named {}", missing.join(", "))));
+    }
+    if !maps.is_empty() {
+        let left: Vec<String> = maps.into_keys().collect();
+        return Err(Error::file(
+            images,
+            format!("has no volume for the label maps named {}", left.join(", ")),
+        ));
+    }
+    Ok(pairs)
+}
+
+fn list_volumes(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let failed = |source| Error::io(folder, "list", source);
+    let mut volumes = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let Some(name) = volume_name(&path) else { continue };
+        if let Some(other) = volumes.insert(name, path.clone()) {
+            return Err(Error::file(&path, format!("has the same name as {}", other.display())));
+        }
+    }
+    Ok(volumes)
+}
+
+/// The file's name without `.nii` or `.nii.gz`; nothing for other files.
+fn volume_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"))?;
+    (!stem.is_empty() && !stem.starts_with('.')).then(|| stem.to_owned())
+}

@@ -1,0 +1,263 @@
+//! `preprocessor_config.json`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{Error, Resample, Result, write_atomically};
+
+/// What the network's input channels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Red, green, blue.
+    Rgb,
+    /// One channel of intensity.
+    Gray,
+    /// A slice of a volume between its two neighbours: below (towards the feet), itself, above.
+    Slices,
+}
+
+impl Layout {
+    /// Number of channels.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Gray => 1,
+            Self::Rgb | Self::Slices => 3,
+        }
+    }
+}
+
+/// How values are brought to the range that the network was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalize {
+    /// `value * rescale_factor` on a scale of 0 to 255, then mean and std where `do_normalize` is set.
+    Fixed,
+    /// The HU window to 0..1, then mean and std where `do_normalize` is set. An image file counts as
+    /// already windowed.
+    Window,
+    /// Each image minus its mean, over its standard deviation (over all its channels).
+    Zscore,
+    /// Each image's smallest value to 0 and largest to 1 (over all its channels).
+    Minmax,
+}
+
+/// A size in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// The content of a model folder's `preprocessor_config.json`: how an image or a volume becomes the
+/// network's input. Keys that image processors of the transformers library have keep their names.
+///
+/// ```
+/// use unet3p_data::{Layout, Preprocessor};
+/// let gray = Preprocessor::from_json(r#"{ "layout": "gray", "image_mean": [0.5], "image_std": [0.25], "do_normalize": true }"#)?;
+/// assert_eq!(gray.layout, Layout::Gray);
+/// assert_eq!(Preprocessor::from_json(&gray.to_json())?, gray);
+/// # Ok::<(), unet3p_data::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preprocessor {
+    /// The channels; default "rgb".
+    pub layout: Layout,
+    /// The size images are resized to; null (default) keeps theirs.
+    pub size: Option<Size>,
+    /// How images are resized: "bilinear" (default) or "nearest" (also transformers' numbers 2 and 0).
+    #[serde(deserialize_with = "resample_name_or_number")]
+    pub resample: Resample,
+    /// Whether `rescale_factor` is applied; default true.
+    pub do_rescale: bool,
+    /// Factor for values from 0 to 255 (16-bit images are brought to that range first); default 1/255.
+    pub rescale_factor: f64,
+    /// Whether `image_mean` and `image_std` are applied; default false.
+    pub do_normalize: bool,
+    /// Mean per channel, or one for all; default `[0]`.
+    pub image_mean: Vec<f64>,
+    /// Standard deviation per channel, or one for all; default `[1]`.
+    pub image_std: Vec<f64>,
+    /// Normalisation; default "fixed".
+    pub normalize: Normalize,
+    /// The HU values that become 0 and 1, with everything outside clamped; null by default.
+    pub window: Option<[f64; 2]>,
+    /// Distance in mm between columns, rows and slices that volumes are resampled to; null by default.
+    pub spacing: Option<[f64; 3]>,
+    /// The axes volumes are turned to before they are cut into slices: only "RAS" (default).
+    pub orientation: String,
+}
+
+impl Default for Preprocessor {
+    fn default() -> Self {
+        Self {
+            layout: Layout::Rgb,
+            size: None,
+            resample: Resample::Bilinear,
+            do_rescale: true,
+            rescale_factor: 1.0 / 255.0,
+            do_normalize: false,
+            image_mean: vec![0.0],
+            image_std: vec![1.0],
+            normalize: Normalize::Fixed,
+            window: None,
+            spacing: None,
+            orientation: "RAS".into(),
+        }
+    }
+}
+
+impl Preprocessor {
+    /// The file's name in a model folder.
+    pub const FILE_NAME: &'static str = "preprocessor_config.json";
+    /// The largest height or width that `size` may name.
+    pub const MAX_SIDE: usize = 1 << 15;
+
+    /// Slices of CT: HU `window`, resampled to `spacing` mm.
+    pub fn for_slices(window: [f64; 2], spacing: Option<[f64; 3]>) -> Self {
+        Self {
+            layout: Layout::Slices,
+            normalize: Normalize::Window,
+            window: Some(window),
+            spacing,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the JSON text. Missing keys have their defaults; unknown keys are named in a logged warning.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for text that is not a JSON object, a value of the wrong kind, or one that
+    /// [`Preprocessor::validate`] refuses.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let invalid = |error: serde_json::Error| {
+            Error::setting(
+                Self::FILE_NAME,
+                format!("({error})"),
+                "a JSON object with the documented keys is needed",
+            )
+        };
+        let keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(invalid)?;
+        let known = serde_json::to_value(Self::default()).map_err(invalid)?;
+        let unknown: Vec<&str> =
+            keys.keys().map(String::as_str).filter(|key| known.get(key).is_none()).collect();
+        if !unknown.is_empty() {
+            log::warn!("{}: unknown keys are ignored: {}", Self::FILE_NAME, unknown.join(", "));
+        }
+        let config: Self = serde_json::from_str(text).map_err(invalid)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The JSON text, in the order of the fields.
+    pub fn to_json(&self) -> String {
+        // Cannot fail: string keys only, and serde_json writes non-finite numbers as null.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads `preprocessor_config.json` from a model folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, otherwise as [`Preprocessor::from_json`] with the file named.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(Self::FILE_NAME);
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::io(&path, "read", source))?;
+        Self::from_json(&text).map_err(|error| Error::file(&path, error.to_string()))
+    }
+
+    /// Writes `preprocessor_config.json` into a model folder, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written, [`Error::Setting`] when the settings are invalid.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        self.validate()?;
+        write_atomically(&folder.join(Self::FILE_NAME), |file| {
+            std::io::Write::write_all(file, self.to_json().as_bytes())
+        })
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the key, its value and what is allowed.
+    pub fn validate(&self) -> Result<()> {
+        let channels = self.layout.channels();
+        let per_channel = |key: &str, values: &[f64], fits: fn(f64) -> bool, allowed: &str| {
+            if [1, channels].contains(&values.len()) && values.iter().all(|&v| v.is_finite() && fits(v)) {
+                return Ok(());
+            }
+            Err(Error::setting(key, format!("{values:?}"), format!("1 or {channels} {allowed} are needed")))
+        };
+        per_channel("image_mean", &self.image_mean, |_| true, "finite numbers")?;
+        per_channel("image_std", &self.image_std, |v| v > 0.0, "positive numbers")?;
+        if !(self.rescale_factor.is_finite() && self.rescale_factor != 0.0) {
+            return Err(Error::setting(
+                "rescale_factor",
+                self.rescale_factor,
+                "a finite number other than 0 is needed",
+            ));
+        }
+        if let Some(size) = self.size
+            && ![size.height, size.width].iter().all(|side| (1..=Self::MAX_SIDE).contains(side))
+        {
+            return Err(Error::setting(
+                "size",
+                format!("{} x {}", size.height, size.width),
+                format!("height and width from 1 to {} are allowed", Self::MAX_SIDE),
+            ));
+        }
+        match self.window {
+            Some([low, high]) if !(low < high && low.is_finite() && high.is_finite()) => {
+                return Err(Error::setting(
+                    "window",
+                    format!("[{low}, {high}]"),
+                    "a lower and a higher HU value are needed",
+                ));
+            }
+            None if self.normalize == Normalize::Window => {
+                return Err(Error::setting("window", "null", "normalize = \"window\" needs two HU values"));
+            }
+            _ => {}
+        }
+        if let Some(spacing) = self.spacing
+            && !spacing.iter().all(|&s| s > 0.0 && s.is_finite())
+        {
+            return Err(Error::setting(
+                "spacing",
+                format!("{spacing:?}"),
+                "three positive distances in mm are needed",
+            ));
+        }
+        if self.orientation != "RAS" {
+            return Err(Error::setting("orientation", &self.orientation, "only RAS is supported"));
+        }
+        Ok(())
+    }
+}
+
+fn resample_name_or_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Resample, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Spelling {
+        Number(u64),
+        Name(String),
+    }
+    match Spelling::deserialize(deserializer)? {
+        Spelling::Number(0) => Ok(Resample::Nearest),
+        Spelling::Number(2) => Ok(Resample::Bilinear),
+        Spelling::Name(name) if name == "nearest" => Ok(Resample::Nearest),
+        Spelling::Name(name) if name == "bilinear" => Ok(Resample::Bilinear),
+        Spelling::Number(other) => Err(serde::de::Error::custom(format!(
+            "resample = {other}: 0 (nearest) or 2 (bilinear) is allowed"
+        ))),
+        Spelling::Name(other) => Err(serde::de::Error::custom(format!(
+            "resample = {other:?}: \"nearest\" or \"bilinear\" is allowed"
+        ))),
+    }
+}

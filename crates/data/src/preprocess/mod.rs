@@ -1,0 +1,11 @@
+//! From files to the network's input, by one description that training and prediction share.
+
+mod config;
+mod image;
+mod volume;
+
+pub use config::{Layout, Normalize, Preprocessor, Size};
+
+pub use volume::{MaskRule, PreparedVolume};
+
+pub(crate) use volume::displayed;

@@ -1,0 +1,92 @@
+//! Volumes: voxels on a grid that an affine places in the patient.
+
+mod affine;
+mod header;
+mod orientation;
+mod read;
+mod resample;
+mod write;
+
+pub use orientation::Orientation;
+pub use read::MAX_VOXELS;
+pub use write::Voxel;
+
+pub(crate) use resample::resample_classes;
+
+use crate::{Error, Result};
+use header::RawHeader;
+
+/// Voxels `[nx, ny, nz]` with `x` running fastest, and the affine that maps a voxel's index to
+/// millimetres in the patient (x to the right, y to the front, z upwards: NIfTI's world).
+///
+/// A volume that was read from a file remembers the file's header, so that a label volume on the same
+/// grid is written with the same geometry, units and description.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Volume<T = f32> {
+    /// Values, `data[(k * shape[1] + j) * shape[0] + i]`.
+    pub data: Vec<T>,
+    /// Number of voxels along each axis; none is 0.
+    pub shape: [usize; 3],
+    /// Rows of the 4 x 4 matrix that takes `(i, j, k, 1)` to `(x, y, z, 1)` in mm.
+    pub affine: [[f64; 4]; 4],
+    pub(crate) header: Option<Box<RawHeader>>,
+}
+
+impl<T> Volume<T> {
+    /// A volume from its values.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when an axis is empty, `data` does not fill `shape`, or the affine is not
+    /// finite and invertible with the last row `0 0 0 1`.
+    pub fn new(data: Vec<T>, shape: [usize; 3], affine: [[f64; 4]; 4]) -> Result<Self> {
+        let needed = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+        if needed != Some(data.len()) || data.is_empty() {
+            return Err(Error::Shape(format!(
+                "a volume of shape {shape:?} cannot be made of {} values",
+                data.len()
+            )));
+        }
+        if !affine::is_valid(&affine) {
+            return Err(Error::Shape(format!("the affine {affine:?} is not finite and invertible")));
+        }
+        Ok(Self { data, shape, affine, header: None })
+    }
+
+    /// Distance in mm between neighbouring voxels along each axis.
+    pub fn spacing(&self) -> [f64; 3] {
+        affine::spacing(&self.affine)
+    }
+
+    /// Whether both volumes have the same shape, and affines that place no corner of the grid more than
+    /// a tenth of a voxel apart. (Label maps are often saved with a rounded affine.)
+    pub fn same_grid<U>(&self, other: &Volume<U>) -> bool {
+        if self.shape != other.shape {
+            return false;
+        }
+        let smallest = self.spacing().into_iter().fold(f64::INFINITY, f64::min);
+        (0..8).all(|corner| {
+            let index = [0, 1, 2].map(|axis| {
+                let last = (self.shape[axis] - 1) as f64;
+                if corner >> axis & 1 == 1 { last } else { 0.0 }
+            });
+            let a = affine::apply(&self.affine, index);
+            let b = affine::apply(&other.affine, index);
+            (0..3).all(|axis| (a[axis] - b[axis]).abs() <= 0.1 * smallest)
+        })
+    }
+
+    /// Another value for every voxel, on the same grid.
+    pub fn map<U>(&self, value: impl FnMut(&T) -> U) -> Volume<U> {
+        self.with_values(self.data.iter().map(value).collect())
+    }
+
+    /// The grid and header alone.
+    pub(crate) fn without_values(&self) -> Volume<()> {
+        Volume { data: Vec::new(), shape: self.shape, affine: self.affine, header: self.header.clone() }
+    }
+
+    /// This grid and header with other values, which fill the shape.
+    pub(crate) fn with_values<U>(&self, data: Vec<U>) -> Volume<U> {
+        Volume { data, shape: self.shape, affine: self.affine, header: self.header.clone() }
+    }
+}

@@ -1,0 +1,105 @@
+//! Volumes at another spacing or size.
+
+use super::Volume;
+use crate::resample::{Resample, resample_axis, taps};
+use crate::{Error, Result};
+
+impl<T> Volume<T> {
+    /// The shape this volume has at a spacing in mm: extents are kept, to the closest whole voxel.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a spacing is not positive, or so small that an axis would have more than
+    /// 32767 voxels.
+    pub fn shape_at(&self, spacing: [f64; 3]) -> Result<[usize; 3]> {
+        let own = self.spacing();
+        let mut shape = [0; 3];
+        for axis in 0..3 {
+            let voxels = (self.shape[axis] as f64 * own[axis] / spacing[axis]).round().max(1.0);
+            if !(spacing[axis] > 0.0 && spacing[axis].is_finite() && voxels <= f64::from(i16::MAX)) {
+                return Err(Error::setting(
+                    "spacing",
+                    format!("{spacing:?}"),
+                    format!(
+                        "three distances in mm that suit a volume of {:?} voxels of {own:?} mm",
+                        self.shape
+                    ),
+                ));
+            }
+            shape[axis] = voxels as usize;
+        }
+        Ok(shape)
+    }
+
+    /// The affine of the same extent cut into `shape` voxels.
+    fn affine_for(&self, shape: [usize; 3]) -> [[f64; 4]; 4] {
+        let mut affine = self.affine;
+        for row in affine.iter_mut().take(3) {
+            for axis in 0..3 {
+                let ratio = self.shape[axis] as f64 / shape[axis] as f64;
+                // The first voxel's centre moves by half the difference of the two sizes.
+                row[3] += 0.5 * (ratio - 1.0) * row[axis];
+                row[axis] *= ratio;
+            }
+        }
+        affine
+    }
+}
+
+impl Volume<f32> {
+    /// The same extent in `shape` voxels: trilinear, averaging where an axis shrinks.
+    pub(crate) fn resample(&self, shape: [usize; 3]) -> Self {
+        let data = resample_values(&self.data, self.shape, shape);
+        Volume { data, shape, affine: self.affine_for(shape), header: None }
+    }
+}
+
+impl<T: Copy> Volume<T> {
+    /// The same extent in `shape` voxels, each the closest voxel's value.
+    pub(crate) fn resample_nearest(&self, shape: [usize; 3]) -> Self {
+        let [x, y, z] = [0, 1, 2].map(|axis| taps(self.shape[axis], shape[axis], Resample::Nearest));
+        let mut data = Vec::with_capacity(shape.iter().product());
+        for k in &z {
+            for j in &y {
+                let row = &self.data[(k.first * self.shape[1] + j.first) * self.shape[0]..][..self.shape[0]];
+                data.extend(x.iter().map(|i| row[i.first]));
+            }
+        }
+        Volume { data, shape, affine: self.affine_for(shape), header: None }
+    }
+}
+
+/// Class ids at another size: each class's indicator is resampled like an image, and the largest share
+/// wins, the smaller id among equals. Unlike the closest voxel this follows the outline when an axis
+/// shrinks.
+pub(crate) fn resample_classes(volume: &Volume<u8>, shape: [usize; 3]) -> Volume<u8> {
+    let mut present = [false; 256];
+    volume.data.iter().for_each(|&id| present[usize::from(id)] = true);
+    let count = shape.iter().product();
+    let (mut best, mut ids) = (vec![0.0f32; count], vec![0u8; count]);
+    for id in (0..=255u8).filter(|&id| present[usize::from(id)]) {
+        let indicator: Vec<f32> = volume.data.iter().map(|&v| f32::from(v == id)).collect();
+        let share = resample_values(&indicator, volume.shape, shape);
+        for ((best, winner), share) in best.iter_mut().zip(&mut ids).zip(share) {
+            if share > *best {
+                (*best, *winner) = (share, id);
+            }
+        }
+    }
+    Volume { data: ids, shape, affine: volume.affine_for(shape), header: None }
+}
+
+/// Axis by axis, the slowest first: whole slices and rows are combined before single voxels are.
+fn resample_values(data: &[f32], from: [usize; 3], to: [usize; 3]) -> Vec<f32> {
+    let [nx, ny, nz] = from;
+    let mut values = std::borrow::Cow::Borrowed(data);
+    if nz != to[2] {
+        values = resample_axis(&values, nz, nx * ny, &taps(nz, to[2], Resample::Bilinear)).into();
+    }
+    if ny != to[1] {
+        values = resample_axis(&values, ny, nx, &taps(ny, to[1], Resample::Bilinear)).into();
+    }
+    if nx != to[0] {
+        values = resample_axis(&values, nx, 1, &taps(nx, to[0], Resample::Bilinear)).into();
+    }
+    values.into_owned()
+}
