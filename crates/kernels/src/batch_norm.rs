@@ -40,18 +40,31 @@ fn block_sum<T: Scalar>(values: impl ExactSizeIterator<Item = T>) -> f64 {
     total + lanes.iter().map(|lane| lane.to_f64()).sum::<f64>()
 }
 
+/// Sum of each channel of `x` (`[batch, channels, plane]`), in f64.
+///
+/// # Panics
+/// Where `x` is not whole images.
+pub fn channel_sums<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> Vec<f64> {
+    assert!(x.len().is_multiple_of(channels * plane));
+    let sum =
+        |channel| channel_planes(x, channels, plane, channel).map(|p| block_sum(p.iter().copied())).sum();
+    (0..channels).into_par_iter().map(sum).collect()
+}
+
 /// Mean and biased variance over batch, height and width of `x` (`[batch, channels, plane]`), in two passes.
 ///
 /// # Panics
 /// Where `x` is empty or not whole images.
 pub fn channel_statistics<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> ChannelStatistics {
-    assert!(!x.is_empty() && x.len() % (channels * plane) == 0);
+    assert!(!x.is_empty() && x.len().is_multiple_of(channels * plane));
     let count = (x.len() / channels) as f64;
-    let (mean, variance) = (0..channels)
+    let sums = channel_sums(channels, plane, x);
+    let (mean, variance) = sums
         .into_par_iter()
-        .map(|channel| {
+        .enumerate()
+        .map(|(channel, sum)| {
             let planes = || channel_planes(x, channels, plane, channel);
-            let mean = planes().map(|p| block_sum(p.iter().copied())).sum::<f64>() / count;
+            let mean = sum / count;
             let centre = T::from_f64(mean);
             let squares = planes().map(|p| block_sum(p.iter().map(|&v| (v - centre) * (v - centre))));
             // the centre was rounded to T: put the difference right
@@ -151,7 +164,7 @@ pub fn batch_norm_backward_input<T: Scalar>(
     grad_y: &[T],
     statistics: &ChannelStatistics,
     eps: f64,
-    gamma: &[T],
+    gamma: &[f64],
     relu: bool,
     sums: Option<(&[f64], &[f64])>,
     grad_x: &mut [T],
@@ -163,7 +176,7 @@ pub fn batch_norm_backward_input<T: Scalar>(
     grad_x.par_chunks_exact_mut(plane).enumerate().for_each(|(i, grad_x)| {
         let channel = i % channels;
         let reciprocal = statistics.reciprocal_deviation(channel, eps);
-        let scale = gamma[channel].to_f64() * reciprocal;
+        let scale = gamma[channel] * reciprocal;
         let (grad_gamma, grad_beta) =
             sums.map_or((0.0, 0.0), |(gamma, beta)| (gamma[channel], beta[channel]));
         // scale (g - grad_beta / count - (x - mean) reciprocal grad_gamma / count) = scale g + slope (x - mean) + constant
@@ -179,7 +192,7 @@ pub fn batch_norm_backward_input<T: Scalar>(
 }
 
 fn check(channels: usize, plane: usize, x: usize, y: usize, gamma: usize, beta: usize) {
-    assert!(channels > 0 && plane > 0 && x % (channels * plane) == 0, "{x} is not whole images");
+    assert!(channels > 0 && plane > 0 && x.is_multiple_of(channels * plane), "{x} is not whole images");
     assert!(
         x == y && gamma == channels && beta == channels,
         "{channels} channels, {gamma} and {beta} parameters"

@@ -24,6 +24,16 @@ pub(crate) fn sources<T: Scalar>(len: usize, scale: usize) -> Vec<Source<T>> {
         .collect()
 }
 
+/// The interpolation along one axis as a dense matrix, `[len * scale, len]`, row-major.
+pub fn bilinear_weights<T: Scalar>(len: usize, scale: usize) -> Vec<T> {
+    let mut weights = vec![T::ZERO; len * scale * len];
+    for (row, source) in weights.chunks_exact_mut(len).zip(sources::<T>(len, scale)) {
+        row[source.low] += T::ONE - source.fraction;
+        row[source.high] += source.fraction;
+    }
+    weights
+}
+
 /// Bilinear upsampling of planes `[height, width]` by `scale` to `[height * scale, width * scale]`, with
 /// half-pixel centres (`align_corners = false` of PyTorch, `UpSampling2D` of Keras).
 ///

@@ -35,8 +35,9 @@ mod tap_sum;
 
 pub use batch_norm::{
     ChannelStatistics, batch_norm, batch_norm_backward_input, batch_norm_backward_sums, channel_statistics,
+    channel_sums,
 };
-pub use bilinear::{upsample_bilinear2d, upsample_bilinear2d_backward};
+pub use bilinear::{bilinear_weights, upsample_bilinear2d, upsample_bilinear2d_backward};
 pub use conv::{Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight};
 pub use max_pool::{max_pool2d, max_pool2d_backward};
 pub use scalar::Scalar;

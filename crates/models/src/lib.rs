@@ -1,1 +1,34 @@
-//! UNet 3+ in its three variants on Candle: configuration, network, model folders.
+//! UNet 3+ (Huang et al. 2020, arXiv:2004.08790) in its three variants on Candle: configuration, network and
+//! model folders.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use unet3p_models::{UNet3Plus, UNet3PlusConfig, Variant, class_map};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = UNet3PlusConfig::builder().variant(Variant::DeepSupervision).base_filters(8).build()?;
+//! let model = UNet3Plus::init(&config, 42, DType::F32, &Device::Cpu)?;
+//! let image = Tensor::zeros((1, 3, 50, 70), DType::F32, &Device::Cpu)?; // any size
+//! let output = model.forward(&image)?;
+//! assert_eq!(output.probabilities.dims(), &[1, 1, 50, 70]);
+//! let mask = class_map(&output.probabilities, config.activation, 0.5)?;
+//! assert_eq!(mask.dims(), &[1, 50, 70]);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod class_map;
+mod config;
+mod cost;
+mod error;
+mod folder;
+mod network;
+mod padding;
+
+pub use class_map::class_map;
+pub use config::{Activation, CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
+pub use cost::{Part, parts, tensor_shapes};
+pub use error::{Error, Result};
+pub use network::{AllOutputs, Output, TrainOutput, UNet3Plus};
+pub use padding::{SIZE_MULTIPLE, pad_to_multiple};

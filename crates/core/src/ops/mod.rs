@@ -1,0 +1,19 @@
+//! Differentiable operations on `[batch, channels, height, width]`, each on the CPU kernels and as a
+//! composition of Candle ops.
+//!
+//! They exist because several of Candle's own lack a backward pass or have a wrong one. At a tie the first
+//! maximum of a window, in row-major order, takes the whole gradient; the derivative of ReLU at 0 is 0.
+
+mod attach;
+mod batch_norm;
+mod conv;
+mod dropout;
+mod kernel;
+mod max_pool;
+mod upsample;
+
+pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_relu, batch_statistics};
+pub use conv::conv2d;
+pub use dropout::dropout;
+pub use max_pool::{global_max_pool, max_pool2d};
+pub use upsample::{upsample_bilinear2d, upsample_conv2d};

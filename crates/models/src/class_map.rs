@@ -1,0 +1,61 @@
+//! From probabilities to class ids.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::config::Activation;
+use crate::error::{Error, Result};
+
+/// The class of each pixel: `[batch, classes, height, width]` to u8 `[batch, height, width]`, on the CPU.
+///
+/// Softmax: the index of the largest probability; 0 is the background. Sigmoid: ids 1..n, the most probable class
+/// where it exceeds `threshold` (exclusive), else 0. Of equal ones the first wins; NaN never does.
+///
+/// # Errors
+/// Where the tensor has other than four dimensions or more than 255 classes.
+pub fn class_map(probabilities: &Tensor, activation: Activation, threshold: f32) -> Result<Tensor> {
+    let (batch, classes, height, width) = probabilities.dims4()?;
+    if classes > 255 {
+        return Err(Error::Input(format!("{classes} classes do not fit into a mask of 8 bits")));
+    }
+    let values =
+        probabilities.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let plane = height * width;
+    let (first_id, floor) = match activation {
+        Activation::Softmax => (0, f32::NEG_INFINITY),
+        Activation::Sigmoid => (1, threshold),
+    };
+    let mut ids = vec![0u8; batch * plane];
+    let mut best = vec![0f32; plane];
+    for (ids, image) in ids.chunks_exact_mut(plane.max(1)).zip(values.chunks_exact((classes * plane).max(1)))
+    {
+        best.fill(floor);
+        for (class, channel) in image.chunks_exact(plane).enumerate() {
+            for ((id, best), &value) in ids.iter_mut().zip(&mut best).zip(channel) {
+                if value > *best {
+                    (*id, *best) = ((class + first_id) as u8, value);
+                }
+            }
+        }
+    }
+    Ok(Tensor::from_vec(ids, (batch, height, width), &Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(values: &[f32], classes: usize, activation: Activation) -> Vec<u8> {
+        let shape = (1, classes, 1, values.len() / classes);
+        let tensor = Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+        class_map(&tensor, activation, 0.5).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn ids_by_activation() {
+        // the threshold is exclusive
+        assert_eq!(ids(&[0.5, 0.51, 0.0], 1, Activation::Sigmoid), [0, 1, 0]);
+        assert_eq!(ids(&[0.6, 0.2, 0.6, 0.7, 0.3, 0.6], 2, Activation::Sigmoid), [2, 0, 1]);
+        assert_eq!(ids(&[0.9, 0.2, 0.1, 0.8], 2, Activation::Softmax), [0, 1]);
+        assert_eq!(ids(&[f32::NAN, 0.9], 1, Activation::Sigmoid), [0, 1]);
+    }
+}

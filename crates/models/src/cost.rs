@@ -1,0 +1,110 @@
+//! What a configuration consists of: tensors, parameters, multiply-adds.
+
+use std::collections::BTreeMap;
+
+use crate::config::UNet3PlusConfig;
+
+/// One part of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name, as in the tensors' names: `encoder.1`, `decoder.4`, `head.1`, `cgm`.
+    pub name: String,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Multiply-adds of its convolutions, as written, for one image.
+    pub multiply_adds: u64,
+}
+
+/// A convolution, with batch normalisation behind it or without.
+struct Convolution {
+    part: String,
+    conv: String,
+    bn: Option<String>,
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    /// Resolution: full size divided by `2^(level - 1)`.
+    level: usize,
+}
+
+fn convolutions(config: &UNet3PlusConfig) -> Vec<Convolution> {
+    let [f1, .., f5] = config.filters;
+    let (levels, width) = (config.filters.len(), f1 * config.filters.len());
+    let mut all = Vec::new();
+    let mut push = |part: String, names: [&str; 2], inputs, outputs, level| {
+        let [conv, bn] = names.map(|name| format!("{part}.{name}"));
+        all.push(Convolution { part, conv, bn: Some(bn), inputs, outputs, kernel: 3, level });
+    };
+    for (i, &filters) in config.filters.iter().enumerate() {
+        let inputs = if i == 0 { config.in_channels } else { config.filters[i - 1] };
+        let part = format!("encoder.{}", i + 1);
+        push(part.clone(), ["conv1", "bn1"], inputs, filters, i + 1);
+        push(part, ["conv2", "bn2"], filters, filters, i + 1);
+    }
+    for node in (1..levels).rev() {
+        let part = format!("decoder.{node}");
+        for (source, inputs) in source_channels(config, node).into_iter().enumerate() {
+            let [conv, bn] = ["conv", "bn"].map(|name| format!("branch{}.{name}", source + 1));
+            push(part.clone(), [&conv, &bn], inputs, f1, node);
+        }
+        push(part, ["fuse.conv", "fuse.bn"], width, width, node);
+    }
+    let mut plain = |part: String, inputs, outputs, kernel, level| {
+        all.push(Convolution { conv: part.clone(), part, bn: None, inputs, outputs, kernel, level });
+    };
+    let heads = if config.variant.has_deep_supervision() { levels } else { 1 };
+    for level in 1..=heads {
+        let inputs = if level == levels { f5 } else { width };
+        plain(format!("head.{level}"), inputs, config.num_classes, 3, level);
+    }
+    if config.variant.has_cgm() {
+        plain("cgm".into(), f5, 2, 1, levels);
+    }
+    all
+}
+
+/// Channels that the five sources of a decoder node have, finest first: the encoder's up to the node, the
+/// decoder's below, the encoder's at the bottom.
+pub(crate) fn source_channels(config: &UNet3PlusConfig, node: usize) -> Vec<usize> {
+    let levels = config.filters.len();
+    let width = config.filters[0] * levels;
+    (1..=levels)
+        .map(|source| if source > node && source < levels { width } else { config.filters[source - 1] })
+        .collect()
+}
+
+/// Every tensor of the network with its shape, by name.
+pub fn tensor_shapes(config: &UNet3PlusConfig) -> BTreeMap<String, Vec<usize>> {
+    let mut shapes = BTreeMap::new();
+    for Convolution { conv, bn, inputs, outputs, kernel, .. } in convolutions(config) {
+        shapes.insert(format!("{conv}.weight"), vec![outputs, inputs, kernel, kernel]);
+        shapes.insert(format!("{conv}.bias"), vec![outputs]);
+        if let Some(bn) = bn {
+            for name in ["weight", "bias", "running_mean", "running_var"] {
+                shapes.insert(format!("{bn}.{name}"), vec![outputs]);
+            }
+        }
+    }
+    shapes
+}
+
+/// The parts of the network in the order of computation, with parameters and multiply-adds (as written: every
+/// head, upsampling before convolution) for one image of `[height, width]`, padded as the network pads it.
+pub fn parts(config: &UNet3PlusConfig, size: [usize; 2]) -> Vec<Part> {
+    let [height, width] = size.map(|n| n.max(1).next_multiple_of(crate::padding::SIZE_MULTIPLE));
+    let mut parts: Vec<Part> = Vec::new();
+    for Convolution { part, bn, inputs, outputs, kernel, level, .. } in convolutions(config) {
+        let weights = outputs * inputs * kernel * kernel;
+        let pixels = (height >> (level - 1)) as u64 * (width >> (level - 1)) as u64;
+        let (parameters, multiply_adds) =
+            (weights + outputs * if bn.is_some() { 3 } else { 1 }, weights as u64 * pixels);
+        match parts.last_mut().filter(|last| last.name == part) {
+            Some(last) => {
+                last.parameters += parameters;
+                last.multiply_adds += multiply_adds;
+            }
+            None => parts.push(Part { name: part, parameters, multiply_adds }),
+        }
+    }
+    parts
+}

@@ -1,0 +1,255 @@
+//! The network.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use rand_chacha::ChaCha8Rng;
+use unet3p_core::ops::max_pool2d;
+use unet3p_core::{
+    BatchNormOptions, ClassificationGuide, ConvBlock, Execution, FullScaleSkip, Mode, Parameters,
+    SegmentationHead,
+};
+
+use crate::config::{Activation, CgmGate, UNet3PlusConfig};
+use crate::cost::{source_channels, tensor_shapes};
+use crate::error::{Error, Result};
+use crate::padding::{SIZE_MULTIPLE, pad_to_multiple};
+
+/// Head 1's prediction.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Probabilities `[batch, classes, height, width]` at the input's size; the classification-guided module's
+    /// gate is applied.
+    pub probabilities: Tensor,
+    /// Probabilities `[batch, 2]` = [absent, present] of the classification-guided module.
+    pub presence: Option<Tensor>,
+}
+
+/// Every head's prediction.
+#[derive(Debug, Clone)]
+pub struct AllOutputs {
+    /// As [`Output::probabilities`], head 1 (full resolution) first.
+    pub probabilities: Vec<Tensor>,
+    /// As [`Output::presence`].
+    pub presence: Option<Tensor>,
+}
+
+/// What a training step needs.
+#[derive(Debug, Clone)]
+pub struct TrainOutput {
+    /// Logits `[batch, classes, height, width]` of every head at the input's size, head 1 first.
+    pub logits: Vec<Tensor>,
+    /// Logits `[batch, 2]` = [absent, present] of the classification-guided module.
+    pub presence: Option<Tensor>,
+}
+
+/// UNet 3+ (Huang et al. 2020).
+///
+/// Five encoder stages E1..E5 halve the resolution between them; decoder nodes D4..D1 each aggregate all five
+/// scales ([`FullScaleSkip`]). Head 1 reads D1; with deep supervision heads 2..4 read D2..D4 and head 5 E5.
+#[derive(Clone)]
+pub struct UNet3Plus {
+    config: UNet3PlusConfig,
+    parameters: Parameters,
+    execution: Execution,
+    encoder: Vec<ConvBlock>,
+    /// D1 first, though D4 is computed first.
+    decoder: Vec<FullScaleSkip>,
+    heads: Vec<SegmentationHead>,
+    guide: Option<ClassificationGuide>,
+}
+
+impl UNet3Plus {
+    /// A network with weights drawn from `seed` (He et al. 2015, normal).
+    ///
+    /// # Errors
+    /// Where the configuration cannot be built, or the device is out of memory.
+    pub fn init(config: &UNet3PlusConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        config.validate()?;
+        Self::build(config, Parameters::init(seed, dtype, device), Execution::for_device(device))
+    }
+
+    /// A network with the given weights, under the names of [`tensor_shapes`].
+    ///
+    /// # Errors
+    /// Where tensors are missing, left over or of another shape: all of them are listed.
+    pub fn from_tensors(
+        config: &UNet3PlusConfig,
+        tensors: HashMap<String, Tensor>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate()?;
+        check_weights(config, |name| tensors.get(name).map(|tensor| tensor.dims().to_vec()), tensors.keys())?;
+        let parameters = Parameters::from_tensors(tensors, dtype, device)?;
+        Self::build(config, parameters, Execution::for_device(device))
+    }
+
+    fn build(config: &UNet3PlusConfig, parameters: Parameters, execution: Execution) -> Result<Self> {
+        let options = BatchNormOptions { eps: config.batch_norm_eps, momentum: config.batch_norm_momentum };
+        let builder = parameters.builder();
+        let part = |name: &str, i: usize| -> VarBuilder<'static> { builder.pp(name).pp(i) };
+        let levels = config.filters.len();
+        let (f1, f5) = (config.filters[0], config.filters[levels - 1]);
+
+        let stage = |i: usize| {
+            let inputs = if i == 0 { config.in_channels } else { config.filters[i - 1] };
+            ConvBlock::new(inputs, config.filters[i], 2, options, execution, part("encoder", i + 1))
+        };
+        let encoder = (0..levels).map(stage).collect::<candle_core::Result<Vec<_>>>()?;
+
+        let node = |node: usize| {
+            let channels = source_channels(config, node);
+            FullScaleSkip::new(node, &channels, f1, options, execution, part("decoder", node))
+        };
+        let decoder = (1..levels).map(node).collect::<candle_core::Result<Vec<_>>>()?;
+
+        let head = |level: usize| {
+            let channels = if level == levels { f5 } else { f1 * levels };
+            let scale = 1 << (level - 1);
+            SegmentationHead::new(channels, config.num_classes, scale, execution, part("head", level))
+        };
+        let heads = if config.variant.has_deep_supervision() { levels } else { 1 };
+        let heads = (1..=heads).map(head).collect::<candle_core::Result<Vec<_>>>()?;
+
+        let guide = config.variant.has_cgm();
+        let guide = guide.then(|| ClassificationGuide::new(f5, execution, builder.pp("cgm"))).transpose()?;
+        Ok(Self { config: config.clone(), parameters, execution, encoder, decoder, heads, guide })
+    }
+
+    /// The same network and parameters on another implementation of its operations: for tests, which hold the
+    /// CPU kernels and the composition for GPUs to the same results.
+    ///
+    /// # Errors
+    /// None that occurs in practice: the parameters are there.
+    pub fn with_execution(self, execution: Execution) -> Result<Self> {
+        Self::build(&self.config, self.parameters, execution)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &UNet3PlusConfig {
+        &self.config
+    }
+
+    /// The weights and running statistics.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Predicts, in evaluation mode, with head 1 alone. `x` is `[batch, channels, height, width]` of any size:
+    /// it is padded ([`pad_to_multiple`]) and the result cropped.
+    ///
+    /// # Errors
+    /// Where `x` has other channels than the network takes, or is empty.
+    pub fn forward(&self, x: &Tensor) -> Result<Output> {
+        let AllOutputs { mut probabilities, presence } = self.predict(x, 1)?;
+        Ok(Output { probabilities: probabilities.swap_remove(0), presence })
+    }
+
+    /// Predicts, in evaluation mode, with every head.
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::forward`].
+    pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
+        self.predict(x, self.heads.len())
+    }
+
+    fn predict(&self, x: &Tensor, heads: usize) -> Result<AllOutputs> {
+        let (_, _, height, width) = x.dims4()?;
+        let features = self.features(&pad_to_multiple(x)?, Mode::Evaluation)?;
+        let presence = match (&self.guide, features.last()) {
+            (Some(guide), Some(deepest)) => Some(guide.forward(deepest, Mode::Evaluation)?),
+            _ => None,
+        };
+        let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
+        let probabilities = |(head, features): (&SegmentationHead, &Tensor)| {
+            let logits =
+                head.forward(features, Mode::Evaluation)?.narrow(2, 0, height)?.narrow(3, 0, width)?;
+            self.activate(&logits, gate.as_ref())
+        };
+        let probabilities =
+            self.heads.iter().zip(&features).take(heads).map(probabilities).collect::<Result<_>>()?;
+        let presence = presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?;
+        Ok(AllOutputs { probabilities, presence })
+    }
+
+    fn activate(&self, logits: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
+        let activate = |logits: &Tensor| match self.config.activation {
+            Activation::Sigmoid => candle_nn::ops::sigmoid(logits),
+            Activation::Softmax => candle_nn::ops::softmax(logits, 1),
+        };
+        Ok(match (gate, self.config.cgm_gate) {
+            (None, _) => activate(logits)?,
+            (Some(gate), CgmGate::Logits) => activate(&logits.broadcast_mul(gate)?)?,
+            (Some(gate), CgmGate::Probabilities) => activate(logits)?.broadcast_mul(gate)?,
+        })
+    }
+
+    /// A forward pass in training mode: batch statistics, which also move the running ones, and dropout drawn
+    /// from `rng`. Height and width of `x` must be multiples of [`SIZE_MULTIPLE`].
+    ///
+    /// # Errors
+    /// Where the size is not such a multiple, or the channels do not fit.
+    pub fn forward_train(&self, x: &Tensor, rng: &mut ChaCha8Rng) -> Result<TrainOutput> {
+        let (_, _, height, width) = x.dims4()?;
+        if !(height.is_multiple_of(SIZE_MULTIPLE) && width.is_multiple_of(SIZE_MULTIPLE)) {
+            return Err(Error::Input(format!(
+                "training images of {height}x{width}: sides must be multiples of {SIZE_MULTIPLE}"
+            )));
+        }
+        let features = self.features(x, Mode::Training)?;
+        let presence = match (&self.guide, features.last()) {
+            (Some(guide), Some(deepest)) => Some(guide.forward_train(deepest, rng)?),
+            _ => None,
+        };
+        let logits = |(head, features): (&SegmentationHead, &Tensor)| head.forward(features, Mode::Training);
+        let logits = self.heads.iter().zip(&features).map(logits).collect::<candle_core::Result<_>>()?;
+        Ok(TrainOutput { logits, presence })
+    }
+
+    /// What the heads read, finest first: D1..D4 and E5.
+    fn features(&self, x: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        let channels = x.dim(1)?;
+        if channels != self.config.in_channels {
+            let takes = self.config.in_channels;
+            return Err(Error::Input(format!("an input of {channels} channels; the network takes {takes}")));
+        }
+        let mut scales: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
+        for stage in &self.encoder {
+            let input = match scales.last() {
+                Some(previous) => max_pool2d(self.execution, previous, 2)?,
+                None => x.clone(),
+            };
+            scales.push(stage.forward(&input, mode)?);
+        }
+        // from the coarsest node on, each decoder output takes the place of the encoder's of its scale
+        for (i, node) in self.decoder.iter().enumerate().rev() {
+            scales[i] = node.forward(&scales.iter().collect::<Vec<_>>(), mode)?;
+        }
+        Ok(scales)
+    }
+}
+
+/// Compares the tensors at hand with those that the configuration needs.
+pub(crate) fn check_weights<'a>(
+    config: &UNet3PlusConfig,
+    shape_of: impl Fn(&str) -> Option<Vec<usize>>,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<()> {
+    let expected = tensor_shapes(config);
+    let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
+    for (name, shape) in &expected {
+        match shape_of(name) {
+            None => missing.push(name.clone()),
+            Some(got) if got != *shape => misshapen.push(format!("{name} is {got:?}, not {shape:?}")),
+            Some(_) => {}
+        }
+    }
+    let mut left_over: Vec<_> = names.filter(|name| !expected.contains_key(*name)).cloned().collect();
+    left_over.sort();
+    if missing.is_empty() && left_over.is_empty() && misshapen.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Weights { missing, left_over, misshapen })
+}
