@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::names::NameMismatch;
 use crate::pytorch::CheckpointError;
 
 /// Why a checkpoint could not be read or converted. Every message names the file.
@@ -25,9 +26,63 @@ pub enum Error {
         /// What is wrong with it.
         cause: CheckpointError,
     },
+
+    /// A safetensors file that is damaged.
+    #[error("{}: not a sound safetensors file: {cause}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: candle_core::Error,
+    },
+
+    /// A file of a kind that cannot be converted.
+    #[error(
+        "{}: {found}; expected a PyTorch state dict (torch.save(model.state_dict(), path)) or a \
+         safetensors file", path.display()
+    )]
+    UnknownSource {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes look like.
+        found: &'static str,
+    },
+
+    /// A checkpoint of another network.
+    #[error("{}: {cause}", path.display())]
+    Names {
+        /// The file.
+        path: PathBuf,
+        /// Which tensors differ.
+        cause: NameMismatch,
+    },
+
+    /// The model folder exists and must not be written over.
+    #[error("{} exists; choose another folder or allow it to be overwritten", path.display())]
+    DestinationExists {
+        /// The file that would be replaced.
+        path: PathBuf,
+    },
+
+    /// The network could not be built or saved.
+    #[error("{}: {cause}", path.display())]
+    Model {
+        /// The checkpoint, or the model folder while it is written.
+        path: PathBuf,
+        /// What the model says.
+        cause: unet3p_models::Error,
+    },
+
+    /// The preprocessor or the model card could not be written.
+    #[error(transparent)]
+    Data(#[from] unet3p_data::Error),
 }
 
 impl Error {
+    pub(crate) fn model(path: &Path, cause: unet3p_models::Error) -> Self {
+        Self::Model { path: path.to_owned(), cause }
+    }
+
     pub(crate) fn io(path: &Path, cause: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), cause }
     }

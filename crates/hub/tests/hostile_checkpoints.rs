@@ -1,5 +1,6 @@
 //! Files that lie, ask for code or are broken: each is an error of the right kind, none panics and
 //! none makes the reader take memory for what the file does not hold.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What the state dict reader accepts, and that it reads the right numbers.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

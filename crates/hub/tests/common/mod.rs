@@ -1,4 +1,5 @@
 //! Builds small checkpoints, sound and hostile, byte by byte.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};

@@ -1,0 +1,69 @@
+//! The model card of a converted checkpoint: what the file says, and what only its owner knows.
+
+use unet3p_models::Variant;
+
+use crate::convert::{ConvertReport, SourceKind};
+use crate::names::Naming;
+
+/// The card's name in a model folder.
+pub(crate) const FILE_NAME: &str = "README.md";
+
+/// Writes a Hub model card with the parts left open that a checkpoint does not tell.
+pub(crate) fn text(report: &ConvertReport) -> String {
+    let config = &report.config;
+    let variant = match config.variant {
+        Variant::Base => "UNet 3+",
+        Variant::DeepSupervision => "UNet 3+ with deep supervision",
+        Variant::DeepSupervisionCgm => "UNet 3+ with deep supervision and classification guide",
+    };
+    let source = match report.source {
+        SourceKind::PyTorch => "a PyTorch state dict",
+        SourceKind::Safetensors => "a safetensors file",
+    };
+    let naming = match report.naming {
+        Naming::Authors => "the authors' tensor names",
+        Naming::Native => "unet3p's tensor names",
+    };
+    format!(
+        "---\n\
+         library_name: unet3p\n\
+         pipeline_tag: image-segmentation\n\
+         tags:\n\
+         - unet3plus\n\
+         - image-segmentation\n\
+         - medical-imaging\n\
+         ---\n\
+         \n\
+         # {variant}\n\
+         \n\
+         Converted by unet3p {version} from {source} with {naming}.\n\
+         \n\
+         | | |\n\
+         |---|---|\n\
+         | input channels | {in_channels} |\n\
+         | classes | {num_classes} |\n\
+         | filters | {filters:?} |\n\
+         | parameters | {parameters} |\n\
+         \n\
+         A converted checkpoint does not tell how its input was prepared: `{preprocessor}` divides by\n\
+         255 and nothing more. Change it to what the training did.\n\
+         \n\
+         ## Data\n\
+         \n\
+         To be filled in: data set, its licence, split, preprocessing.\n\
+         \n\
+         ## Results\n\
+         \n\
+         To be filled in: metrics on data that the training did not see.\n\
+         \n\
+         ## Licence\n\
+         \n\
+         To be filled in: that of the original weights.\n",
+        version = env!("CARGO_PKG_VERSION"),
+        in_channels = config.in_channels,
+        num_classes = config.num_classes,
+        filters = config.filters,
+        parameters = report.parameters,
+        preprocessor = unet3p_data::Preprocessor::FILE_NAME,
+    )
+}
