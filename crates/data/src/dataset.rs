@@ -12,7 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use crate::{Error, Image, LabelMap, Result};
+use crate::decode::decode;
+use crate::preprocess::{luma, unit_planes};
+use crate::{Error, Image, LabelMap, Layout, Preprocessor, Result, read_mask, resize, resize_labels};
 
 /// Extensions taken for images, in lower case.
 const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
@@ -66,6 +68,8 @@ impl Slice {
 /// Which volumes validate.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Split {
+    /// Those that `dataset.json` marks with `"split": "validation"`; none without it.
+    AsPrepared,
     /// These groups.
     Groups(Vec<String>),
     /// This part of the groups (rounded, at least one of each side), drawn with a seed.
@@ -86,14 +90,17 @@ pub struct Parts {
     pub validation: Vec<usize>,
 }
 
-/// Slices of a folder, in the order of their names.
+/// Slices of one or more folders, in the order of the folders and of their names.
 ///
-/// `images/NAME.png` (or JPEG, TIFF) belongs to `masks/NAME.png` and, if that folder exists, `regions/NAME.png`.
+/// In a folder, `images/NAME.png` (or JPEG, TIFF) belongs to `masks/NAME.png` and, if that folder exists, `regions/NAME.png`.
 /// `dataset.json`, if there, names each slice's volume: `{"slices": [{"name": "a_000", "volume": "a"}, ...]}`;
-/// without it each image is a volume of its own.
+/// without it each image is a volume of its own. Volumes of one name in several folders are one volume.
 #[derive(Debug)]
 pub struct SliceDataset {
+    preprocessor: Preprocessor,
     slices: Vec<Slice>,
+    /// Groups that an index marks for validation.
+    marked: BTreeSet<String>,
     cache: Vec<OnceLock<Decoded>>,
     cached_bytes: AtomicUsize,
 }
@@ -106,10 +113,20 @@ struct Decoded {
     regions: Option<LabelMap>,
 }
 
-/// The part of `dataset.json` that is read here.
+/// The part of `dataset.json` that is read here: less than [`prepare`](crate::prepare) writes, so that people can
+/// write one by hand.
 #[derive(Deserialize)]
 struct Index {
     slices: Vec<IndexEntry>,
+    #[serde(default)]
+    volumes: Vec<VolumeEntry>,
+}
+
+#[derive(Deserialize)]
+struct VolumeEntry {
+    name: String,
+    #[serde(default)]
+    split: Option<crate::prepare::Split>,
 }
 
 #[derive(Deserialize)]
@@ -119,50 +136,33 @@ struct IndexEntry {
 }
 
 impl SliceDataset {
-    /// Opens a folder and checks it: every image has a mask (and regions, if there are any) of its size, and no
-    /// mask holds an id above `classes`. Images are decoded later, when they are first asked for.
+    /// Opens folders and checks them: every image has a mask (and regions, if there are any) of its size, and no
+    /// mask holds an id above `classes`. Images are decoded later, when they are first asked for, and brought to the
+    /// channels and the size of `preprocessor`.
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Io`] naming the file that is missing, unreadable, of another size or with an id
     /// out of range.
-    pub fn open(dir: &Path, classes: usize) -> Result<Self> {
-        let images = files_by_stem(&dir.join("images"))?;
-        if images.is_empty() {
-            let problem = format!("no image found ({})", EXTENSIONS.join(", "));
-            return Err(Error::file(&dir.join("images"), problem));
+    pub fn open(dirs: &[PathBuf], classes: usize, preprocessor: Preprocessor) -> Result<Self> {
+        let mut slices = Vec::new();
+        let mut marked = BTreeSet::new();
+        for dir in dirs {
+            let index = read_index(&dir.join("dataset.json"))?;
+            slices.extend(read_folder(dir, classes, index.as_ref())?);
+            let volumes = index.map(|index| index.volumes).unwrap_or_default();
+            let validates = |volume: &VolumeEntry| volume.split == Some(crate::prepare::Split::Validation);
+            marked.extend(volumes.into_iter().filter(validates).map(|volume| volume.name));
         }
-        let masks = files_by_stem(&dir.join("masks"))?;
-        let regions_dir = dir.join("regions");
-        let regions = if regions_dir.is_dir() { Some(files_by_stem(&regions_dir)?) } else { None };
-        let volumes = read_index(&dir.join("dataset.json"))?;
-
-        let check = |(name, image): (&String, &PathBuf)| {
-            let find = |files: &BTreeMap<String, PathBuf>, folder: &str| {
-                files.get(name).cloned().ok_or_else(|| {
-                    let wanted = dir.join(folder).join(format!("{name}.png"));
-                    Error::file(image, format!("has no counterpart {}", wanted.display()))
-                })
-            };
-            let group = match &volumes {
-                None => name.clone(),
-                Some(volumes) => volumes.get(name).cloned().ok_or_else(|| {
-                    let problem = format!("is not listed in {}", dir.join("dataset.json").display());
-                    Error::file(image, problem)
-                })?,
-            };
-            let mask = find(&masks, "masks")?;
-            let regions = regions.as_ref().map(|files| find(files, "regions")).transpose()?;
-            check_slice(name, group, image, mask, regions, classes)
-        };
-        let slices = images.par_iter().map(check).collect::<Result<Vec<_>>>()?;
         Ok(Self {
+            preprocessor,
             cache: slices.iter().map(|_| OnceLock::new()).collect(),
             slices,
+            marked,
             cached_bytes: AtomicUsize::new(0),
         })
     }
 
-    /// The slices, in the order of their names.
+    /// The slices.
     pub fn slices(&self) -> &[Slice] {
         &self.slices
     }
@@ -173,7 +173,8 @@ impl SliceDataset {
         groups.into_iter().collect()
     }
 
-    /// One slice, decoded (from memory after the first time, while memory lasts).
+    /// One slice with values in [0, 1], for augmentation (from memory after the first time, while memory lasts).
+    /// What the network takes is made of it by [`SliceDataset::normalize`].
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Io`] naming the file that cannot be read.
@@ -196,13 +197,31 @@ impl SliceDataset {
                 decoded
             }
         };
-        Ok(Sample {
-            image: planes(&decoded.image),
+        let mut sample = Sample {
+            image: planes(&slice.image, decoded.image, self.preprocessor.layout)?,
             mask: decoded.mask,
             regions: decoded.regions,
             name: slice.name.clone(),
             group: slice.group.clone(),
-        })
+        };
+        if let Some(size) = self.preprocessor.size {
+            let (height, width) = (size.height, size.width);
+            sample.image = resize(&sample.image, height, width, self.preprocessor.resample)?;
+            sample.mask = resize_labels(&sample.mask, height, width)?;
+            let regions = sample.regions.as_ref();
+            sample.regions = regions.map(|map| resize_labels(map, height, width)).transpose()?;
+        }
+        Ok(sample)
+    }
+
+    /// Brings an image from [0, 1] to the network's input, as prediction does.
+    pub fn normalize(&self, image: &mut Image) {
+        self.preprocessor.normalize_unit(image);
+    }
+
+    /// How files become the network's input.
+    pub fn preprocessor(&self) -> &Preprocessor {
+        &self.preprocessor
     }
 
     /// Splits by group: a volume's slices are all on one side.
@@ -213,6 +232,7 @@ impl SliceDataset {
     pub fn split(&self, split: &Split) -> Result<Parts> {
         let groups = self.groups();
         let validation: BTreeSet<&str> = match split {
+            Split::AsPrepared => self.marked.iter().map(String::as_str).collect(),
             Split::Groups(names) => {
                 for name in names {
                     if !groups.contains(&name.as_str()) {
@@ -247,12 +267,47 @@ impl SliceDataset {
     }
 }
 
+/// The checked slices of one folder.
+fn read_folder(dir: &Path, classes: usize, index: Option<&Index>) -> Result<Vec<Slice>> {
+    let images = files_by_stem(&dir.join("images"))?;
+    if images.is_empty() {
+        let problem = format!("no image found ({})", EXTENSIONS.join(", "));
+        return Err(Error::file(&dir.join("images"), problem));
+    }
+    let masks = files_by_stem(&dir.join("masks"))?;
+    let regions_dir = dir.join("regions");
+    let regions = regions_dir.is_dir().then(|| files_by_stem(&regions_dir)).transpose()?;
+    let volumes: Option<BTreeMap<&str, &str>> =
+        index.map(|index| index.slices.iter().map(|s| (s.name.as_str(), s.volume.as_str())).collect());
+
+    let check = |(name, image): (&String, &PathBuf)| {
+        let find = |files: &BTreeMap<String, PathBuf>, folder: &str| {
+            files.get(name).cloned().ok_or_else(|| {
+                let wanted = dir.join(folder).join(format!("{name}.png"));
+                Error::file(image, format!("has no counterpart {}", wanted.display()))
+            })
+        };
+        let group = match &volumes {
+            None => name.clone(),
+            Some(volumes) => {
+                volumes.get(name.as_str()).map(|&volume| volume.to_string()).ok_or_else(|| {
+                    Error::file(image, format!("is not listed in {}", dir.join("dataset.json").display()))
+                })?
+            }
+        };
+        let mask = find(&masks, "masks")?;
+        let regions = regions.as_ref().map(|files| find(files, "regions")).transpose()?;
+        check_slice(name, group, image, mask, regions, classes)
+    };
+    images.par_iter().map(check).collect()
+}
+
 impl Decoded {
     fn read(slice: &Slice) -> Result<Self> {
         Ok(Self {
-            image: read_image(&slice.image)?,
-            mask: read_labels(&slice.mask)?,
-            regions: slice.regions.as_deref().map(read_labels).transpose()?,
+            image: decode(&slice.image)?,
+            mask: read_mask(&slice.mask)?,
+            regions: slice.regions.as_deref().map(read_mask).transpose()?,
         })
     }
 
@@ -272,10 +327,10 @@ fn check_slice(
     classes: usize,
 ) -> Result<Slice> {
     let size = image_size(image)?;
-    let labels = read_labels(&mask)?;
+    let labels = read_mask(&mask)?;
     check_size(image, size, &mask, &labels)?;
     if let Some(path) = &regions {
-        check_size(image, size, path, &read_labels(path)?)?;
+        check_size(image, size, path, &read_mask(path)?)?;
     }
     let mut pixels = vec![0; classes + 1];
     for &id in &labels.data {
@@ -332,61 +387,32 @@ fn files_by_stem(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(files)
 }
 
-/// Volume names by slice name, if there is an index.
-fn read_index(path: &Path) -> Result<Option<BTreeMap<String, String>>> {
+/// The folder's index, if there is one.
+fn read_index(path: &Path) -> Result<Option<Index>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path, "read", e)),
     };
-    let index: Index = serde_json::from_str(&text).map_err(|e| Error::file(path, e.to_string()))?;
-    let pair = |entry: IndexEntry| (entry.name, entry.volume);
-    Ok(Some(index.slices.into_iter().map(pair).collect()))
+    serde_json::from_str(&text).map(Some).map_err(|e| Error::file(path, e.to_string()))
+}
+
+/// Planes in [0, 1] in the channels of `layout`, as prediction makes them.
+fn planes(path: &Path, picture: DynamicImage, layout: Layout) -> Result<Image> {
+    let planes = unit_planes(path, picture)?;
+    Ok(match (layout.channels(), planes.channels) {
+        (1, 3) => luma(&planes),
+        (3, 1) => Image { channels: 3, data: planes.data.repeat(3), ..planes },
+        _ => planes,
+    })
 }
 
 /// Height and width from a file's header.
 fn image_size(path: &Path) -> Result<(usize, usize)> {
-    let (width, height) = image::image_dimensions(path).map_err(|e| Error::file(path, e.to_string()))?;
+    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
+    let reader = reader.map_err(|e| Error::io(path, "open", e))?;
+    let (width, height) = reader.into_dimensions().map_err(|e| Error::file(path, e.to_string()))?;
     Ok((height as usize, width as usize))
-}
-
-fn read_image(path: &Path) -> Result<DynamicImage> {
-    image::open(path).map_err(|e| Error::file(path, e.to_string()))
-}
-
-fn read_labels(path: &Path) -> Result<LabelMap> {
-    let picture = read_image(path)?;
-    let DynamicImage::ImageLuma8(gray) = picture else {
-        let problem = "a mask must hold one 8-bit id per pixel (gray)";
-        return Err(Error::file(path, problem));
-    };
-    LabelMap::new(gray.height() as usize, gray.width() as usize, gray.into_raw())
-}
-
-/// Planes in [0, 1]: 8 bits / 255, 16 bits / 65535; gray is one plane, colour three, alpha is left out.
-fn planes(picture: &DynamicImage) -> Image {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let color = picture.color();
-    let per_pixel = usize::from(color.channel_count());
-    let channels = if color.has_color() { 3 } else { 1 };
-    let gather = |value: &dyn Fn(usize) -> f32| {
-        let planes =
-            (0..channels).flat_map(|c| (0..height * width).map(move |i| i * per_pixel + c)).map(value);
-        planes.collect::<Vec<f32>>()
-    };
-    let bytes = picture.as_bytes();
-    let data = match color.bytes_per_pixel() / color.channel_count() {
-        1 => gather(&|i| f32::from(bytes[i]) / 255.0),
-        2 => gather(&|i| f32::from(u16::from_ne_bytes([bytes[2 * i], bytes[2 * i + 1]])) / 65535.0),
-        _ => {
-            let float = |i: usize| {
-                let at = 4 * i;
-                f32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-            };
-            gather(&float)
-        }
-    };
-    Image { channels, height, width, data }
 }
 
 #[cfg(test)]

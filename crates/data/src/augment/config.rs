@@ -25,7 +25,7 @@ macro_rules! settings {
 settings! {
     /// What is drawn for each training sample. Lengths are pixels, angles degrees, grey values parts of the
     /// window [0, 1]. A step whose probability is 0 is off. The defaults suit CT slices: left and right matter, so
-    /// flips are off.
+    /// flips are off. Added values (offsets, noise) fade out below 0.05: what the window cut off stays 0.
     Augmentation {
         /// Mirror images.
         flip: Flip = Flip::default(),
@@ -136,7 +136,7 @@ settings! {
 }
 
 settings! {
-    /// Stretch about the image's mean.
+    /// Stretch about the mean of the visible pixels.
     Contrast {
         /// How often (default 0.3).
         probability: f64 = 0.3,

@@ -7,17 +7,28 @@ use super::filter::gaussian_blur;
 use super::random::{chance, log_uniform, normal, normal_pair, uniform};
 use crate::Image;
 
+/// Below this value a pixel counts as partly cut off by the window.
+const CUT_OFF: f32 = 0.05;
+
+/// How much of an added value a pixel shows, 0 to 1. A window cuts air, at -1000 HU, to 0: neither another contrast
+/// phase nor noise brings it back.
+pub(super) fn visible(value: f32) -> f32 {
+    (value / CUT_OFF).clamp(0.0, 1.0)
+}
+
 /// Brightness, contrast, gamma, blur and noise, in this order; the result is clamped to [0, 1].
 pub(super) fn apply(settings: &Augmentation, image: &mut Image, rng: &mut ChaCha8Rng) {
     if chance(rng, settings.brightness.probability) {
         let offset = (normal(rng) * settings.brightness.std) as f32;
-        image.data.iter_mut().for_each(|v| *v += offset);
+        image.data.iter_mut().for_each(|v| *v += offset * visible(*v));
     }
     if chance(rng, settings.contrast.probability) {
         let [low, high] = settings.contrast.range;
         let factor = log_uniform(rng, low, high) as f32;
-        let mean = image.data.iter().sum::<f32>() / image.data.len().max(1) as f32;
-        let stretch = |v: &mut f32| *v = (*v - mean) * factor + mean;
+        let shown: f32 = image.data.iter().map(|&v| visible(v)).sum();
+        let sum: f32 = image.data.iter().map(|&v| v * visible(v)).sum();
+        let mean = sum / shown.max(1.0);
+        let stretch = |v: &mut f32| *v += (factor - 1.0) * (*v - mean) * visible(*v);
         image.data.iter_mut().for_each(stretch);
     }
     if chance(rng, settings.gamma.probability) {
@@ -38,9 +49,9 @@ pub(super) fn apply(settings: &Augmentation, image: &mut Image, rng: &mut ChaCha
         let std = uniform(rng, 0.0, settings.noise.std) as f32;
         for pair in image.data.chunks_mut(2) {
             let (a, b) = normal_pair(rng);
-            pair[0] += a * std;
+            pair[0] += a * std * visible(pair[0]);
             if let Some(second) = pair.get_mut(1) {
-                *second += b * std;
+                *second += b * std * visible(*second);
             }
         }
     }

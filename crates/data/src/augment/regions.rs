@@ -4,11 +4,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::RegionIntensity;
 use super::filter::gaussian_blur;
+use super::intensity::visible;
 use super::random::{chance, normal};
 use crate::{Image, LabelMap};
 
 /// Gives every region r its own offset and gain about its mean m(r), in each channel:
-/// v <- v + offset(r) + gain(r) (v - m(r)); the change fades over the region's edge.
+/// v <- v + offset(r) + gain(r) (v - m(r)); the change fades over the region's edge, and where
+/// a pixel is cut off by the window.
 pub(super) fn apply(settings: &RegionIntensity, image: &mut Image, regions: &LabelMap, rng: &mut ChaCha8Rng) {
     if !chance(rng, settings.probability) {
         return;
@@ -32,7 +34,7 @@ pub(super) fn apply(settings: &RegionIntensity, image: &mut Image, regions: &Lab
         let mut offset = map_ids(regions, |id| drawn[id][0] - drawn[id][1] * means[id]);
         gaussian_blur(&mut offset, height, width, settings.edge);
         for ((value, offset), gain) in plane.iter_mut().zip(&offset).zip(&gain) {
-            *value += offset + gain * *value;
+            *value += (offset + gain * *value) * visible(*value);
         }
     }
 }

@@ -27,15 +27,19 @@ fn write(dir: &Path) {
     std::fs::write(dir.join("dataset.json"), index).unwrap();
 }
 
+fn open(dir: &Path, classes: usize) -> Result<SliceDataset> {
+    SliceDataset::open(&[dir.to_path_buf()], classes, Preprocessor::default())
+}
+
 fn open_error(dir: &Path) -> String {
-    SliceDataset::open(dir, 1).unwrap_err().to_string()
+    open(dir, 1).unwrap_err().to_string()
 }
 
 #[test]
 fn slices_come_in_order_with_their_volumes() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
-    let dataset = SliceDataset::open(dir.path(), 1).unwrap();
+    let dataset = open(dir.path(), 1).unwrap();
     assert_eq!(dataset.groups(), ["a", "b"]);
     let slice = &dataset.slices()[5];
     assert_eq!((slice.name.as_str(), slice.group.as_str()), ("b_2", "b"));
@@ -60,7 +64,7 @@ fn without_an_index_each_image_is_a_volume() {
     write(dir.path());
     std::fs::remove_file(dir.path().join("dataset.json")).unwrap();
     std::fs::remove_dir_all(dir.path().join("regions")).unwrap();
-    let dataset = SliceDataset::open(dir.path(), 1).unwrap();
+    let dataset = open(dir.path(), 1).unwrap();
     assert_eq!(dataset.groups().len(), 6);
     assert!(dataset.sample(0).unwrap().regions.is_none());
 }
@@ -82,7 +86,7 @@ fn errors_name_the_file_and_what_is_wrong() {
     GrayImage::from_pixel(8, 6, Luma([2])).save(path.join("masks/b_0.png")).unwrap();
     let message = open_error(path);
     assert!(message.contains("masks/b_0.png") && message.contains("class id 2"), "{message}");
-    assert!(SliceDataset::open(path, 2).is_ok());
+    assert!(open(path, 2).is_ok());
 
     write(path);
     std::fs::remove_file(path.join("masks/b_1.png")).unwrap();
@@ -108,7 +112,7 @@ fn an_image_that_cannot_be_decoded_is_named_when_it_is_read() {
     let image = dir.path().join("images/a_0.png");
     let bytes = std::fs::read(&image).unwrap();
     std::fs::write(&image, &bytes[..bytes.len() - 30]).unwrap();
-    let dataset = SliceDataset::open(dir.path(), 1).unwrap();
+    let dataset = open(dir.path(), 1).unwrap();
     assert!(dataset.sample(0).unwrap_err().to_string().contains("a_0.png"));
 }
 
@@ -116,7 +120,7 @@ fn an_image_that_cannot_be_decoded_is_named_when_it_is_read() {
 fn splits_keep_volumes_whole() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
-    let dataset = SliceDataset::open(dir.path(), 1).unwrap();
+    let dataset = open(dir.path(), 1).unwrap();
     let parts = dataset.split(&Split::Groups(vec!["a".into()])).unwrap();
     assert_eq!(parts, Parts { train: vec![3, 4, 5], validation: vec![0, 1, 2] });
 
@@ -132,5 +136,42 @@ fn splits_keep_volumes_whole() {
     assert!(message(Split::Groups(vec!["c".into()])).contains("a, b"));
     assert!(message(Split::Groups(vec!["a".into(), "b".into()])).contains("left to train"));
     assert!(message(Split::Fraction { fraction: 1.0, seed: 0 }).contains("validation_fraction = 1"));
-    assert!(dataset.split(&Split::Groups(vec![])).unwrap().validation.is_empty());
+    for nothing in [Split::Groups(vec![]), Split::AsPrepared] {
+        assert!(dataset.split(&nothing).unwrap().validation.is_empty());
+    }
+
+    let index = dir.path().join("dataset.json");
+    let volumes =
+        r#"{"volumes": [{"name": "b", "split": "validation"}, {"name": "a", "split": "train"}], "slices""#;
+    let text = std::fs::read_to_string(&index).unwrap().replace(r#"{"slices""#, volumes);
+    std::fs::write(&index, text).unwrap();
+    let prepared = open(dir.path(), 1).unwrap().split(&Split::AsPrepared).unwrap();
+    assert_eq!(prepared.validation, [3, 4, 5]);
+}
+
+#[test]
+fn the_preprocessor_sets_channels_size_and_range() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let preprocessor = Preprocessor::from_json(
+        r#"{"layout": "gray", "size": {"height": 12, "width": 16}, "do_normalize": true, "image_mean": [0.5], "image_std": [0.5]}"#,
+    );
+    let dirs = [dir.path().to_path_buf()];
+    let dataset = SliceDataset::open(&dirs, 1, preprocessor.unwrap()).unwrap();
+    let mut sample = dataset.sample(5).unwrap();
+    assert_eq!((sample.image.channels, sample.image.height, sample.mask.width), (1, 12, 16));
+    assert_eq!(sample.mask.data.iter().filter(|&&id| id == 1).count(), 8);
+    assert!(sample.image.data.iter().all(|v| (0.0..0.1).contains(v)));
+    dataset.normalize(&mut sample.image);
+    assert!(sample.image.data.iter().all(|v| (-1.0..-0.8).contains(v)));
+}
+
+#[test]
+fn several_folders_are_one_dataset() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(one.path());
+    write(two.path());
+    let dirs = [one.path().to_path_buf(), two.path().to_path_buf()];
+    let dataset = SliceDataset::open(&dirs, 1, Preprocessor::default()).unwrap();
+    assert_eq!((dataset.slices().len(), dataset.groups().len()), (12, 2));
 }
