@@ -16,7 +16,7 @@ pub fn upsample_bilinear2d(execution: Execution, x: &Tensor, scale: usize) -> Re
     match execution {
         Execution::Kernels => apply(Upsample(scale), &[x]),
         Execution::Composition => {
-            let [batch, channels, height, width] = dims4("upsample_bilinear2d", x.dims())?;
+            let [batch, channels, height, width] = checked("upsample_bilinear2d", x.dims(), scale)?;
             let (rows, cols) = (weights(height, scale, x)?, weights(width, scale, x)?);
             let wide = x.contiguous()?.reshape((batch * channels * height, width))?.matmul(&cols.t()?)?;
             let wide = wide.reshape((batch * channels, height, width * scale))?;

@@ -1,0 +1,255 @@
+//! Every operation and block on the CPU kernels and as a composition: equal values, and gradients equal to
+//! central differences in f64; ties and kinks against written-out values.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use unet3p_core::ops::*;
+use unet3p_core::{
+    BatchNormOptions, ClassificationGuide, ConvBlock, Execution, FullScaleSkip, Mode, Parameters,
+    SegmentationHead,
+};
+
+const BOTH: [Execution; 2] = [Execution::Kernels, Execution::Composition];
+/// Step of the central differences: truncation is of order STEP^2 = 1e-10, rounding of order 1e-16 / STEP.
+const STEP: f64 = 1e-5;
+/// Error allowed, relative to the largest derivative of the operand (or 1): fifty times the above.
+const DIFFERENCE_BUDGET: f64 = 5e-8;
+/// Error allowed between the two implementations in f64: rounding of sums of a few thousand terms.
+const EQUALITY_BUDGET: f64 = 1e-12;
+
+fn noise(rng: &mut ChaCha8Rng, shape: &[usize]) -> Tensor {
+    let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: &[f64], want: &[f64], budget: f64) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let scale = want.iter().fold(1.0f64, |scale, value| scale.max(value.abs()));
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= budget * scale, "{what}, element {i}: {got} instead of {want}");
+    }
+}
+
+/// Checks `f` at `operands`, in both implementations.
+#[track_caller]
+fn check(what: &str, operands: &[Tensor], f: impl Fn(Execution, &[Tensor]) -> Result<Tensor>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let [one, two] = BOTH.map(|execution| f(execution, operands).unwrap());
+    assert_eq!(one.dims(), two.dims(), "{what}");
+    assert_close(&format!("{what}: values"), &values(&one), &values(&two), EQUALITY_BUDGET);
+    // a random projection makes a scalar of the result
+    let weights = noise(&mut rng, one.dims());
+    let project = |y: Tensor| (y * &weights).unwrap().sum_all().unwrap();
+    let scalar =
+        |execution, operands: &[Tensor]| project(f(execution, operands).unwrap()).to_scalar::<f64>().unwrap();
+    for execution in BOTH {
+        let variables: Vec<Var> = operands.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+        let tensors: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
+        let gradients = project(f(execution, &tensors).unwrap()).backward().unwrap();
+        for (i, operand) in operands.iter().enumerate() {
+            let got = values(gradients.get(&tensors[i]).expect("a gradient"));
+            let base = values(operand);
+            let want: Vec<f64> = (0..base.len())
+                .map(|element| {
+                    let at = |delta: f64| {
+                        let mut moved = base.clone();
+                        moved[element] += delta;
+                        let mut operands = operands.to_vec();
+                        operands[i] = Tensor::from_vec(moved, operand.dims(), &Device::Cpu).unwrap();
+                        scalar(execution, &operands)
+                    };
+                    (at(STEP) - at(-STEP)) / (2.0 * STEP)
+                })
+                .collect();
+            assert_close(&format!("{what}, {execution:?}, operand {i}"), &got, &want, DIFFERENCE_BUDGET);
+        }
+    }
+}
+
+#[test]
+fn convolution() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for [batch, inputs, outputs, height, width, k] in
+        [[2, 3, 2, 4, 5, 3], [1, 1, 1, 1, 1, 3], [2, 2, 3, 3, 1, 1], [1, 2, 1, 1, 6, 3]]
+    {
+        let operands = [
+            noise(&mut rng, &[batch, inputs, height, width]),
+            noise(&mut rng, &[outputs, inputs, k, k]),
+            noise(&mut rng, &[outputs]),
+        ];
+        check("conv2d", &operands, |e, x| conv2d(e, &x[0], &x[1], Some(&x[2])));
+        check("conv2d without bias", &operands[..2], |e, x| conv2d(e, &x[0], &x[1], None));
+    }
+}
+
+/// A view with strides and an offset goes in like any tensor.
+#[test]
+fn convolution_of_a_view() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let operands = [noise(&mut rng, &[2, 5, 6, 4]), noise(&mut rng, &[2, 3, 3, 3])];
+    check("conv2d of a view", &operands, |e, x| {
+        conv2d(e, &x[0].narrow(1, 1, 3)?.transpose(2, 3)?, &x[1], None)
+    });
+}
+
+#[test]
+fn max_pooling() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for (k, height, width) in [(2, 4, 6), (2, 5, 7), (4, 4, 8), (8, 8, 9), (16, 16, 16)] {
+        let x = [noise(&mut rng, &[2, 2, height, width])];
+        check("max_pool2d", &x, |e, x| max_pool2d(e, &x[0], k));
+    }
+    check("global_max_pool", &[noise(&mut rng, &[3, 2, 3, 4])], |_, x| global_max_pool(&x[0]));
+}
+
+#[test]
+fn upsampling() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for (scale, height, width) in [(2, 3, 4), (4, 2, 1), (8, 1, 2), (16, 1, 1), (3, 2, 3)] {
+        let x = [noise(&mut rng, &[2, 2, height, width])];
+        check("upsample_bilinear2d", &x, |e, x| upsample_bilinear2d(e, &x[0], scale));
+        let operands =
+            [noise(&mut rng, &[2, 3, height, width]), noise(&mut rng, &[2, 3, 3, 3]), noise(&mut rng, &[2])];
+        check("upsample_conv2d", &operands, |e, x| upsample_conv2d(e, &x[0], scale, &x[1], &x[2]));
+    }
+}
+
+#[test]
+fn normalisation() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let operands = [noise(&mut rng, &[2, 3, 3, 2]), noise(&mut rng, &[3]), noise(&mut rng, &[3])];
+    let fixed =
+        BatchStatistics { mean: noise(&mut rng, &[3]), variance: (noise(&mut rng, &[3]) + 1.5).unwrap() };
+    for fixed in [None, Some(&fixed)] {
+        check("batch_norm", &operands, |e, x| batch_norm(e, &x[0], &x[1], &x[2], 1e-3, fixed));
+        check("batch_norm_relu", &operands, |e, x| {
+            batch_norm_relu(e, &x[0], &x[1], &x[2], 1e-3, fixed).map(|(y, _)| y)
+        });
+    }
+    let [one, two] = BOTH.map(|execution| batch_statistics(execution, &operands[0]).unwrap());
+    assert_close("mean", &values(&one.mean), &values(&two.mean), EQUALITY_BUDGET);
+    assert_close("variance", &values(&one.variance), &values(&two.variance), EQUALITY_BUDGET);
+}
+
+#[test]
+fn dropout_scales_what_it_keeps_and_repeats() {
+    let x = Tensor::ones((4, 1000), DType::F64, &Device::Cpu).unwrap();
+    let draw = |seed| values(&dropout(&x, 0.25, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap());
+    let kept = draw(1).iter().filter(|&&v| v != 0.0).count();
+    assert!(draw(1).iter().all(|&v| v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-7));
+    // 4000 draws with probability 0.75 spread by sqrt(4000 * 0.75 * 0.25) = 27; five times that
+    assert!(kept.abs_diff(3000) < 137, "{kept}");
+    assert_eq!(draw(1), draw(1));
+    assert_ne!(draw(1), draw(2));
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    check("dropout", &[noise(&mut rng, &[5, 4])], |_, x| {
+        dropout(&x[0], 0.5, &mut ChaCha8Rng::seed_from_u64(3))
+    });
+}
+
+/// One tensor feeds several operations: their gradients add up.
+#[test]
+fn several_consumers() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let operands = [noise(&mut rng, &[2, 2, 4, 4]), noise(&mut rng, &[2, 2, 3, 3])];
+    check("shared source", &operands, |e, x| {
+        let pooled = upsample_bilinear2d(e, &max_pool2d(e, &x[0], 2)?, 2)?;
+        let convolved = conv2d(e, &x[0], &x[1], None)?;
+        conv2d(
+            e,
+            &Tensor::cat(&[&pooled, &convolved, &x[0]], 1)?,
+            &Tensor::cat(&[&x[1], &x[1], &x[1]], 1)?,
+            None,
+        )
+    });
+}
+
+fn gradient_of(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Vec<f64> {
+    let variable = Var::from_tensor(x).unwrap();
+    let gradients = f(variable.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+    values(gradients.get(variable.as_tensor()).unwrap())
+}
+
+#[test]
+fn ties_and_kinks() {
+    let x = Tensor::new(&[1.0f64, 2.0, 5.0, 5.0, 2.0, 2.0, 5.0, 5.0], &Device::Cpu).unwrap();
+    let x = x.reshape((1, 1, 2, 4)).unwrap();
+    for execution in BOTH {
+        let gradient = gradient_of(&x, |x| max_pool2d(execution, x, 2));
+        assert_eq!(gradient, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{execution:?}");
+    }
+    assert_eq!(gradient_of(&x, global_max_pool), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    // with mean 0, variance 1, gamma 1 and beta 0 the values pass unchanged: the ReLU's derivative at 0 is 0
+    let x = Tensor::new(&[-1.0f64, 0.0, 1.0, -0.0], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
+    let one = Tensor::ones(1, DType::F64, &Device::Cpu).unwrap();
+    let zero = one.zeros_like().unwrap();
+    let fixed = BatchStatistics { mean: zero.clone(), variance: one.clone() };
+    for execution in BOTH {
+        let gradient = gradient_of(&x, |x| {
+            batch_norm_relu(execution, x, &one, &zero, 0.0, Some(&fixed)).map(|(y, _)| y)
+        });
+        assert_eq!(gradient, [0.0, 0.0, 1.0, 0.0], "{execution:?}");
+    }
+}
+
+/// The blocks in f32: both implementations, training and evaluation, after one update of the statistics.
+#[test]
+fn blocks_agree_in_f32() {
+    let run = |execution: Execution| -> Result<Vec<Tensor>> {
+        let parameters = Parameters::init(3, DType::F32, &Device::Cpu);
+        let (builder, options) = (parameters.builder(), BatchNormOptions::default());
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let sizes = [(3, 24, 40), (4, 12, 20), (5, 6, 10)];
+        let sources: Vec<Tensor> = sizes
+            .iter()
+            .map(|&(c, h, w)| noise(&mut rng, &[2, c, h, w]).to_dtype(DType::F32))
+            .collect::<Result<_>>()?;
+        let sources: Vec<&Tensor> = sources.iter().collect();
+        let block = ConvBlock::new(3, 6, 2, options, execution, builder.pp("block"))?;
+        let skip = FullScaleSkip::new(2, &[3, 4, 5], 7, options, execution, builder.pp("skip"))?;
+        let head = SegmentationHead::new(21, 2, 2, execution, builder.pp("head"))?;
+        let guide = ClassificationGuide::new(5, execution, builder.pp("guide"))?;
+        let mut outputs = Vec::new();
+        for mode in [Mode::Training, Mode::Evaluation] {
+            outputs.push(block.forward(sources[0], mode)?);
+            let features = skip.forward(&sources, mode)?;
+            assert_eq!(features.dims(), &[2, 21, 12, 20]);
+            outputs.push(head.forward(&features, mode)?);
+            outputs.push(guide.forward(sources[2], mode)?);
+        }
+        let guided = guide.forward_train(sources[2], &mut ChaCha8Rng::seed_from_u64(9))?;
+        outputs.push(ClassificationGuide::gate(&guided)?);
+        outputs.push(guided);
+        outputs.extend(parameters.buffers().into_iter().map(|(_, buffer)| buffer.as_detached_tensor()));
+        Ok(outputs)
+    };
+    let [one, two] = BOTH.map(|execution| run(execution).unwrap());
+    for (i, (one, two)) in one.iter().zip(&two).enumerate() {
+        // f32 rounding through four normalised layers
+        assert_close(&format!("output {i}"), &values(one), &values(two), 1e-5);
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_errors() {
+    let x = Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    for execution in BOTH {
+        assert!(conv2d(execution, &x, &zeros(&[2, 4, 3, 3]), None).is_err());
+        assert!(conv2d(execution, &x, &zeros(&[2, 3, 5, 5]), None).is_err());
+        assert!(conv2d(execution, &x, &zeros(&[2, 3, 3, 3]), Some(&zeros(&[3]))).is_err());
+        assert!(max_pool2d(execution, &x, 8).is_err());
+        assert!(upsample_bilinear2d(execution, &x, 0).is_err());
+        assert!(batch_norm(execution, &x, &zeros(&[2]), &zeros(&[2]), 1e-5, None).is_err());
+    }
+    assert!(
+        conv2d(Execution::Kernels, &x.to_dtype(DType::U8).unwrap(), &zeros(&[2, 3, 3, 3]), None).is_err()
+    );
+    assert!(dropout(&x, 1.0, &mut ChaCha8Rng::seed_from_u64(0)).is_err());
+}
