@@ -8,9 +8,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use unet3p_data::{Layout, Preprocessor, write_atomically};
-use unet3p_models::{Activation, CgmGate, UNet3Plus, UNet3PlusConfig, Variant};
+use unet3p_models::{UNet3Plus, UNet3PlusConfig, tensor_shapes};
 
-use crate::names::{Architecture, Naming, infer_architecture, tensor_specs};
+use crate::names::{NameMismatch, Naming, infer_config};
 use crate::{Error, card, pytorch};
 
 /// Files that a model folder consists of.
@@ -94,22 +94,18 @@ pub fn convert(source: &Path, folder: &Path, options: &ConvertOptions) -> Result
         SourceKind::Safetensors => read_safetensors(source)?,
     };
     let naming = Naming::detect(&tensors);
-    let (architecture, tensors) =
+    let (inferred, tensors) =
         rename(naming, tensors).map_err(|cause| Error::Names { path: source.to_owned(), cause })?;
-    let config = embedded.unwrap_or_else(|| reference_config(&architecture));
+    let config = embedded.unwrap_or(inferred);
     let count = tensors.len();
-    let parameters = tensors
-        .iter()
-        .filter(|(name, _)| !name.contains(".running_"))
-        .map(|(_, tensor)| tensor.elem_count())
-        .sum();
 
     let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu)
         .map_err(|cause| Error::model(source, cause))?;
     std::fs::create_dir_all(folder).map_err(|cause| Error::io(folder, cause))?;
     model.save(folder, options.dtype).map_err(|cause| Error::model(folder, cause))?;
-    save_preprocessor(folder, architecture.in_channels)?;
-    let report = ConvertReport { source: kind, naming, config, tensors: count, parameters };
+    save_preprocessor(folder, config.in_channels)?;
+    let report =
+        ConvertReport { source: kind, naming, parameters: config.parameter_count(), tensors: count, config };
     let card = card::text(&report);
     write_atomically(&folder.join(card::FILE_NAME), |file| std::io::Write::write_all(file, card.as_bytes()))?;
     Ok(report)
@@ -164,32 +160,14 @@ fn read_safetensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, Option<UNe
 fn rename(
     naming: Naming,
     mut tensors: BTreeMap<String, Tensor>,
-) -> Result<(Architecture, HashMap<String, Tensor>), crate::names::NameMismatch> {
+) -> Result<(UNet3PlusConfig, HashMap<String, Tensor>), NameMismatch> {
     let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
-    let architecture = infer_architecture(naming, &shapes)?;
-    let renamed = tensor_specs(naming, &architecture)
-        .into_iter()
-        .filter_map(|spec| Some((spec.name, tensors.remove(&spec.source)?)))
-        .collect();
-    Ok((architecture, renamed))
-}
-
-/// The configuration under which our network computes what the authors' code computes.
-fn reference_config(architecture: &Architecture) -> UNet3PlusConfig {
-    let default = UNet3PlusConfig::default();
-    UNet3PlusConfig {
-        variant: architecture.variant,
-        in_channels: architecture.in_channels,
-        num_classes: architecture.num_classes,
-        filters: architecture.filters,
-        activation: Activation::Sigmoid,
-        batch_norm_eps: 1e-5,
-        cgm_gate: match architecture.variant {
-            Variant::DeepSupervisionCgm => CgmGate::Logits,
-            Variant::Base | Variant::DeepSupervision => default.cgm_gate,
-        },
-        ..default
-    }
+    let config = infer_config(naming, &shapes)?;
+    let renamed = tensor_shapes(&config).into_keys().filter_map(|name| {
+        let tensor = tensors.remove(&naming.of(&name))?;
+        Some((name, tensor))
+    });
+    Ok((config, renamed.collect()))
 }
 
 fn save_preprocessor(folder: &Path, in_channels: usize) -> Result<(), Error> {

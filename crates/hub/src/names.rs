@@ -1,4 +1,4 @@
-//! From the tensor names of the authors' PyTorch code to ours, and from shapes to the architecture.
+//! From the tensor names of the authors' PyTorch code to ours, and from shapes to the configuration.
 //!
 //! The authors (ZJUGiveLab, UNet-Version) name a module after the path of its data: `h2_PT_hd4` is
 //! encoder map 2 (`h2`), pooled (`PT`), into decoder node 4 (`hd4`); `Cat` is the encoder map at the
@@ -15,13 +15,14 @@
 //! | `outconv{n}.*` | `head.{n}.*` |
 //! | `cls.1.*` | `cgm.*` |
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use unet3p_models::Variant;
+use unet3p_models::{CgmGate, UNet3PlusConfig, Variant, tensor_shapes};
 
-/// Number of scales, and of branches that meet in a decoder node.
-const SCALES: usize = 5;
+/// Most channels that a kernel is believed to have, as in [`UNet3PlusConfig::validate`].
+const MAX_CHANNELS: usize = 1 << 16;
 
 /// How the tensors of a checkpoint are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,39 +33,48 @@ pub enum Naming {
     Native,
 }
 
-/// What the shapes of a checkpoint say about its network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Architecture {
-    /// Which heads and guide there are.
-    pub variant: Variant,
-    /// Channels of the input image.
-    pub in_channels: usize,
-    /// Classes of the heads.
-    pub num_classes: usize,
-    /// Channels of the five encoder maps.
-    pub filters: [usize; SCALES],
-}
+impl Naming {
+    /// Tells by the first convolution's name; what has neither is taken for the authors'.
+    pub fn detect<T>(tensors: &BTreeMap<String, T>) -> Self {
+        if tensors.contains_key("encoder.1.conv1.weight") { Self::Native } else { Self::Authors }
+    }
 
-/// A tensor of the network under both names, with the shape it must have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// The name in a model folder.
-    pub name: String,
-    /// The name in the checkpoint.
-    pub source: String,
-    /// The shape, kernels as [output, input, height, width].
-    pub shape: Vec<usize>,
-}
-
-/// A tensor whose shape does not fit the rest of its checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrongShape {
-    /// The name in the checkpoint.
-    pub name: String,
-    /// The shape there.
-    pub found: Vec<usize>,
-    /// The shape that the other tensors ask for; 0 where they do not tell.
-    pub expected: Vec<usize>,
+    /// The name in a checkpoint of the tensor that we call `name`.
+    ///
+    /// ```
+    /// use unet3p_hub::names::Naming;
+    ///
+    /// let theirs = |name| Naming::Authors.of(name);
+    /// assert_eq!(theirs("encoder.3.bn2.running_var"), "conv3.conv2.1.running_var");
+    /// assert_eq!(theirs("decoder.4.branch2.conv.weight"), "h2_PT_hd4_conv.weight");
+    /// assert_eq!(theirs("decoder.2.fuse.bn.bias"), "bn2d_1.bias");
+    /// ```
+    pub fn of(self, name: &str) -> String {
+        if self == Self::Native {
+            return name.to_owned();
+        }
+        let parts: Vec<&str> = name.split('.').collect();
+        match parts[..] {
+            ["encoder", scale, layer, leaf] => match layer.strip_prefix("bn") {
+                Some(number) => format!("conv{scale}.conv{number}.1.{leaf}"),
+                None => format!("conv{scale}.{layer}.0.{leaf}"),
+            },
+            ["decoder", node, "fuse", layer, leaf] => format!("{layer}{node}d_1.{leaf}"),
+            ["decoder", node, branch, layer, leaf] => {
+                let source = branch.trim_start_matches("branch");
+                // One digit each, so texts compare as numbers do.
+                let path = match source.cmp(node) {
+                    Ordering::Less => format!("h{source}_PT"),
+                    Ordering::Equal => format!("h{source}_Cat"),
+                    Ordering::Greater => format!("hd{source}_UT"),
+                };
+                format!("{path}_hd{node}_{layer}.{leaf}")
+            }
+            ["head", number, leaf] => format!("outconv{number}.{leaf}"),
+            ["cgm", leaf] => format!("cls.1.{leaf}"),
+            _ => name.to_owned(),
+        }
+    }
 }
 
 /// The tensors by which a checkpoint differs from a UNet 3+, under the checkpoint's names.
@@ -74,24 +84,21 @@ pub struct NameMismatch {
     pub missing: Vec<String>,
     /// In the checkpoint, not part of the network.
     pub left_over: Vec<String>,
-    /// In both, with different shapes.
-    pub wrong_shape: Vec<WrongShape>,
+    /// In both with different shapes, each with what it is and what it should be.
+    pub misshapen: Vec<String>,
 }
 
 impl fmt::Display for NameMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "its tensors are not those of a UNet 3+")?;
-        for (what, names) in [("missing", &self.missing), ("left over", &self.left_over)] {
+        let lists = [
+            ("missing", &self.missing),
+            ("left over", &self.left_over),
+            ("of another shape", &self.misshapen),
+        ];
+        for (what, names) in lists {
             if !names.is_empty() {
                 write!(f, "; {} {what}: {}", names.len(), names.join(", "))?;
-            }
-        }
-        if !self.wrong_shape.is_empty() {
-            write!(f, "; {} of another shape: ", self.wrong_shape.len())?;
-            for (index, wrong) in self.wrong_shape.iter().enumerate() {
-                let comma = if index == 0 { "" } else { ", " };
-                let WrongShape { name, found, expected } = wrong;
-                write!(f, "{comma}{name} is {found:?} instead of {expected:?}")?;
             }
         }
         Ok(())
@@ -100,213 +107,76 @@ impl fmt::Display for NameMismatch {
 
 impl std::error::Error for NameMismatch {}
 
-impl Naming {
-    /// Tells by the first convolution's name; what has neither is taken for the authors'.
-    pub fn detect<T>(tensors: &BTreeMap<String, T>) -> Self {
-        if tensors.contains_key("encoder.1.conv1.weight") { Self::Native } else { Self::Authors }
-    }
-
-    /// A convolution's name and, where one follows it, its batch normalisation's.
-    fn encoder(self, scale: usize, conv: usize) -> (String, String) {
-        match self {
-            Self::Authors => {
-                let block = format!("conv{scale}.conv{conv}");
-                (format!("{block}.0"), format!("{block}.1"))
-            }
-            Self::Native => {
-                let block = format!("encoder.{scale}");
-                (format!("{block}.conv{conv}"), format!("{block}.bn{conv}"))
-            }
-        }
-    }
-
-    fn branch(self, node: usize, source: usize) -> (String, String) {
-        match self {
-            Self::Authors => {
-                let path = match source.cmp(&node) {
-                    std::cmp::Ordering::Less => format!("h{source}_PT_hd{node}"),
-                    std::cmp::Ordering::Equal => format!("h{source}_Cat_hd{node}"),
-                    std::cmp::Ordering::Greater => format!("hd{source}_UT_hd{node}"),
-                };
-                (format!("{path}_conv"), format!("{path}_bn"))
-            }
-            Self::Native => {
-                let path = format!("decoder.{node}.branch{source}");
-                (format!("{path}.conv"), format!("{path}.bn"))
-            }
-        }
-    }
-
-    fn fuse(self, node: usize) -> (String, String) {
-        match self {
-            Self::Authors => (format!("conv{node}d_1"), format!("bn{node}d_1")),
-            Self::Native => {
-                let path = format!("decoder.{node}.fuse");
-                (format!("{path}.conv"), format!("{path}.bn"))
-            }
-        }
-    }
-
-    fn head(self, number: usize) -> String {
-        match self {
-            Self::Authors => format!("outconv{number}"),
-            Self::Native => format!("head.{number}"),
-        }
-    }
-
-    fn guide(self) -> String {
-        match self {
-            Self::Authors => "cls.1".to_owned(),
-            Self::Native => "cgm".to_owned(),
-        }
-    }
-}
-
-/// Lists the tensors of a network and where each is found in a checkpoint.
-///
-/// ```
-/// use unet3p_hub::names::{Architecture, Naming, tensor_specs};
-/// use unet3p_models::Variant;
-///
-/// let architecture = Architecture {
-///     variant: Variant::Base,
-///     in_channels: 3,
-///     num_classes: 1,
-///     filters: [64, 128, 256, 512, 1024],
-/// };
-/// let specs = tensor_specs(Naming::Authors, &architecture);
-/// let skip = specs.iter().find(|s| s.name == "decoder.4.branch2.conv.weight").unwrap();
-/// assert_eq!(skip.source, "h2_PT_hd4_conv.weight");
-/// assert_eq!(skip.shape, [64, 128, 3, 3]);
-/// ```
-pub fn tensor_specs(naming: Naming, architecture: &Architecture) -> Vec<TensorSpec> {
-    let Architecture { variant, in_channels, num_classes, filters } = *architecture;
-    let branch_channels = filters[0];
-    // Saturating, because channels come from shapes that may be anything.
-    let fused_channels = branch_channels.saturating_mul(SCALES);
-    let mut specs = Specs::default();
-
-    for scale in 1..=SCALES {
-        let mut channels = if scale == 1 { in_channels } else { filters[scale - 2] };
-        for conv in 1..=2 {
-            let names = (Naming::Native.encoder(scale, conv), naming.encoder(scale, conv));
-            specs.conv_and_norm(names, [filters[scale - 1], channels]);
-            channels = filters[scale - 1];
-        }
-    }
-    for node in 1..SCALES {
-        for source in 1..=SCALES {
-            // Decoder nodes 2 to 4 feed the nodes above them; scale 5 has the encoder's map alone.
-            let channels =
-                if source <= node || source == SCALES { filters[source - 1] } else { fused_channels };
-            let names = (Naming::Native.branch(node, source), naming.branch(node, source));
-            specs.conv_and_norm(names, [branch_channels, channels]);
-        }
-        let names = (Naming::Native.fuse(node), naming.fuse(node));
-        specs.conv_and_norm(names, [fused_channels, fused_channels]);
-    }
-    let heads = if variant == Variant::Base { 1 } else { SCALES };
-    for number in 1..=heads {
-        let channels = if number == SCALES { filters[SCALES - 1] } else { fused_channels };
-        let names = (Naming::Native.head(number), naming.head(number));
-        specs.conv(&names.0, &names.1, [num_classes, channels], 3);
-    }
-    if variant == Variant::DeepSupervisionCgm {
-        let names = (Naming::Native.guide(), naming.guide());
-        specs.conv(&names.0, &names.1, [2, filters[SCALES - 1]], 1);
-    }
-    specs.0
-}
-
-#[derive(Default)]
-struct Specs(Vec<TensorSpec>);
-
-impl Specs {
-    fn push(&mut self, name: &str, source: &str, part: &str, shape: Vec<usize>) {
-        self.0.push(TensorSpec { name: format!("{name}.{part}"), source: format!("{source}.{part}"), shape });
-    }
-
-    fn conv(&mut self, name: &str, source: &str, [output, input]: [usize; 2], kernel: usize) {
-        self.push(name, source, "weight", vec![output, input, kernel, kernel]);
-        self.push(name, source, "bias", vec![output]);
-    }
-
-    /// Names are (ours, theirs), each of the convolution and of its batch normalisation.
-    fn conv_and_norm(&mut self, (ours, theirs): ((String, String), (String, String)), channels: [usize; 2]) {
-        self.conv(&ours.0, &theirs.0, channels, 3);
-        for part in ["weight", "bias", "running_mean", "running_var"] {
-            self.push(&ours.1, &theirs.1, part, vec![channels[0]]);
-        }
-    }
-}
-
 /// Reads variant, channels and classes out of the shapes of a checkpoint's tensors.
 ///
-/// PyTorch's counters `num_batches_tracked` are ignored: they do not take part in the network.
+/// The rest of the configuration is that of the authors' code: sigmoid, batch normalisation with eps
+/// 1e-5, the classification guide multiplying the logits. PyTorch's counters `num_batches_tracked`
+/// are ignored: they do not take part in the network.
 ///
 /// # Errors
 ///
 /// [`NameMismatch`] with every name where the tensors are not exactly those of a UNet 3+.
-pub fn infer_architecture(
+pub fn infer_config(
     naming: Naming,
     shapes: &BTreeMap<String, Vec<usize>>,
-) -> Result<Architecture, NameMismatch> {
-    let has = |module: String| shapes.contains_key(&format!("{module}.weight"));
-    let variant = if has(naming.guide()) {
+) -> Result<UNet3PlusConfig, NameMismatch> {
+    let weight = |module: &str| naming.of(&format!("{module}.weight"));
+    let has = |module: &str| shapes.contains_key(&weight(module));
+    let mut config = UNet3PlusConfig::default();
+    config.variant = if has("cgm") {
         Variant::DeepSupervisionCgm
-    } else if (2..=SCALES).any(|number| has(naming.head(number))) {
+    } else if (2..=config.filters.len()).any(|number| has(&format!("head.{number}"))) {
         Variant::DeepSupervision
     } else {
         Variant::Base
     };
+    if config.variant.has_cgm() {
+        config.cgm_gate = CgmGate::Logits;
+    }
 
     // Channels come from the first convolution of each scale and from head 1. Where one of them is
-    // missing or no kernel, only names and numbers of dimensions are compared.
-    let kernel = |module: String| match shapes.get(&format!("{module}.weight")).map(Vec::as_slice) {
-        Some(&[output, input, _, _]) => Some((output, input)),
-        _ => None,
-    };
-    let first = (1..=SCALES).map(|scale| kernel(naming.encoder(scale, 1).0));
-    let found = first.collect::<Option<Vec<_>>>().and_then(|first| {
-        let filters = <[_; SCALES]>::try_from(first).ok()?;
-        Some(Architecture {
-            variant,
-            in_channels: filters[0].1,
-            num_classes: kernel(naming.head(1))?.0,
-            filters: filters.map(|(output, _)| output),
-        })
-    });
-    let architecture =
-        found.unwrap_or(Architecture { variant, in_channels: 0, num_classes: 0, filters: [0; SCALES] });
-
-    let differs = |shape: &Vec<usize>, expected: &Vec<usize>| match found {
-        Some(_) => shape != expected,
-        None => shape.len() != expected.len(),
-    };
-
-    let specs = tensor_specs(naming, &architecture);
+    // missing or no kernel, shapes tell nothing and only names are compared.
     let mut mismatch = NameMismatch::default();
-    for spec in &specs {
-        match shapes.get(&spec.source) {
-            None => mismatch.missing.push(spec.source.clone()),
-            Some(shape) if differs(shape, &spec.shape) => {
-                mismatch.wrong_shape.push(WrongShape {
-                    name: spec.source.clone(),
-                    found: shape.clone(),
-                    expected: spec.shape.clone(),
-                });
+    let mut kernel = |module: &str| match shapes.get(&weight(module))?.as_slice() {
+        &[outputs, inputs, 3, 3] if outputs.max(inputs) <= MAX_CHANNELS => Some((outputs, inputs)),
+        other => {
+            let name = weight(module);
+            mismatch
+                .misshapen
+                .push(format!("{name} is {other:?}, not a 3x3 kernel of {MAX_CHANNELS} channels at most"));
+            None
+        }
+    };
+    let mut known = true;
+    for scale in 1..=config.filters.len() {
+        match kernel(&format!("encoder.{scale}.conv1")) {
+            Some((outputs, inputs)) => {
+                config.filters[scale - 1] = outputs;
+                if scale == 1 {
+                    config.in_channels = inputs;
+                }
+            }
+            None => known = false,
+        }
+    }
+    match kernel("head.1") {
+        Some((outputs, _)) => config.num_classes = outputs,
+        None => known = false,
+    }
+
+    let mut expected = BTreeSet::new();
+    for (name, shape) in tensor_shapes(&config) {
+        let name = naming.of(&name);
+        match shapes.get(&name) {
+            None => mismatch.missing.push(name.clone()),
+            Some(found) if known && *found != shape => {
+                mismatch.misshapen.push(format!("{name} is {found:?}, not {shape:?}"));
             }
             Some(_) => {}
         }
+        expected.insert(name);
     }
-    let known: BTreeSet<&str> = specs.iter().map(|spec| spec.source.as_str()).collect();
-    mismatch.left_over = shapes
-        .keys()
-        .filter(|name| !known.contains(name.as_str()) && !name.ends_with(".num_batches_tracked"))
-        .cloned()
-        .collect();
-    match found {
-        Some(found) if mismatch == NameMismatch::default() => Ok(found),
-        _ => Err(mismatch),
-    }
+    let left_over = shapes.keys().filter(|name| !expected.contains(*name));
+    mismatch.left_over = left_over.filter(|name| !name.ends_with(".num_batches_tracked")).cloned().collect();
+    if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
 }

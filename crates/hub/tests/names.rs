@@ -1,59 +1,38 @@
 //! Names and shapes: complete, one to one, and what differs is listed.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use unet3p_hub::names::{Architecture, Naming, TensorSpec, infer_architecture, tensor_specs};
-use unet3p_models::Variant;
+use unet3p_hub::names::{Naming, infer_config};
+use unet3p_models::{CgmGate, UNet3PlusConfig, Variant, tensor_shapes};
 
 const VARIANTS: [Variant; 3] = [Variant::Base, Variant::DeepSupervision, Variant::DeepSupervisionCgm];
 
-fn small(variant: Variant) -> Architecture {
-    Architecture { variant, in_channels: 2, num_classes: 3, filters: [4, 6, 7, 9, 11] }
+/// A network whose scales all have different numbers of channels.
+fn small(variant: Variant) -> UNet3PlusConfig {
+    let gate = if variant.has_cgm() { CgmGate::Logits } else { CgmGate::Probabilities };
+    let config = UNet3PlusConfig::builder().variant(variant).in_channels(2).filters([4, 6, 7, 9, 11]);
+    config.cgm_gate(gate).build().unwrap()
 }
 
-fn shapes(specs: &[TensorSpec]) -> BTreeMap<String, Vec<usize>> {
-    let pairs = specs.iter();
-    pairs.map(|spec| (spec.source.clone(), spec.shape.clone())).collect()
-}
-
-#[test]
-fn parameters_are_those_of_the_paper() {
-    let paper = [64, 128, 256, 512, 1024];
-    let quarter = paper.map(|f| f / 4);
-    let expected =
-        [(paper, [26_971_777, 26_989_637, 26_991_687]), (quarter, [1_690_273, 1_694_741, 1_695_255])];
-    for (filters, counts) in expected {
-        for (variant, count) in VARIANTS.into_iter().zip(counts) {
-            let architecture = Architecture { variant, in_channels: 3, num_classes: 1, filters };
-            let parameters: usize = tensor_specs(Naming::Authors, &architecture)
-                .iter()
-                .filter(|spec| !spec.name.contains("running_"))
-                .map(|spec| spec.shape.iter().product::<usize>())
-                .sum();
-            assert_eq!(parameters, count, "{variant:?} {filters:?}");
-        }
-    }
+fn shapes(naming: Naming, config: &UNet3PlusConfig) -> BTreeMap<String, Vec<usize>> {
+    tensor_shapes(config).into_iter().map(|(name, shape)| (naming.of(&name), shape)).collect()
 }
 
 #[test]
 fn names_are_one_to_one() {
     for variant in VARIANTS {
-        let specs = tensor_specs(Naming::Authors, &small(variant));
-        let ours: BTreeSet<_> = specs.iter().map(|spec| &spec.name).collect();
-        let theirs: BTreeSet<_> = specs.iter().map(|spec| &spec.source).collect();
-        assert_eq!((ours.len(), theirs.len()), (specs.len(), specs.len()));
-        for spec in tensor_specs(Naming::Native, &small(variant)) {
-            assert_eq!(spec.name, spec.source);
-            assert!(ours.contains(&spec.name), "{}", spec.name);
-        }
+        let ours = tensor_shapes(&small(variant));
+        let theirs: BTreeSet<_> = ours.keys().map(|name| Naming::Authors.of(name)).collect();
+        assert_eq!(theirs.len(), ours.len());
+        assert!(ours.keys().all(|name| !theirs.contains(name) && Naming::Native.of(name) == *name));
     }
 }
 
 #[test]
 fn branches_keep_their_sources() {
-    let specs = tensor_specs(Naming::Authors, &small(Variant::Base));
-    // The shape tells the source: scales have different numbers of channels.
-    for (source, name, channels) in [
+    let shapes = shapes(Naming::Authors, &small(Variant::Base));
+    for (theirs, ours, channels) in [
         ("h1_PT_hd4_conv", "decoder.4.branch1.conv", 4),
         ("h4_Cat_hd4_conv", "decoder.4.branch4.conv", 9),
         ("hd5_UT_hd4_conv", "decoder.4.branch5.conv", 11),
@@ -64,21 +43,22 @@ fn branches_keep_their_sources() {
         ("h1_Cat_hd1_conv", "decoder.1.branch1.conv", 4),
         ("conv2d_1", "decoder.2.fuse.conv", 20),
     ] {
-        let weight = format!("{source}.weight");
-        let spec = specs.iter().find(|spec| spec.source == weight).unwrap();
-        assert_eq!(spec.name, format!("{name}.weight"));
-        assert_eq!(spec.shape[1], channels, "{source}");
+        let weight = format!("{theirs}.weight");
+        assert_eq!(Naming::Authors.of(&format!("{ours}.weight")), weight);
+        // The number of channels tells the source.
+        assert_eq!(shapes[&weight][1], channels, "{theirs}");
     }
 }
 
 #[test]
-fn architectures_are_read_back() {
+fn configurations_are_read_back() {
     for naming in [Naming::Authors, Naming::Native] {
         for variant in VARIANTS {
-            let architecture = small(variant);
-            let mut shapes = shapes(&tensor_specs(naming, &architecture));
+            let config = small(variant);
+            let mut shapes = shapes(naming, &config);
             shapes.insert("conv1.conv1.1.num_batches_tracked".into(), vec![]);
-            assert_eq!(infer_architecture(naming, &shapes), Ok(architecture));
+            assert_eq!(Naming::detect(&shapes), naming);
+            assert_eq!(infer_config(naming, &shapes), Ok(config));
         }
     }
 }
@@ -86,54 +66,44 @@ fn architectures_are_read_back() {
 #[test]
 fn every_missing_name_is_listed() {
     for variant in VARIANTS {
-        let specs = tensor_specs(Naming::Authors, &small(variant));
-        let whole = shapes(&specs);
+        let whole = shapes(Naming::Authors, &small(variant));
         for name in whole.keys() {
             let mut shapes = whole.clone();
             shapes.remove(name);
-            match infer_architecture(Naming::Authors, &shapes) {
-                // Without the weight by which a variant is told, its bias is what is left over.
-                Err(mismatch) => assert!(
-                    mismatch.missing.contains(name)
-                        || mismatch.left_over.contains(&name.replace("weight", "bias")),
-                    "{name}: {mismatch}"
-                ),
-                Ok(found) => panic!("{name}: {found:?}"),
-            }
+            let mismatch = infer_config(Naming::Authors, &shapes).unwrap_err();
+            // Without the weight by which a variant is told, its bias is what is left over.
+            let left = mismatch.left_over.contains(&name.replace("weight", "bias"));
+            assert!(mismatch.missing.contains(name) || left, "{name}: {mismatch}");
         }
     }
 }
 
 #[test]
 fn what_differs_is_listed_together() {
-    let mut shapes = shapes(&tensor_specs(Naming::Authors, &small(Variant::DeepSupervision)));
+    let mut shapes = shapes(Naming::Authors, &small(Variant::DeepSupervision));
     shapes.remove("bn3d_1.running_var");
     shapes.remove("outconv4.bias");
     shapes.insert("extra.weight".into(), vec![1]);
     shapes.insert("h1_PT_hd4_conv.weight".into(), vec![4, 5, 3, 3]);
-    let mismatch = infer_architecture(Naming::Authors, &shapes).unwrap_err();
-    assert_eq!(mismatch.missing, ["bn3d_1.running_var", "outconv4.bias"]);
-    assert_eq!(mismatch.left_over, ["extra.weight"]);
-    assert_eq!(mismatch.wrong_shape.len(), 1);
-    let text = mismatch.to_string();
-    for part in [
-        "2 missing: bn3d_1.running_var, outconv4.bias",
-        "1 left over: extra.weight",
-        "h1_PT_hd4_conv.weight is [4, 5, 3, 3] instead of [4, 4, 3, 3]",
-    ] {
-        assert!(text.contains(part), "{text}");
-    }
+    let mismatch = infer_config(Naming::Authors, &shapes).unwrap_err();
+    assert_eq!(
+        mismatch.to_string(),
+        "its tensors are not those of a UNet 3+; 2 missing: bn3d_1.running_var, outconv4.bias; \
+         1 left over: extra.weight; 1 of another shape: h1_PT_hd4_conv.weight is [4, 5, 3, 3], not [4, 4, 3, 3]"
+    );
 }
 
 #[test]
 fn impossible_shapes_are_listed() {
-    let whole = shapes(&tensor_specs(Naming::Authors, &small(Variant::Base)));
-    for shape in [vec![], vec![4], vec![usize::MAX, 0, 3, 3], vec![0, 0, 0, 0]] {
-        let mut shapes = whole.clone();
-        shapes.insert("conv1.conv1.0.weight".into(), shape.clone());
-        let mismatch = infer_architecture(Naming::Authors, &shapes).unwrap_err();
-        assert!(!mismatch.wrong_shape.is_empty(), "{shape:?}: {mismatch}");
+    let whole = shapes(Naming::Authors, &small(Variant::Base));
+    for shape in [vec![], vec![4], vec![usize::MAX, 0, 3, 3], vec![0, 0, 0, 0], vec![0, 0, 3, 3]] {
+        for name in ["conv1.conv1.0.weight", "conv4.conv1.0.weight", "outconv1.weight"] {
+            let mut shapes = whole.clone();
+            shapes.insert(name.into(), shape.clone());
+            let mismatch = infer_config(Naming::Authors, &shapes).unwrap_err();
+            assert!(!mismatch.misshapen.is_empty(), "{name} {shape:?}: {mismatch}");
+        }
     }
-    let nothing = infer_architecture(Naming::Authors, &BTreeMap::new()).unwrap_err();
+    let nothing = infer_config(Naming::Authors, &BTreeMap::new()).unwrap_err();
     assert_eq!(nothing.missing.len(), whole.len());
 }
