@@ -8,9 +8,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use unet3p_data::{Layout, Preprocessor, write_atomically};
-use unet3p_models::{UNet3Plus, UNet3PlusConfig, tensor_shapes};
+use unet3p_models::{UNet3Plus, UNet3PlusConfig};
 
-use crate::names::{NameMismatch, Naming, infer_config};
+use crate::names::{NameMismatch, Naming, infer_architecture, tensor_specs};
 use crate::{Error, card, pytorch};
 
 /// Files that a model folder consists of.
@@ -162,11 +162,9 @@ fn rename(
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<(UNet3PlusConfig, HashMap<String, Tensor>), NameMismatch> {
     let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
-    let config = infer_config(naming, &shapes)?;
-    let renamed = tensor_shapes(&config).into_keys().filter_map(|name| {
-        let tensor = tensors.remove(&naming.of(&name))?;
-        Some((name, tensor))
-    });
+    let config = infer_architecture(naming, &shapes)?;
+    let specs = tensor_specs(naming, &config).into_iter();
+    let renamed = specs.filter_map(|spec| Some((spec.name, tensors.remove(&spec.source)?)));
     Ok((config, renamed.collect()))
 }
 

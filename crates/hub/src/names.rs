@@ -77,6 +77,23 @@ impl Naming {
     }
 }
 
+/// A tensor of the network under both names, with the shape it must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The name in a model folder.
+    pub name: String,
+    /// The name in the checkpoint.
+    pub source: String,
+    /// The shape, kernels as [output, input, height, width].
+    pub shape: Vec<usize>,
+}
+
+/// Lists the tensors of a network and where each is found in a checkpoint, by our names.
+pub fn tensor_specs(naming: Naming, config: &UNet3PlusConfig) -> Vec<TensorSpec> {
+    let shapes = tensor_shapes(config).into_iter();
+    shapes.map(|(name, shape)| TensorSpec { source: naming.of(&name), name, shape }).collect()
+}
+
 /// The tensors by which a checkpoint differs from a UNet 3+, under the checkpoint's names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameMismatch {
@@ -116,7 +133,7 @@ impl std::error::Error for NameMismatch {}
 /// # Errors
 ///
 /// [`NameMismatch`] with every name where the tensors are not exactly those of a UNet 3+.
-pub fn infer_config(
+pub fn infer_architecture(
     naming: Naming,
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<UNet3PlusConfig, NameMismatch> {
@@ -164,19 +181,18 @@ pub fn infer_config(
         None => known = false,
     }
 
-    let mut expected = BTreeSet::new();
-    for (name, shape) in tensor_shapes(&config) {
-        let name = naming.of(&name);
-        match shapes.get(&name) {
-            None => mismatch.missing.push(name.clone()),
-            Some(found) if known && *found != shape => {
-                mismatch.misshapen.push(format!("{name} is {found:?}, not {shape:?}"));
+    let specs = tensor_specs(naming, &config);
+    for TensorSpec { source, shape, .. } in &specs {
+        match shapes.get(source) {
+            None => mismatch.missing.push(source.clone()),
+            Some(found) if known && found != shape => {
+                mismatch.misshapen.push(format!("{source} is {found:?}, not {shape:?}"));
             }
             Some(_) => {}
         }
-        expected.insert(name);
     }
-    let left_over = shapes.keys().filter(|name| !expected.contains(*name));
+    let expected: BTreeSet<&String> = specs.iter().map(|spec| &spec.source).collect();
+    let left_over = shapes.keys().filter(|name| !expected.contains(name));
     mismatch.left_over = left_over.filter(|name| !name.ends_with(".num_batches_tracked")).cloned().collect();
     if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use unet3p_hub::names::{Naming, infer_config};
-use unet3p_models::{CgmGate, UNet3PlusConfig, Variant, tensor_shapes};
+use unet3p_hub::names::{Naming, infer_architecture, tensor_specs};
+use unet3p_models::{CgmGate, UNet3PlusConfig, Variant};
 
 const VARIANTS: [Variant; 3] = [Variant::Base, Variant::DeepSupervision, Variant::DeepSupervisionCgm];
 
@@ -16,16 +16,17 @@ fn small(variant: Variant) -> UNet3PlusConfig {
 }
 
 fn shapes(naming: Naming, config: &UNet3PlusConfig) -> BTreeMap<String, Vec<usize>> {
-    tensor_shapes(config).into_iter().map(|(name, shape)| (naming.of(&name), shape)).collect()
+    tensor_specs(naming, config).into_iter().map(|spec| (spec.source, spec.shape)).collect()
 }
 
 #[test]
 fn names_are_one_to_one() {
     for variant in VARIANTS {
-        let ours = tensor_shapes(&small(variant));
-        let theirs: BTreeSet<_> = ours.keys().map(|name| Naming::Authors.of(name)).collect();
-        assert_eq!(theirs.len(), ours.len());
-        assert!(ours.keys().all(|name| !theirs.contains(name) && Naming::Native.of(name) == *name));
+        let specs = tensor_specs(Naming::Authors, &small(variant));
+        let theirs: BTreeSet<_> = specs.iter().map(|spec| &spec.source).collect();
+        assert_eq!(theirs.len(), specs.len());
+        assert!(specs.iter().all(|spec| !theirs.contains(&spec.name)));
+        assert!(specs.iter().all(|spec| Naming::Native.of(&spec.name) == spec.name));
     }
 }
 
@@ -58,7 +59,7 @@ fn configurations_are_read_back() {
             let mut shapes = shapes(naming, &config);
             shapes.insert("conv1.conv1.1.num_batches_tracked".into(), vec![]);
             assert_eq!(Naming::detect(&shapes), naming);
-            assert_eq!(infer_config(naming, &shapes), Ok(config));
+            assert_eq!(infer_architecture(naming, &shapes), Ok(config));
         }
     }
 }
@@ -70,7 +71,7 @@ fn every_missing_name_is_listed() {
         for name in whole.keys() {
             let mut shapes = whole.clone();
             shapes.remove(name);
-            let mismatch = infer_config(Naming::Authors, &shapes).unwrap_err();
+            let mismatch = infer_architecture(Naming::Authors, &shapes).unwrap_err();
             // Without the weight by which a variant is told, its bias is what is left over.
             let left = mismatch.left_over.contains(&name.replace("weight", "bias"));
             assert!(mismatch.missing.contains(name) || left, "{name}: {mismatch}");
@@ -85,7 +86,7 @@ fn what_differs_is_listed_together() {
     shapes.remove("outconv4.bias");
     shapes.insert("extra.weight".into(), vec![1]);
     shapes.insert("h1_PT_hd4_conv.weight".into(), vec![4, 5, 3, 3]);
-    let mismatch = infer_config(Naming::Authors, &shapes).unwrap_err();
+    let mismatch = infer_architecture(Naming::Authors, &shapes).unwrap_err();
     assert_eq!(
         mismatch.to_string(),
         "its tensors are not those of a UNet 3+; 2 missing: bn3d_1.running_var, outconv4.bias; \
@@ -100,10 +101,10 @@ fn impossible_shapes_are_listed() {
         for name in ["conv1.conv1.0.weight", "conv4.conv1.0.weight", "outconv1.weight"] {
             let mut shapes = whole.clone();
             shapes.insert(name.into(), shape.clone());
-            let mismatch = infer_config(Naming::Authors, &shapes).unwrap_err();
+            let mismatch = infer_architecture(Naming::Authors, &shapes).unwrap_err();
             assert!(!mismatch.misshapen.is_empty(), "{name} {shape:?}: {mismatch}");
         }
     }
-    let nothing = infer_config(Naming::Authors, &BTreeMap::new()).unwrap_err();
+    let nothing = infer_architecture(Naming::Authors, &BTreeMap::new()).unwrap_err();
     assert_eq!(nothing.missing.len(), whole.len());
 }
