@@ -25,6 +25,6 @@ pub use error::{Error, Result};
 pub use mask::{default_color, read_mask, write_mask};
 pub use picture::Picture;
 pub use planes::{Image, LabelMap};
-pub use preprocess::{Layout, MaskRule, Normalize, PreparedVolume, Preprocessor, Size};
+pub use preprocess::{Layout, Loaded, MaskRule, Normalize, PreparedVolume, Preprocessor, Size};
 pub use resample::{Resample, resize, resize_labels};
 pub use volume::{MAX_VOXELS, Orientation, Volume, Voxel};

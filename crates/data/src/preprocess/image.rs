@@ -1,10 +1,82 @@
 //! Image files to the network's input.
 
-use super::{Normalize, Preprocessor};
-use crate::Image;
+use std::path::Path;
+
+use image::DynamicImage;
+
+use super::{Layout, Normalize, Preprocessor};
+use crate::decode::decode;
+use crate::{Error, Image, Picture, Result, resize};
+
+/// Luma of ITU-R BT.601, as Pillow computes it.
+const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
+
+/// An image file, ready for the network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The network's input `[channels, height, width]`.
+    pub image: Image,
+    /// Height and width of the file's image, which `size` may have changed.
+    pub original_size: (usize, usize),
+    /// What was dropped or assumed, for the user to know.
+    pub warnings: Vec<String>,
+    /// The image as a person sees it, in its original size: of three slices the middle one.
+    pub preview: Picture,
+}
 
 impl Preprocessor {
-    /// Normalises values from 0 to 1 in place.
+    /// Reads a PNG, JPEG or TIFF of 8 or 16 bits (told apart by content) as the network's input.
+    ///
+    /// Gray becomes three equal channels where the network takes three; colour becomes luma where it
+    /// takes one; an RGB image is three neighbouring slices where the layout is "slices". Transparency
+    /// is dropped. With a HU window the image counts as already windowed: black and white are its ends.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is no such image, broken,
+    /// truncated, or has more than [`crate::MAX_PIXELS`] pixels.
+    ///
+    /// ```
+    /// use unet3p_data::{LabelMap, Preprocessor, write_mask};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("picture.png");
+    /// # write_mask(&path, &LabelMap::new(1, 2, vec![0, 1])?, &[[0, 0, 0], [255, 51, 0]])?;
+    /// let loaded = Preprocessor::default().load_image(&path)?;
+    /// assert_eq!((loaded.image.channels, loaded.image.height, loaded.image.width), (3, 1, 2));
+    /// assert_eq!(loaded.image.data, [0.0, 1.0, 0.0, 0.2, 0.0, 0.0]);
+    /// # Ok::<(), unet3p_data::Error>(())
+    /// ```
+    pub fn load_image(&self, path: &Path) -> Result<Loaded> {
+        self.validate()?;
+        let decoded = decode(path)?;
+        let mut warnings = Vec::new();
+        if decoded.color().has_alpha() {
+            warnings.push("transparency is dropped".to_owned());
+        }
+        let original_size = (decoded.height() as usize, decoded.width() as usize);
+        let planes = unit_planes(path, decoded)?;
+        let preview = preview(&planes, self.layout);
+        let mut image = match (self.layout, planes.channels) {
+            (Layout::Gray, 3) => {
+                warnings.push("colour is reduced to its luma: the network takes one channel".to_owned());
+                luma(&planes)
+            }
+            (Layout::Rgb | Layout::Slices, 1) => Image { channels: 3, data: planes.data.repeat(3), ..planes },
+            _ => planes,
+        };
+        if let Some(spacing) = self.spacing {
+            warnings.push(format!(
+                "the image has no pixel size; the network expects {} x {} mm a pixel",
+                spacing[0], spacing[1]
+            ));
+        }
+        if let Some(size) = self.size {
+            image = resize(&image, size.height, size.width, self.resample)?;
+        }
+        self.normalize_unit(&mut image);
+        Ok(Loaded { image, original_size, warnings, preview })
+    }
+
+    /// Normalises values in place; those of image files and windowed volumes run from 0 to 1.
     pub(crate) fn normalize_unit(&self, image: &mut Image) {
         match self.normalize {
             Normalize::Fixed => {
@@ -23,16 +95,14 @@ impl Preprocessor {
                 shift_and_scale(&mut image.data, mean, variance.sqrt());
             }
             Normalize::Minmax => {
-                let (low, high) = image
-                    .data
-                    .iter()
-                    .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
+                let start = (f32::INFINITY, f32::NEG_INFINITY);
+                let (low, high) = image.data.iter().fold(start, |(low, high), &v| (low.min(v), high.max(v)));
                 shift_and_scale(&mut image.data, f64::from(low), f64::from(high) - f64::from(low));
             }
         }
     }
 
-    /// `(value - mean) / std` per channel.
+    /// `(value - mean) / std` per channel, where the configuration asks for it.
     fn standardize(&self, image: &mut Image) {
         if !self.do_normalize {
             return;
@@ -49,4 +119,54 @@ impl Preprocessor {
 fn shift_and_scale(values: &mut [f32], shift: f64, scale: f64) {
     let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     values.iter_mut().for_each(|v| *v = ((f64::from(*v) - shift) * factor) as f32);
+}
+
+/// One or three planes with values from 0 to 1, without transparency.
+pub(crate) fn unit_planes(path: &Path, decoded: DynamicImage) -> Result<Image> {
+    use DynamicImage as D;
+    let (height, width) = (decoded.height() as usize, decoded.width() as usize);
+    let eight = |value: &u8| f32::from(*value) / 255.0;
+    let sixteen = |value: &u16| f32::from(*value) / 65535.0;
+    let (keep, data) = match &decoded {
+        D::ImageLuma8(b) => (1, planar(b, 1, 1, eight)),
+        D::ImageLumaA8(b) => (1, planar(b, 2, 1, eight)),
+        D::ImageRgb8(b) => (3, planar(b, 3, 3, eight)),
+        D::ImageRgba8(b) => (3, planar(b, 4, 3, eight)),
+        D::ImageLuma16(b) => (1, planar(b, 1, 1, sixteen)),
+        D::ImageLumaA16(b) => (1, planar(b, 2, 1, sixteen)),
+        D::ImageRgb16(b) => (3, planar(b, 3, 3, sixteen)),
+        D::ImageRgba16(b) => (3, planar(b, 4, 3, sixteen)),
+        other => {
+            let found = other.color();
+            return Err(Error::file(
+                path,
+                format!("has pixels of type {found:?}; 8 or 16 bits a channel are needed"),
+            ));
+        }
+    };
+    Image::new(keep, height, width, data)
+}
+
+/// The first `keep` of `there` interleaved channels, plane by plane.
+fn planar<T>(samples: &[T], there: usize, keep: usize, value: impl Fn(&T) -> f32) -> Vec<f32> {
+    (0..keep).flat_map(|channel| samples.iter().skip(channel).step_by(there)).map(value).collect()
+}
+
+pub(crate) fn luma(planes: &Image) -> Image {
+    let area = planes.height * planes.width;
+    let data = (0..area).map(|i| (0..3).map(|c| LUMA[c] * planes.data[c * area + i]).sum()).collect();
+    Image { channels: 1, height: planes.height, width: planes.width, data }
+}
+
+/// What a person sees of planes with values from 0 to 1.
+fn preview(planes: &Image, layout: Layout) -> Picture {
+    let area = planes.height * planes.width;
+    let shown = match (planes.channels, layout) {
+        (1, _) => [0, 0, 0],
+        (_, Layout::Slices) => [1, 1, 1],
+        _ => [0, 1, 2],
+    };
+    let byte = |value: f32| (value * 255.0).round() as u8;
+    let pixels = (0..area).map(|i| shown.map(|c| byte(planes.data[c * area + i]))).collect();
+    Picture { height: planes.height, width: planes.width, pixels }
 }

@@ -5,7 +5,8 @@ mod image;
 mod volume;
 
 pub use config::{Layout, Normalize, Preprocessor, Size};
-
+pub use image::Loaded;
 pub use volume::{MaskRule, PreparedVolume};
 
+pub(crate) use image::{luma, unit_planes};
 pub(crate) use volume::displayed;

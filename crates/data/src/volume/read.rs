@@ -97,7 +97,10 @@ fn parse_header(path: &Path, bytes: &[u8; HEADER_LEN]) -> Result<NiftiHeader> {
             ));
         }
         _ => {
-            return Err(Error::file(path, "is not a NIfTI-1 file (.nii or .nii.gz): its magic code is wrong"));
+            return Err(Error::file(
+                path,
+                "is not a NIfTI-1 file (.nii or .nii.gz): its magic code is wrong",
+            ));
         }
     }
     NiftiHeader::from_reader(&bytes[..])
