@@ -1,1 +1,45 @@
-//! Training of UNet 3+: optimizer, schedules, weight averaging, checkpoints and logs.
+//! Training of UNet 3+: optimizer, learning-rate schedules, averaged weights, validation, checkpoints and logs.
+//!
+//! [`TrainConfig`] describes a run as one TOML file, [`Trainer`] runs it, an [`Observer`] watches. The parts below
+//! work alone as well: [`Adam`], [`Schedule`], [`WeightAverage`], [`Gradients`].
+//!
+//! ```no_run
+//! use unet3p_train::{Event, TrainConfig, Trainer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = TrainConfig::from_toml(&std::fs::read_to_string("train.toml")?, &[])?;
+//! let mut trainer = Trainer::new(config, "runs/liver", candle_core::Device::Cpu)?;
+//! let summary = trainer.run(&mut |event: &Event| {
+//!     if let Event::Epoch(report) = event {
+//!         eprintln!("epoch {}: loss {:.4}", report.epoch, report.loss);
+//!     }
+//! })?;
+//! println!("{}", summary.best_model.display());
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod adam;
+mod average;
+mod config;
+mod error;
+mod evaluate;
+mod gradients;
+mod loader;
+mod metrics_log;
+mod observer;
+mod sampling;
+mod schedule;
+mod statistics;
+mod trainer;
+
+pub use adam::{Adam, AdamOptions, WeightDecay};
+pub use average::WeightAverage;
+pub use config::{DataConfig, ModelConfig, ObjectiveConfig, OptimizationConfig, TrainConfig};
+pub use error::{Error, Result};
+pub use evaluate::{Validation, VolumeScore};
+pub use gradients::{Gradients, clip_factor};
+pub use observer::{EpochReport, Event, Observer, Plan, StepReport, Summary};
+pub use schedule::{Decay, Schedule};
+pub use trainer::Trainer;

@@ -1,0 +1,394 @@
+//! What a run is made of, as one TOML file.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use unet3p_data::{Augmentation, Split, default_color};
+use unet3p_losses::LossConfig;
+use unet3p_models::{Activation, CgmGate, SIZE_MULTIPLE, UNet3PlusConfig, Variant};
+
+use crate::{AdamOptions, Decay, Error, Result, Schedule, WeightDecay};
+
+/// The configuration of a run. Every key but `data.paths` has a default; unknown keys are errors.
+///
+/// ```
+/// use unet3p_train::TrainConfig;
+///
+/// let text = r#"
+///     [data]
+///     paths = ["slices"]
+///     validation_groups = ["person_2"]
+///
+///     [model]
+///     variant = "deep_supervision_cgm"
+///     filters = [16, 32, 64, 128, 256]
+/// "#;
+/// let config = TrainConfig::from_toml(text, &["train.steps=1000".into()])?;
+/// assert_eq!(config.train.steps, Some(1000));
+/// assert_eq!(config.train.batch_size, 4);
+/// # Ok::<(), unet3p_train::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Where the slices are and how batches are made of them.
+    pub data: DataConfig,
+    /// The network.
+    pub model: ModelConfig,
+    /// The optimization.
+    pub train: OptimizationConfig,
+    /// What is minimised.
+    pub loss: ObjectiveConfig,
+    /// Random changes of training slices.
+    pub augmentation: Augmentation,
+}
+
+/// The `[data]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Folders with `images/`, `masks/` and perhaps `regions/`, `dataset.json`, `preprocessor_config.json`.
+    pub paths: Vec<PathBuf>,
+    /// Volumes to validate on. Without this and `validation_fraction`: those that `dataset.json` marks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_groups: Option<Vec<String>>,
+    /// Part of the volumes to validate on, drawn with the run's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_fraction: Option<f64>,
+    /// Height and width of training samples, multiples of 16. Default: the smallest that holds every training
+    /// slice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<[usize; 2]>,
+    /// Part of the samples drawn from slices with any foreground. Default: as they come, each slice once an epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreground_share: Option<f64>,
+    /// Threads that decode and augment ahead of the training step (default 1).
+    pub workers: usize,
+    /// Batches that each of them keeps ready (default 2).
+    pub prefetch: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            validation_groups: None,
+            validation_fraction: None,
+            crop: None,
+            foreground_share: None,
+            workers: 1,
+            prefetch: 2,
+        }
+    }
+}
+
+/// The `[model]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// "base" (default), "deep_supervision" or "deep_supervision_cgm".
+    pub variant: Variant,
+    /// Channels of the input (default 3).
+    pub in_channels: usize,
+    /// Output channels (default 1).
+    pub num_classes: usize,
+    /// Channels of the five encoder stages (default the paper's 64, 128, 256, 512, 1024).
+    pub filters: [usize; 5],
+    /// "sigmoid" (default) or "softmax" (class 0 is the background).
+    pub activation: Activation,
+    /// What the classification-guided module gates at prediction: "probabilities" (default) or "logits".
+    pub cgm_gate: CgmGate,
+    /// Names of the classes 1, 2, ... Default: those of `dataset.json`.
+    pub class_names: Vec<String>,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        let network = UNet3PlusConfig::default();
+        Self {
+            variant: network.variant,
+            in_channels: network.in_channels,
+            num_classes: network.num_classes,
+            filters: network.filters,
+            activation: network.activation,
+            cgm_gate: network.cgm_gate,
+            class_names: Vec::new(),
+        }
+    }
+}
+
+/// The `[train]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizationConfig {
+    /// Passes over the training slices. Default: 100, unless `steps` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Optimizer steps, in place of `epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Slices per step (default 4).
+    pub batch_size: usize,
+    /// The highest learning rate (default 1e-3).
+    pub learning_rate: f64,
+    /// "constant", "cosine" (default) or "polynomial".
+    pub schedule: Decay,
+    /// Steps over which the learning rate rises (default 20).
+    pub warm_up: usize,
+    /// The last learning rate as a part of the highest (default 0.01).
+    pub final_part: f64,
+    /// Strength of the decay of convolution kernels (default 1e-4).
+    pub weight_decay: f64,
+    /// "decoupled" (AdamW, default) or "l2".
+    pub weight_decay_kind: WeightDecay,
+    /// Gradients are scaled down to this global norm (default 5; 0: never).
+    pub clip_norm: f64,
+    /// Decay of the weights' moving average, which is what is validated and saved (default 0.99; 0: no average).
+    pub ema_decay: f64,
+    /// Batches over which the average's batch statistics are estimated before it is used (default 16).
+    pub statistics_batches: usize,
+    /// Epochs between validations and checkpoints (default 1).
+    pub validate_every: usize,
+    /// Seed of weights, split, order, augmentation and dropout (default 0).
+    pub seed: u64,
+}
+
+impl Default for OptimizationConfig {
+    fn default() -> Self {
+        Self {
+            epochs: None,
+            steps: None,
+            batch_size: 4,
+            learning_rate: 1e-3,
+            schedule: Decay::Cosine,
+            warm_up: 20,
+            final_part: 0.01,
+            weight_decay: 1e-4,
+            weight_decay_kind: WeightDecay::Decoupled,
+            clip_norm: 5.0,
+            ema_decay: 0.99,
+            statistics_batches: 16,
+            validate_every: 1,
+            seed: 0,
+        }
+    }
+}
+
+/// The `[loss]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObjectiveConfig {
+    /// The weight of each head's loss, the full resolution first. Default: 1 each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<f64>,
+    /// The weight of the classification-guided module's loss (default 1).
+    pub presence: f64,
+    /// A loss by name, or a table of its name and parameters. Default: the paper's hybrid.
+    pub segmentation: LossConfig,
+}
+
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        Self { heads: Vec::new(), presence: 1.0, segmentation: LossConfig::default() }
+    }
+}
+
+/// Epochs of a run that states neither epochs nor steps.
+const DEFAULT_EPOCHS: usize = 100;
+/// Heads of a network with deep supervision.
+const HEADS: usize = 5;
+
+impl TrainConfig {
+    /// Reads a configuration, with `overrides` of the form `table.key=value` (a TOML value, or else text) on top of
+    /// the file, and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] for text that is no TOML, an unknown key or a value of another type; [`Error::Setting`] for
+    /// a value that is not allowed.
+    pub fn from_toml(text: &str, overrides: &[String]) -> Result<Self> {
+        let mut table: toml::Table =
+            text.parse().map_err(|e: toml::de::Error| Error::Syntax(e.to_string()))?;
+        for entry in overrides {
+            override_key(&mut table, entry)?;
+        }
+        // Without overrides the text is parsed directly: its errors show the line.
+        let config: Self = if overrides.is_empty() { toml::from_str(text) } else { table.try_into() }
+            .map_err(|e: toml::de::Error| Error::Syntax(e.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML, every key written out.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] for values that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Syntax(e.to_string()))
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] and the errors of the network's, the loss's and the augmentation's own checks.
+    pub fn validate(&self) -> Result<()> {
+        let check = |key: &str, value: String, fine: bool, allowed: &str| {
+            if fine { Ok(()) } else { Err(Error::setting(key, value, allowed)) }
+        };
+        let (data, train) = (&self.data, &self.train);
+        check("data.paths", "[]".into(), !data.paths.is_empty(), "one folder or more")?;
+        if data.validation_groups.is_some() && data.validation_fraction.is_some() {
+            let allowed = "cannot be given together with data.validation_groups";
+            return Err(Error::setting("data.validation_fraction", "...", allowed));
+        }
+        if let Some(crop) = data.crop {
+            let fine = crop.iter().all(|&n| n > 0 && n % SIZE_MULTIPLE == 0);
+            check("data.crop", format!("{crop:?}"), fine, "[height, width], multiples of 16")?;
+        }
+        let part = |v: f64| (0.0..=1.0).contains(&v);
+        let share = data.foreground_share.unwrap_or(0.5);
+        check("data.foreground_share", share.to_string(), part(share), "0 to 1")?;
+        for (key, value) in [
+            ("data.workers", data.workers),
+            ("data.prefetch", data.prefetch),
+            ("train.batch_size", train.batch_size),
+            ("train.validate_every", train.validate_every),
+            ("train.statistics_batches", train.statistics_batches),
+            ("train.epochs", train.epochs.unwrap_or(1)),
+            ("train.steps", train.steps.unwrap_or(1)),
+        ] {
+            check(key, value.to_string(), value > 0, "1 or more")?;
+        }
+        if train.epochs.is_some() && train.steps.is_some() {
+            let allowed = "cannot be given together with train.epochs";
+            return Err(Error::setting("train.steps", train.steps.unwrap_or(0), allowed));
+        }
+        let rate = train.learning_rate;
+        check("train.learning_rate", rate.to_string(), rate.is_finite() && rate > 0.0, "a number above 0")?;
+        for (key, value) in [
+            ("train.weight_decay", train.weight_decay),
+            ("train.clip_norm", train.clip_norm),
+            ("loss.presence", self.loss.presence),
+        ] {
+            check(key, value.to_string(), value.is_finite() && value >= 0.0, "a number, 0 or more")?;
+        }
+        let value = train.final_part;
+        check("train.final_part", value.to_string(), part(value), "0 to 1")?;
+        let value = train.ema_decay;
+        check("train.ema_decay", value.to_string(), part(value) && value < 1.0, "0 to below 1")?;
+        let heads = self.loss.heads.len();
+        let expected = self.heads();
+        let fine = heads == 0 || heads == expected;
+        check("loss.heads", format!("{:?}", self.loss.heads), fine, &format!("{expected} weights"))?;
+        let names = self.model.class_names.len();
+        let allowed = "a name for each class (without the background)";
+        check("model.class_names", names.to_string(), [0, self.classes()].contains(&names), allowed)?;
+        self.loss.segmentation.build(self.activation())?;
+        self.augmentation.validate()?;
+        self.network(&[])?;
+        Ok(())
+    }
+
+    /// The network's configuration; `names` are the classes' where the configuration gives none.
+    pub(crate) fn network(&self, names: &[String]) -> Result<UNet3PlusConfig> {
+        let model = &self.model;
+        let mut builder = UNet3PlusConfig::builder()
+            .variant(model.variant)
+            .in_channels(model.in_channels)
+            .num_classes(model.num_classes)
+            .filters(model.filters)
+            .activation(model.activation)
+            .cgm_gate(model.cgm_gate);
+        let names = if model.class_names.is_empty() { names } else { &model.class_names };
+        if names.len() == self.classes() {
+            for (id, name) in (1..=u8::MAX).zip(names) {
+                builder = builder.label(usize::from(id), name, default_color(id));
+            }
+        }
+        Ok(builder.build()?)
+    }
+
+    /// The highest class id.
+    pub(crate) fn classes(&self) -> usize {
+        match self.model.activation {
+            Activation::Sigmoid => self.model.num_classes,
+            Activation::Softmax => self.model.num_classes.saturating_sub(1),
+        }
+    }
+
+    /// The activation as the losses spell it.
+    pub(crate) fn activation(&self) -> unet3p_losses::Activation {
+        match self.model.activation {
+            Activation::Sigmoid => unet3p_losses::Activation::Sigmoid,
+            Activation::Softmax => unet3p_losses::Activation::Softmax,
+        }
+    }
+
+    /// Heads that give a loss.
+    fn heads(&self) -> usize {
+        if self.model.variant.has_deep_supervision() { HEADS } else { 1 }
+    }
+
+    /// The weight of each head's loss.
+    pub(crate) fn head_weights(&self) -> Vec<f64> {
+        if self.loss.heads.is_empty() { vec![1.0; self.heads()] } else { self.loss.heads.clone() }
+    }
+
+    /// Steps of the run.
+    pub(crate) fn total_steps(&self, steps_per_epoch: usize) -> usize {
+        let epochs = self.train.epochs.unwrap_or(DEFAULT_EPOCHS);
+        self.train.steps.unwrap_or_else(|| epochs.saturating_mul(steps_per_epoch))
+    }
+
+    pub(crate) fn adam(&self) -> AdamOptions {
+        let train = &self.train;
+        AdamOptions {
+            decay: train.weight_decay,
+            decay_kind: train.weight_decay_kind,
+            ..AdamOptions::default()
+        }
+    }
+
+    pub(crate) fn schedule(&self, steps: usize) -> Schedule {
+        let train = &self.train;
+        Schedule {
+            peak: train.learning_rate,
+            decay: train.schedule,
+            warm_up: train.warm_up.min(steps),
+            steps,
+            final_part: train.final_part,
+        }
+    }
+
+    pub(crate) fn split(&self) -> Split {
+        match (&self.data.validation_groups, self.data.validation_fraction) {
+            (Some(groups), _) => Split::Groups(groups.clone()),
+            (None, Some(fraction)) => Split::Fraction { fraction, seed: self.train.seed },
+            (None, None) => Split::AsPrepared,
+        }
+    }
+}
+
+/// Sets `a.b.c=value` in a table.
+fn override_key(table: &mut toml::Table, entry: &str) -> Result<()> {
+    let Some((key, value)) = entry.split_once('=') else {
+        return Err(Error::Syntax(format!("{entry}: expected table.key=value")));
+    };
+    let text = value.trim();
+    let parsed = format!("v = {text}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let value = parsed.unwrap_or_else(|| toml::Value::String(text.to_string()));
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut at = table;
+    for part in parts {
+        let next = at.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let toml::Value::Table(next) = next else {
+            return Err(Error::Syntax(format!("{entry}: {part} is not a table")));
+        };
+        at = next;
+    }
+    at.insert(last.to_string(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use super::*;
+
+const SMALLEST: &str = "[data]\npaths = [\"slices\"]\n";
+
+fn message(text: &str, overrides: &[&str]) -> String {
+    let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
+    TrainConfig::from_toml(&format!("{SMALLEST}{text}"), &overrides).unwrap_err().to_string()
+}
+
+#[test]
+fn the_resolved_configuration_reads_back() {
+    let text = format!(
+        "{SMALLEST}crop = [96, 112]\n[augmentation.flip]\nhorizontal = 0.5\n[loss]\nsegmentation = \"dice\"\n"
+    );
+    let config = TrainConfig::from_toml(&text, &[]).unwrap();
+    assert_eq!(config.augmentation.flip.horizontal, 0.5);
+    assert_eq!(TrainConfig::from_toml(&config.to_toml().unwrap(), &[]).unwrap(), config);
+}
+
+#[test]
+fn overrides_win_over_the_file() {
+    let overrides = [
+        "train.batch_size=7",
+        "loss.segmentation=bce",
+        "augmentation.scale.range=[0.9, 1.1]",
+        "model.variant = \"deep_supervision\"",
+    ];
+    let config = TrainConfig::from_toml(SMALLEST, &overrides.map(String::from)).unwrap();
+    assert_eq!(config.train.batch_size, 7);
+    assert_eq!(config.augmentation.scale.range, [0.9, 1.1]);
+    assert_eq!(config.model.variant, Variant::DeepSupervision);
+    assert_eq!(config.head_weights().len(), 5);
+}
+
+#[test]
+fn errors_name_the_key_the_value_and_what_is_allowed() {
+    assert!(message("[train]\nbatchsize = 3", &[]).contains("batchsize"));
+    assert!(message("", &["train.batchsize=3"]).contains("batchsize"));
+    assert!(message("", &["train.batch_size"]).contains("table.key=value"));
+    assert!(message("[model]\nvariant = \"bse\"", &[]).contains("deep_supervision_cgm"));
+    for (setting, parts) in [
+        ("train.batch_size=0", ["train.batch_size = 0", "1 or more"]),
+        ("data.crop=[100, 96]", ["data.crop = [100, 96]", "multiples of 16"]),
+        ("train.learning_rate=-1.0", ["train.learning_rate = -1", "above 0"]),
+        ("train.ema_decay=1.0", ["train.ema_decay = 1", "below 1"]),
+        ("loss.heads=[1.0, 1.0]", ["loss.heads = [1.0, 1.0]", "1 weights"]),
+        ("augmentation.blur.probability=2.0", ["augmentation.blur.probability = 2", "0 to 1"]),
+        ("model.filters=[0, 1, 2, 3, 4]", ["filters", "0"]),
+        ("loss.segmentation=cross_entropy", ["cross_entropy", "softmax"]),
+    ] {
+        let message = message("", &[setting]);
+        assert!(parts.iter().all(|part| message.contains(part)), "{setting}: {message}");
+    }
+    assert!(message("", &["train.steps=5", "train.epochs=5"]).contains("train.steps = 5"));
+    assert!(TrainConfig::from_toml("", &[]).unwrap_err().to_string().contains("data.paths"));
+    let message = message("", &["model.activation=softmax"]);
+    assert!(message.contains("num_classes"), "{message}");
+}
+
+#[test]
+fn class_names_become_labels() {
+    let config = TrainConfig::from_toml(SMALLEST, &["model.num_classes=2".into()]).unwrap();
+    let names = ["liver".to_string(), "spleen".to_string()];
+    let network = config.network(&names).unwrap();
+    assert_eq!(network.id2label[&2], "spleen");
+    assert_eq!(network.label2color["liver"], default_color(1));
+    assert!(config.network(&names[..1]).unwrap().id2label.is_empty());
+}

@@ -1,0 +1,80 @@
+//! What can go wrong while training.
+
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of this crate: names the key, the file or the step, what is wrong, and what would be right.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration that cannot be parsed: syntax, an unknown key, a value of another type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A setting has a value that is not allowed.
+    #[error("{key} = {value}: {allowed}")]
+    Setting {
+        /// The key as the configuration spells it.
+        key: String,
+        /// The value found.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// The run folder holds a run already.
+    #[error("{}: holds a run already (config.toml); choose another folder", .0.display())]
+    RunExists(PathBuf),
+    /// The system could not read or write a path.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The path that was touched.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Something that must be a number is not: the weights of this step are not saved.
+    #[error("the {what} is {value} at step {step} (learning rate {learning_rate:e}); the batch was {}", files.join(", "))]
+    NotFinite {
+        /// "loss" or "norm of the gradients".
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The step, from 1.
+        step: usize,
+        /// The learning rate of the step.
+        learning_rate: f64,
+        /// Names of the batch's slices.
+        files: Vec<String>,
+    },
+    /// A loading thread ended without a batch.
+    #[error("a loading thread ended early")]
+    Loader,
+    /// Data that cannot be read.
+    #[error(transparent)]
+    Data(#[from] unet3p_data::Error),
+    /// A model that cannot be built, saved or read.
+    #[error(transparent)]
+    Model(#[from] unet3p_models::Error),
+    /// A loss that cannot be computed.
+    #[error(transparent)]
+    Loss(#[from] unet3p_losses::Error),
+    /// An operation that failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// An [`Error::Io`] for `path`, where `action` is what was tried.
+    pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        Self::Io { path, action, source }
+    }
+
+    /// An [`Error::Setting`] for `key`.
+    pub(crate) fn setting(key: impl Into<String>, value: impl ToString, allowed: impl Into<String>) -> Self {
+        Self::Setting { key: key.into(), value: value.to_string(), allowed: allowed.into() }
+    }
+}

@@ -1,0 +1,114 @@
+//! Batches, made on threads ahead of the step that needs them.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use candle_core::{DType, Device, Tensor};
+use unet3p_data::{Augmentation, SliceDataset};
+use unet3p_losses::{Activation, Target};
+
+use crate::sampling::{Purpose, Sampler, generator};
+use crate::{Error, Result};
+
+/// How samples become batches.
+pub(crate) struct Recipe {
+    pub(crate) dataset: Arc<SliceDataset>,
+    pub(crate) sampler: Sampler,
+    pub(crate) augmentation: Augmentation,
+    /// Height and width of the batch.
+    pub(crate) crop: [usize; 2],
+    pub(crate) seed: u64,
+}
+
+/// A batch in the host's memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Batch {
+    /// `[batch, channels, height, width]`.
+    images: Vec<f32>,
+    /// Class ids `[batch, height, width]`.
+    labels: Vec<u8>,
+    /// Number of channels.
+    channels: usize,
+    /// Height and width.
+    crop: [usize; 2],
+    /// Names of the slices.
+    pub(crate) names: Vec<String>,
+}
+
+impl Recipe {
+    /// The batch of a step: the same on whatever thread.
+    pub(crate) fn batch(&self, step: usize) -> Result<Batch> {
+        let mut batch =
+            Batch { images: Vec::new(), labels: Vec::new(), channels: 0, crop: self.crop, names: Vec::new() };
+        for pick in self.sampler.batch(step) {
+            let mut sample = self.dataset.sample(pick.slice)?;
+            let mut rng = generator(self.seed, Purpose::Sample, pick.place);
+            self.augmentation.apply_to_size(&mut sample, self.crop, &mut rng);
+            self.dataset.normalize(&mut sample.image);
+            batch.channels = sample.image.channels;
+            batch.images.extend(sample.image.data);
+            batch.labels.extend(sample.mask.data);
+            batch.names.push(sample.name);
+        }
+        Ok(batch)
+    }
+}
+
+impl Batch {
+    /// The network's input `[batch, channels, height, width]`.
+    pub(crate) fn input(&self, device: &Device) -> Result<Tensor> {
+        let shape = (self.names.len(), self.channels, self.crop[0], self.crop[1]);
+        Ok(Tensor::from_slice(&self.images, shape, device)?)
+    }
+
+    /// What the network should answer.
+    pub(crate) fn target(&self, classes: usize, activation: Activation, device: &Device) -> Result<Target> {
+        let shape = (self.names.len(), self.crop[0], self.crop[1]);
+        Ok(Target::from_labels(&self.labels, shape, classes, activation, None, DType::F32, device)?)
+    }
+}
+
+/// Threads that each make every n-th batch and hold a few ready. Dropping it ends them.
+pub(crate) struct Loader {
+    queues: Vec<Receiver<Result<Batch>>>,
+    next: usize,
+}
+
+impl Loader {
+    /// Batches of the steps `steps`, made by `workers` threads that stay at most `prefetch` batches ahead each.
+    pub(crate) fn start(
+        recipe: &Arc<Recipe>,
+        steps: std::ops::Range<usize>,
+        workers: usize,
+        prefetch: usize,
+    ) -> Result<Self> {
+        let start = |worker: usize| {
+            let (sender, receiver) = sync_channel(prefetch);
+            let (recipe, steps) = (recipe.clone(), steps.clone());
+            let work = move || feed(&recipe, steps.skip(worker).step_by(workers), &sender);
+            let thread = std::thread::Builder::new().name(format!("batches {worker}"));
+            thread.spawn(work).map_err(|e| Error::io("a loading thread".as_ref(), "start", e))?;
+            Ok(receiver)
+        };
+        let queues = (0..workers).map(start).collect::<Result<_>>()?;
+        Ok(Self { queues, next: 0 })
+    }
+
+    /// The next step's batch.
+    pub(crate) fn next(&mut self) -> Result<Batch> {
+        let queue = &self.queues[self.next];
+        self.next = (self.next + 1) % self.queues.len();
+        queue.recv().map_err(|_| Error::Loader)?
+    }
+}
+
+fn feed(recipe: &Recipe, steps: impl Iterator<Item = usize>, sender: &SyncSender<Result<Batch>>) {
+    for step in steps {
+        let batch = recipe.batch(step);
+        let failed = batch.is_err();
+        // An error here means that nobody waits for more: the run has ended.
+        if sender.send(batch).is_err() || failed {
+            return;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a run tells whoever watches it.
+
+use std::path::PathBuf;
+
+use crate::Validation;
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The run begins.
+    Start(Plan),
+    /// A step is done.
+    Step(StepReport),
+    /// An epoch is done, and with it perhaps a validation and a checkpoint.
+    Epoch(EpochReport),
+    /// The run is done.
+    Done(Summary),
+}
+
+/// The size of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Steps in all.
+    pub steps: usize,
+    /// Steps of an epoch.
+    pub steps_per_epoch: usize,
+    /// Slices to train on.
+    pub training_slices: usize,
+    /// Slices to validate on.
+    pub validation_slices: usize,
+    /// Height and width of training samples.
+    pub crop: [usize; 2],
+    /// Weights of the network.
+    pub parameters: usize,
+}
+
+/// One optimizer step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// The step, from 1.
+    pub step: usize,
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// The loss of the batch.
+    pub loss: f64,
+    /// Norm of all gradients, before clipping.
+    pub gradient_norm: f64,
+    /// Its learning rate.
+    pub learning_rate: f64,
+    /// Slices per second, loading included.
+    pub images_per_second: f64,
+}
+
+/// One epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Its last step.
+    pub step: usize,
+    /// Mean loss of its steps.
+    pub loss: f64,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
+    /// Slices per second over the epoch, without validation.
+    pub images_per_second: f64,
+    /// The validation, in epochs that have one.
+    pub validation: Option<Validation>,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+}
+
+/// The result of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Steps done.
+    pub steps: usize,
+    /// Time taken.
+    pub seconds: f64,
+    /// Highest mean Dice of a validation, and its epoch.
+    pub best: Option<(f64, usize)>,
+    /// The best model's folder.
+    pub best_model: PathBuf,
+    /// The last model's folder.
+    pub last_model: PathBuf,
+}
+
+/// Whoever watches a run; closures do.
+pub trait Observer {
+    /// Called from the training thread, in order.
+    fn observe(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event)> Observer for F {
+    fn observe(&mut self, event: &Event) {
+        self(event);
+    }
+}

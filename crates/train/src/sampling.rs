@@ -1,0 +1,141 @@
+//! Which slices make up which batch, and the random stream of each of them: a function of the seed alone.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// What a generator is for: streams of one seed that never meet.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose {
+    /// The order of an epoch.
+    Order = 1,
+    /// Augmentation of a sample.
+    Sample = 2,
+    /// Dropout of a step.
+    Dropout = 3,
+    /// Dropout while batch statistics are estimated.
+    Statistics = 4,
+}
+
+/// The generator of the `index`-th thing of a purpose.
+pub(crate) fn generator(seed: u64, purpose: Purpose, index: usize) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(((purpose as u64) << 56) | index as u64);
+    rng
+}
+
+/// The order of samples over a run.
+///
+/// Without a share every slice comes once an epoch, shuffled; what does not fill a last batch is left out of this
+/// epoch. With a share, that part of each run of samples has foreground, both kinds shuffled and repeated as often
+/// as needed.
+#[derive(Debug, Clone)]
+pub(crate) struct Sampler {
+    with: Vec<usize>,
+    without: Vec<usize>,
+    share: Option<f64>,
+    batch_size: usize,
+    seed: u64,
+}
+
+/// A sample of a batch: which slice, and its place in the run (from which its random stream follows).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pick {
+    pub(crate) slice: usize,
+    pub(crate) place: usize,
+}
+
+impl Sampler {
+    /// Samples `slices`, given with whether they have foreground. A share has no effect where one kind is missing.
+    pub(crate) fn new(
+        slices: impl IntoIterator<Item = (usize, bool)>,
+        share: Option<f64>,
+        batch_size: usize,
+        seed: u64,
+    ) -> Self {
+        let (with, without): (Vec<_>, Vec<_>) = slices.into_iter().partition(|&(_, foreground)| foreground);
+        let share = share.filter(|_| !with.is_empty() && !without.is_empty());
+        let indices = |part: Vec<(usize, bool)>| part.into_iter().map(|(index, _)| index).collect();
+        Self { with: indices(with), without: indices(without), share, batch_size, seed }
+    }
+
+    /// Batches of an epoch, at least one.
+    pub(crate) fn steps_per_epoch(&self) -> usize {
+        ((self.with.len() + self.without.len()) / self.batch_size).max(1)
+    }
+
+    /// The batch of step `step` (from 0).
+    pub(crate) fn batch(&self, step: usize) -> Vec<Pick> {
+        let steps = self.steps_per_epoch();
+        let order = self.epoch(step / steps);
+        let start = step % steps * self.batch_size;
+        let pick =
+            |i: usize| Pick { slice: order[(start + i) % order.len()], place: step * self.batch_size + i };
+        (0..self.batch_size).map(pick).collect()
+    }
+
+    fn epoch(&self, epoch: usize) -> Vec<usize> {
+        let mut rng = generator(self.seed, Purpose::Order, epoch);
+        let Some(share) = self.share else {
+            let mut order: Vec<usize> = self.with.iter().chain(&self.without).copied().collect();
+            order.shuffle(&mut rng);
+            return order;
+        };
+        let (mut with, mut without) = (self.with.clone(), self.without.clone());
+        with.shuffle(&mut rng);
+        without.shuffle(&mut rng);
+        let (mut with, mut without) = (with.into_iter().cycle(), without.into_iter().cycle());
+        let length = self.steps_per_epoch() * self.batch_size;
+        // Evenly spread: the number with foreground among the first n is n times the share, rounded down.
+        let before = |n: usize| (n as f64 * share + 1e-9) as usize;
+        let order =
+            (0..length).filter_map(|i| if before(i + 1) > before(i) { with.next() } else { without.next() });
+        order.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn slices() -> impl Iterator<Item = (usize, bool)> {
+        (0..22).map(|i| (i, i % 5 == 0))
+    }
+
+    #[test]
+    fn every_slice_at_most_once_an_epoch_in_another_order() {
+        let sampler = Sampler::new(slices(), None, 4, 7);
+        assert_eq!(sampler.steps_per_epoch(), 5);
+        let epoch = |e: usize| (0..5).flat_map(|s| sampler.batch(e * 5 + s)).collect::<Vec<_>>();
+        let (one, two) = (epoch(0), epoch(1));
+        let distinct: BTreeSet<usize> = one.iter().map(|p| p.slice).collect();
+        assert_eq!(distinct.len(), 20);
+        assert_ne!(
+            one.iter().map(|p| p.slice).collect::<Vec<_>>(),
+            two.iter().map(|p| p.slice).collect::<Vec<_>>()
+        );
+        assert!(one.iter().chain(&two).enumerate().all(|(i, p)| p.place == i));
+        assert_eq!(one, (0..5).flat_map(|s| Sampler::new(slices(), None, 4, 7).batch(s)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_share_of_foreground_in_every_batch() {
+        let sampler = Sampler::new(slices(), Some(0.75), 4, 7);
+        for step in 0..20 {
+            assert_eq!(sampler.batch(step).iter().filter(|p| p.slice % 5 == 0).count(), 3);
+        }
+        // Nothing to balance: as without a share.
+        let all = Sampler::new((0..3).map(|i| (i, true)), Some(0.5), 4, 7);
+        assert_eq!(all.batch(0).len(), 4);
+    }
+
+    #[test]
+    fn streams_do_not_meet() {
+        use rand::Rng;
+        let draw = |purpose, index| generator(1, purpose, index).random::<u64>();
+        assert_eq!(draw(Purpose::Order, 3), draw(Purpose::Order, 3));
+        assert_ne!(draw(Purpose::Order, 3), draw(Purpose::Order, 4));
+        assert_ne!(draw(Purpose::Order, 3), draw(Purpose::Sample, 3));
+    }
+}

@@ -1,0 +1,180 @@
+//! Runs of the trainer from a folder of slices to model folders.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use unet3p_data::Preprocessor;
+use unet3p_models::UNet3Plus;
+use unet3p_train::{EpochReport, Error, Event, Summary, TrainConfig, Trainer};
+
+/// Noisy slices of two volumes, 8 each, 32 x 32, three quarters of them with a bright disc.
+fn write_discs(dir: &Path) {
+    for folder in ["images", "masks"] {
+        std::fs::create_dir_all(dir.join(folder)).unwrap();
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut slices = Vec::new();
+    for volume in ["a", "b"] {
+        for i in 0..8 {
+            let name = format!("{volume}_{i}");
+            let (cy, cx) = (rng.random_range(10.0..22.0), rng.random_range(10.0..22.0));
+            let radius: f64 = if i % 4 == 3 { -1.0 } else { rng.random_range(5.0..9.0) };
+            let inside = |x: u32, y: u32| (f64::from(y) - cy).hypot(f64::from(x) - cx) < radius;
+            let mut noise = || rng.random_range(0..40u8);
+            let image = RgbImage::from_fn(32, 32, |x, y| {
+                let base = if inside(x, y) { 150 } else { 60 };
+                Rgb([base + noise(), base + noise(), base + noise()])
+            });
+            image.save(dir.join(format!("images/{name}.png"))).unwrap();
+            let mask = GrayImage::from_fn(32, 32, |x, y| Luma([u8::from(inside(x, y))]));
+            mask.save(dir.join(format!("masks/{name}.png"))).unwrap();
+            slices.push(format!(r#"{{"name": "{name}", "volume": "{volume}"}}"#));
+        }
+    }
+    std::fs::write(dir.join("dataset.json"), format!(r#"{{"slices": [{}]}}"#, slices.join(","))).unwrap();
+}
+
+fn config(data: &Path, overrides: &[&str]) -> TrainConfig {
+    let text = format!(
+        "[data]\npaths = [{:?}]\nvalidation_groups = [\"b\"]\nforeground_share = 0.75\n\
+         [model]\nfilters = [4, 8, 16, 32, 64]\n\
+         [train]\nsteps = 40\nlearning_rate = 0.01\nwarm_up = 5\nema_decay = 0.9\nstatistics_batches = 4\n\
+         validate_every = 5\nseed = 3\n\
+         [augmentation.elastic]\nmagnitude = 1.0\nspacing = 12.0\n",
+        data.display().to_string()
+    );
+    let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
+    TrainConfig::from_toml(&text, &overrides).unwrap()
+}
+
+fn run(config: TrainConfig, dir: PathBuf) -> (Summary, Vec<EpochReport>) {
+    let mut epochs = Vec::new();
+    let mut trainer = Trainer::new(config, dir, Device::Cpu).unwrap();
+    let watch = &mut |event: &Event| {
+        if let Event::Epoch(report) = event {
+            epochs.push(report.clone());
+        }
+    };
+    (trainer.run(watch).unwrap(), epochs)
+}
+
+#[test]
+fn all_variants_learn() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    for (variant, loss) in [
+        ("base", "dice_cross_entropy"),
+        ("deep_supervision", "hybrid"),
+        ("deep_supervision_cgm", "dice_cross_entropy"),
+    ] {
+        let settings = [format!("model.variant={variant}"), format!("loss.segmentation={loss}")];
+        let config = config(&data, &settings.each_ref().map(String::as_str));
+        let out = dir.path().join(variant);
+        let (summary, epochs) = run(config, out.clone());
+        assert_eq!(summary.steps, 40);
+        // Two steps an epoch: 20 epochs, a validation every fifth.
+        let dice: Vec<f64> = epochs.iter().filter_map(|e| e.validation.as_ref()?.mean_dice()).collect();
+        assert_eq!((epochs.len(), dice.len()), (20, 4));
+        assert!(epochs[19].loss < 0.6 * epochs[0].loss, "{variant}: {} {}", epochs[0].loss, epochs[19].loss);
+        let (best, epoch) = summary.best.unwrap();
+        assert!(best > 0.85, "{variant}: {dice:?}");
+        assert_eq!(epochs.iter().rev().find(|e| e.is_best).unwrap().epoch, epoch);
+
+        let lines = std::fs::read_to_string(out.join("metrics.csv")).unwrap();
+        assert_eq!(lines.lines().count(), 21);
+        assert!(
+            lines
+                .starts_with("epoch,step,learning_rate,loss,images_per_second,dice,dice_1,false_positives_1")
+        );
+        let text = std::fs::read_to_string(out.join("config.toml")).unwrap();
+        assert_eq!(TrainConfig::from_toml(&text, &[]).unwrap().train.steps, Some(40));
+        for folder in ["best", "last"] {
+            let model = UNet3Plus::load(&out.join(folder), &Device::Cpu).unwrap();
+            assert_eq!(model.config().filters, [4, 8, 16, 32, 64]);
+            Preprocessor::load(&out.join(folder)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_whatever_the_number_of_workers() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    let weights = |name: &str, settings: &[&str]| {
+        let settings = [&["train.steps=7", "model.variant=deep_supervision_cgm"], settings].concat();
+        run(config(&data, &settings), dir.path().join(name));
+        std::fs::read(dir.path().join(name).join("last/model.safetensors")).unwrap()
+    };
+    let one = weights("one", &[]);
+    assert!(one == weights("two", &["data.workers=3", "data.prefetch=1"]));
+    assert!(one != weights("other", &["train.seed=4"]));
+}
+
+#[test]
+fn without_validation_the_best_model_is_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    let out = dir.path().join("run");
+    let settings =
+        ["train.steps=5", "data.validation_groups=[]", "train.ema_decay=0.0", "data.crop=[16, 48]"];
+    let (summary, epochs) = run(config(&data, &settings), out.clone());
+    assert_eq!(summary.best, None);
+    // Four steps an epoch, and one more.
+    assert_eq!(epochs.iter().map(|e| e.step).collect::<Vec<_>>(), [4, 5]);
+    let file = |folder: &str| std::fs::read(out.join(folder).join("model.safetensors")).unwrap();
+    assert!(file("best") == file("last"));
+}
+
+#[test]
+fn softmax_and_gray_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    let settings = [
+        "model.activation=softmax",
+        "model.num_classes=2",
+        "model.in_channels=1",
+        "model.class_names=[\"disc\"]",
+        "loss.segmentation=cross_entropy",
+        "train.steps=3",
+    ];
+    run(config(&data, &settings), dir.path().join("run"));
+    let model = UNet3Plus::load(&dir.path().join("run/last"), &Device::Cpu).unwrap();
+    assert_eq!(model.config().id2label[&1], "disc");
+    assert_eq!(model.parameters().dtype(), DType::F32);
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_names_the_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    let settings = ["train.learning_rate=1e30", "train.warm_up=0", "train.clip_norm=0.0"];
+    let mut trainer = Trainer::new(config(&data, &settings), dir.path().join("run"), Device::Cpu).unwrap();
+    let error = trainer.run(&mut |_: &Event| {}).unwrap_err();
+    assert!(matches!(&error, Error::NotFinite { files, .. } if files.len() == 4), "{error}");
+    assert!(error.to_string().contains("a_"), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_is_said_before_the_first_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    let out = dir.path().join("run");
+    let message = |settings: &[&str]| {
+        let trainer = Trainer::new(config(&data, settings), out.clone(), Device::Cpu);
+        trainer.err().unwrap().to_string()
+    };
+    assert!(message(&["model.in_channels=2"]).contains("model.in_channels = 2"));
+    assert!(message(&["data.validation_groups=[\"c\"]"]).contains("a, b"));
+    assert!(message(&["data.paths=[\"nowhere\"]"]).contains("nowhere"));
+    run(config(&data, &["train.steps=1"]), out.clone());
+    assert!(message(&[]).contains("holds a run already"));
+}
