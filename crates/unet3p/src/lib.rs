@@ -1,1 +1,42 @@
 //! UNet 3+ segmentation of medical images in ten lines: a bundled model, a model folder, an image in, a mask out.
+//!
+//! ```no_run
+//! use unet3p::Segmenter;
+//!
+//! fn main() -> unet3p::Result<()> {
+//!     let segmenter = Segmenter::from_pretrained("liver-ct")?;
+//!     let found = segmenter.segment("slice.png")?;
+//!     for class in &found.classes {
+//!         println!("{}: {:.1} % of the image", class.label, 100.0 * class.fraction);
+//!     }
+//!     found.write_mask("slice_mask.png")?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Segmenter::from_pretrained`] takes the name of a model that is compiled into this crate (see
+//! [`BUNDLED_MODELS`]) or a model folder. [`Segmenter::segment`] takes an image file,
+//! [`Segmenter::segment_volume`] a NIfTI volume, whose mask comes back on the volume's own grid, and
+//! [`Segmenter::segment_npy`] arrays. The parts are re-exported: [`models`] for the network itself, [`data`] for
+//! images and volumes.
+//!
+//! The bundled models are for research; they are not medical devices.
+#![forbid(unsafe_code)]
+
+mod bundled;
+mod error;
+mod npy;
+mod segmentation;
+mod segmenter;
+
+pub use bundled::{BUNDLED_MODELS, BundledModel, DEFAULT_MODEL, ModelSource};
+pub use error::{Error, Result};
+pub use npy::{read_npy, read_npy_shape, write_npy};
+pub use segmentation::{ClassArea, Segmentation, VolumeSegmentation};
+pub use segmenter::Segmenter;
+
+pub use candle_core::Device;
+pub use unet3p_data as data;
+pub use unet3p_data::{Image, LabelMap, Picture, Preprocessor, Volume};
+pub use unet3p_models as models;
+pub use unet3p_models::{UNet3Plus, UNet3PlusConfig};

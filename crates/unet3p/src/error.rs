@@ -1,0 +1,78 @@
+//! What can go wrong between a path and its mask.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of this crate: names the file, what is wrong with it, and what would be right.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Neither a bundled model nor a folder.
+    #[error(
+        "{name}: no such model; name a bundled model ({}) or a folder with config.json, \
+         preprocessor_config.json and model.safetensors",
+        bundled.join(", ")
+    )]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// The bundled models.
+        bundled: Vec<&'static str>,
+    },
+    /// A model's files cannot be read, or do not fit together.
+    #[error("{name}: {source}")]
+    Model {
+        /// The bundled model or the folder.
+        name: String,
+        /// What the network has to say.
+        source: unet3p_models::Error,
+    },
+    /// A model whose files cannot work together.
+    #[error("{name}: {problem}")]
+    ModelFolder {
+        /// The bundled model or the folder.
+        name: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// An input or an output that the data crate has something to say about.
+    #[error(transparent)]
+    Data(#[from] unet3p_data::Error),
+    /// A file that cannot be segmented as it is.
+    #[error("{}: {problem}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// The operating system could not read or write a path.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What was tried: "read", "write".
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The network failed: out of memory on a device, for example.
+    #[error("the network failed: {0}")]
+    Network(#[from] unet3p_models::Error),
+    /// A tensor operation around the network failed.
+    #[error("the network failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), action, source }
+    }
+
+    pub(crate) fn input(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Input { path: path.to_path_buf(), problem: problem.into() }
+    }
+}

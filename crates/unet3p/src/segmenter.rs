@@ -1,0 +1,263 @@
+//! A network with what it needs to know about images.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use unet3p_data::{Image, LabelMap, MaskRule, Preprocessor, Resample, Volume, default_color, resize};
+use unet3p_models::{Activation, UNet3Plus, UNet3PlusConfig};
+
+use crate::npy::read_npy_images;
+use crate::segmentation::{class_areas, gray_picture};
+use crate::{Error, ModelSource, Result, Segmentation, VolumeSegmentation};
+
+/// A network and its preprocessing: files in, masks out.
+pub struct Segmenter {
+    model: UNet3Plus,
+    preprocessor: Option<Preprocessor>,
+    name: String,
+    device: Device,
+    threshold: f32,
+    tta: bool,
+}
+
+impl Segmenter {
+    /// Opens a bundled model (`"liver-ct"`) or a model folder, on the CPU.
+    ///
+    /// # Errors
+    /// When there is no such model, or its files are missing or do not fit together.
+    pub fn from_pretrained(name: &str) -> Result<Self> {
+        Self::load(&ModelSource::resolve(name)?, &Device::Cpu)
+    }
+
+    /// Opens a model on a device.
+    ///
+    /// # Errors
+    /// When its files are missing or do not fit together.
+    pub fn load(source: &ModelSource, device: &Device) -> Result<Self> {
+        let model = source.load_model(device)?;
+        Self::new(source.name(), model, source.load_preprocessor()?, device)
+    }
+
+    /// A segmenter from its parts. Without a preprocessor it takes arrays only, as the network's input.
+    ///
+    /// # Errors
+    /// When the preprocessor makes another number of channels than the network takes.
+    pub fn new(
+        name: impl Into<String>,
+        model: UNet3Plus,
+        preprocessor: Option<Preprocessor>,
+        device: &Device,
+    ) -> Result<Self> {
+        let name = name.into();
+        if let Some(preprocessor) = &preprocessor {
+            let (made, taken) = (preprocessor.layout.channels(), model.config().in_channels);
+            if made != taken {
+                return Err(Error::ModelFolder {
+                    name,
+                    problem: format!(
+                        "the layout in {} makes {made} channels, and the network takes {taken}; \
+                         correct the layout or in_channels in config.json",
+                        Preprocessor::FILE_NAME
+                    ),
+                });
+            }
+        }
+        Ok(Self { model, preprocessor, name, device: device.clone(), threshold: 0.5, tta: false })
+    }
+
+    /// A pixel belongs to a class where its probability exceeds `threshold` (0.5 unless told). Models that end in a
+    /// softmax take the most probable class and have no threshold.
+    #[must_use]
+    pub fn with_threshold(mut self, threshold: f32) -> Self {
+        self.threshold = threshold;
+        self
+    }
+
+    /// Whether probabilities are the mean over the image and its flips: left-right, upside down, and both. Takes
+    /// four times as long.
+    #[must_use]
+    pub fn with_tta(mut self, tta: bool) -> Self {
+        self.tta = tta;
+        self
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &UNet3PlusConfig {
+        self.model.config()
+    }
+
+    /// How images become the network's input, where the model says so.
+    pub fn preprocessor(&self) -> Option<&Preprocessor> {
+        self.preprocessor.as_ref()
+    }
+
+    /// The names of the classes by their ids in a mask, without the background.
+    pub fn labels(&self) -> BTreeMap<u8, String> {
+        self.classes().into_iter().collect()
+    }
+
+    /// Segments an image file: PNG, JPEG or TIFF, of any size, 8 or 16 bits, gray or colour.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the model does not say how images become its input.
+    pub fn segment(&self, path: impl AsRef<Path>) -> Result<Segmentation> {
+        let loaded = self.preprocessing(path.as_ref())?.load_image(path.as_ref())?;
+        let (probabilities, presence) = self.probabilities(&loaded.image)?;
+        let (height, width) = loaded.original_size;
+        let probabilities = resize(&probabilities, height, width, Resample::Bilinear)?;
+        self.segmentation(probabilities, presence, loaded.preview, loaded.warnings)
+    }
+
+    /// Segments the images in a `.npy` file of float32 values `[channels, height, width]` or
+    /// `[images, channels, height, width]`: the network's input as it is, without preprocessing.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is of another type or shape, or holds values that are not finite.
+    pub fn segment_npy(&self, path: impl AsRef<Path>) -> Result<Vec<Segmentation>> {
+        read_npy_images(path.as_ref(), self.config().in_channels)?
+            .iter()
+            .map(|image| self.segment_input(image))
+            .collect()
+    }
+
+    /// Segments an image that is the network's input already: `[channels, height, width]` after preprocessing.
+    ///
+    /// # Errors
+    /// When it has another number of channels, or no pixels.
+    pub fn segment_input(&self, image: &Image) -> Result<Segmentation> {
+        let (probabilities, presence) = self.probabilities(image)?;
+        let picture = gray_picture(image.plane(image.channels / 2), image.height, image.width, None);
+        self.segmentation(probabilities, presence, picture, Vec::new())
+    }
+
+    /// Segments a NIfTI volume slice by slice, and brings the mask back to the volume's own grid. `progress` is
+    /// called with the number of slices done and their total.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the model does not say how volumes become its input.
+    pub fn segment_volume(
+        &self,
+        path: impl AsRef<Path>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<VolumeSegmentation> {
+        let path = path.as_ref();
+        let preprocessor = self.preprocessing(path)?;
+        let volume = Volume::read(path)?;
+        let prepared = preprocessor.prepare_volume(&volume).map_err(|e| Error::input(path, e.to_string()))?;
+        let mut slices = Vec::with_capacity(prepared.len());
+        let mut highest: Option<f32> = None;
+        for z in 0..prepared.len() {
+            progress(z, prepared.len());
+            let (probabilities, presence) = self.probabilities(&prepared.slice(z)?)?;
+            slices.push(probabilities);
+            highest = highest.into_iter().chain(presence).reduce(f32::max);
+        }
+        progress(prepared.len(), prepared.len());
+        let mask = prepared.restore(&slices, self.rule())?;
+        Ok(VolumeSegmentation {
+            classes: class_areas(&mask.data, &self.classes()),
+            mask,
+            volume,
+            probabilities: slices,
+            presence: highest,
+            window: preprocessor.window,
+            palette: self.palette(),
+        })
+    }
+
+    fn preprocessing(&self, input: &Path) -> Result<&Preprocessor> {
+        self.preprocessor.as_ref().ok_or_else(|| {
+            Error::input(
+                input,
+                format!(
+                    "the model {} has no {}, so only .npy arrays can be segmented",
+                    self.name,
+                    Preprocessor::FILE_NAME
+                ),
+            )
+        })
+    }
+
+    /// The network's probabilities for one image at its size, and that of an organ being there.
+    fn probabilities(&self, image: &Image) -> Result<(Image, Option<f32>)> {
+        let shape = (1, image.channels, image.height, image.width);
+        let input = Tensor::from_slice(&image.data, shape, &self.device)?;
+        let flips: &[&[usize]] = if self.tta { &[&[], &[3], &[2], &[2, 3]] } else { &[&[]] };
+        let mut values: Vec<f32> = Vec::new();
+        let (mut presence, mut channels) = (None, 0);
+        for dims in flips {
+            let output = self.model.forward(&input.flip(dims)?.contiguous()?)?;
+            let probabilities = output.probabilities.flip(dims)?;
+            channels = probabilities.dim(1)?;
+            let one: Vec<f32> = probabilities.flatten_all()?.to_vec1()?;
+            if values.is_empty() {
+                values = one;
+            } else {
+                values.iter_mut().zip(one).for_each(|(sum, p)| *sum += p);
+            }
+            if let Some(estimate) = output.presence {
+                // [absent, present]
+                let present = estimate.flatten_all()?.get(1)?.to_scalar::<f32>()?;
+                presence = Some(presence.unwrap_or(0.0) + present);
+            }
+        }
+        let share = 1.0 / flips.len() as f32;
+        values.iter_mut().for_each(|p| *p *= share);
+        let probabilities = Image::new(channels, image.height, image.width, values)?;
+        Ok((probabilities, presence.map(|sum| sum * share)))
+    }
+
+    fn segmentation(
+        &self,
+        probabilities: Image,
+        presence: Option<f32>,
+        picture: unet3p_data::Picture,
+        warnings: Vec<String>,
+    ) -> Result<Segmentation> {
+        let rule = self.rule();
+        let area = probabilities.height * probabilities.width;
+        let ids = (0..area)
+            .map(|pixel| {
+                rule.class((0..probabilities.channels).map(|k| probabilities.data[k * area + pixel]))
+            })
+            .collect();
+        let mask = LabelMap::new(probabilities.height, probabilities.width, ids)?;
+        Ok(Segmentation {
+            classes: class_areas(&mask.data, &self.classes()),
+            mask,
+            probabilities,
+            presence,
+            warnings,
+            picture,
+            palette: self.palette(),
+        })
+    }
+
+    fn rule(&self) -> MaskRule {
+        match self.config().activation {
+            Activation::Sigmoid => MaskRule::Threshold(self.threshold),
+            Activation::Softmax => MaskRule::Argmax,
+        }
+    }
+
+    /// Ids and names of all classes but the background.
+    fn classes(&self) -> Vec<(u8, String)> {
+        let config = self.config();
+        config
+            .class_ids()
+            .map_while(|id| Some((id, u8::try_from(id).ok()?)))
+            .map(|(id, byte)| {
+                let label = config.id2label.get(&id);
+                (byte, label.cloned().unwrap_or_else(|| format!("class {id}")))
+            })
+            .collect()
+    }
+
+    /// Colours by class id, the background first.
+    fn palette(&self) -> Vec<[u8; 3]> {
+        let colors = &self.config().label2color;
+        let of = |(id, label): (u8, String)| colors.get(&label).copied().unwrap_or(default_color(id));
+        std::iter::once(default_color(0)).chain(self.classes().into_iter().map(of)).collect()
+    }
+}
