@@ -1,2 +1,52 @@
-//! The `unet3p` command.
-fn main() {}
+//! The `unet3p` command: segment images and volumes, train, prepare data, convert and inspect models.
+//!
+//! Every subcommand goes the same way: parsed arguments, a validated job, the work. What is wrong with the
+//! arguments is found before any work and ends with exit code 2; see [`failure::Failure`] for the others.
+#![forbid(unsafe_code)]
+
+mod args;
+mod convert;
+mod device;
+mod failure;
+mod info;
+mod model;
+mod predict;
+mod prepare;
+mod report;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report::init(cli.global.quiet, cli.global.verbose);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report::error(&failure);
+            failure.code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let global = &cli.global;
+    if let Some(threads) = global.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.get())
+            .build_global()
+            .map_err(|e| Failure::run(format!("cannot start {threads} threads: {e}")))?;
+    }
+    match cli.command {
+        Command::Predict(args) => predict::run(args, global),
+        Command::Train(args) => train::run(args, global),
+        Command::Prepare { what } => prepare::run(what),
+        Command::Convert(args) => convert::run(args),
+        Command::Info(args) => info::run(args),
+    }
+}

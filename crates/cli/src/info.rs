@@ -1,0 +1,235 @@
+//! `unet3p info`: what a model is.
+
+use std::borrow::Cow;
+use std::fs;
+
+use candle_core::Device;
+use clap::Args;
+use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
+use unet3p::ModelSource;
+use unet3p_models::{Activation, UNet3PlusConfig, Variant, parts};
+
+use crate::args::parse_size;
+use crate::failure::{Failure, describe};
+use crate::model;
+use crate::report;
+
+/// The file of a model folder that holds the weights.
+const WEIGHTS: &str = "model.safetensors";
+
+/// Arguments of `unet3p info`.
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// A model folder or the name of a bundled model
+    #[arg(required_unless_present = "variant")]
+    model: Option<String>,
+    /// Describe a network that is not there yet: base, deep_supervision or deep_supervision_cgm
+    #[arg(long, conflicts_with = "model", value_parser = parse_variant)]
+    variant: Option<Variant>,
+    /// With --variant: channels of the first encoder stage; the next ones have 2, 4, 8, 16 times as many
+    #[arg(long, default_value_t = 64, requires = "variant", value_name = "N")]
+    filters: usize,
+    /// With --variant: number of classes
+    #[arg(long, default_value_t = 1, requires = "variant", value_name = "N")]
+    classes: usize,
+    /// Image size for the multiply-adds: N, or HEIGHTxWIDTH
+    #[arg(long, default_value = "320", value_parser = parse_size, value_name = "SIZE")]
+    size: (usize, usize),
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// All that is printed.
+#[derive(Debug, Serialize)]
+struct Info {
+    /// The bundled model or folder; absent for a network that is not there yet.
+    model: Option<String>,
+    config: UNet3PlusConfig,
+    weights: Option<Weights>,
+    height: usize,
+    width: usize,
+    parts: Vec<Part>,
+    /// Of all parts; running statistics are not counted.
+    parameters: usize,
+    /// Of all parts: a training step's forward pass.
+    multiply_adds: u64,
+    /// Of what a mask needs: of the heads the first alone.
+    inference_multiply_adds: u64,
+}
+
+/// One part of the network.
+#[derive(Debug, Serialize)]
+struct Part {
+    name: String,
+    parameters: usize,
+    multiply_adds: u64,
+}
+
+/// The weights as they are stored.
+#[derive(Debug, Serialize)]
+struct Weights {
+    bytes: u64,
+    /// float32 or float16.
+    format: &'static str,
+}
+
+/// Runs `unet3p info`.
+pub(crate) fn run(args: InfoArgs) -> Result<(), Failure> {
+    let (model, config, weights) = match (&args.model, args.variant) {
+        (Some(name), _) => read(name)?,
+        (None, Some(variant)) => (None, planned(variant, &args)?, None),
+        // clap asks for one of the two.
+        (None, None) => return Err(Failure::usage("name a model, or give --variant")),
+    };
+    let (height, width) = args.size;
+    let parts: Vec<Part> = parts(&config, [height, width])
+        .into_iter()
+        .map(|part| Part { name: part.name, parameters: part.parameters, multiply_adds: part.multiply_adds })
+        .collect();
+    let multiply_adds = |wanted: fn(&Part) -> bool| {
+        let parts = parts.iter().filter(|part| wanted(part));
+        parts.map(|part| part.multiply_adds).sum()
+    };
+    let info = Info {
+        model,
+        weights,
+        height,
+        width,
+        parameters: parts.iter().map(|part| part.parameters).sum(),
+        multiply_adds: multiply_adds(|_| true),
+        inference_multiply_adds: multiply_adds(|part| {
+            part.name == "head.1" || !part.name.starts_with("head.")
+        }),
+        parts,
+        config,
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&info)
+            .map_err(|e| Failure::run(format!("the description cannot be written: {e}")))?;
+        report::output_line(text);
+    } else {
+        report::output_line(table(&info));
+    }
+    Ok(())
+}
+
+/// Reads the model `name`: all of it, so that what is described is known to work.
+fn read(name: &str) -> Result<(Option<String>, UNet3PlusConfig, Option<Weights>), Failure> {
+    let source = model::resolve(name)?;
+    let network = source.load_model(&Device::Cpu).map_err(|e| Failure::run(describe(&e)))?;
+    let bytes = match &source {
+        ModelSource::Bundled(bundled) => Cow::Borrowed(bundled.weights),
+        ModelSource::Folder(folder) => {
+            let path = folder.join(WEIGHTS);
+            let bytes = fs::read(&path)
+                .map_err(|e| Failure::run(format!("{}: cannot be read: {e}", path.display())))?;
+            Cow::Owned(bytes)
+        }
+        _ => return Err(Failure::run(format!("{}: cannot be described", source.name()))),
+    };
+    let weights = Weights { bytes: bytes.len() as u64, format: format(&bytes) };
+    Ok((Some(source.name()), network.config().clone(), Some(weights)))
+}
+
+/// The number format of the weights in a safetensors file.
+fn format(bytes: &[u8]) -> &'static str {
+    let Ok((_, metadata)) = SafeTensors::read_metadata(bytes) else {
+        return "unknown";
+    };
+    let mut formats = metadata.tensors().into_values().map(|tensor| tensor.dtype);
+    match formats.next() {
+        Some(first) if formats.any(|other| other != first) => "mixed",
+        Some(Dtype::F16) => "float16",
+        Some(Dtype::F32) => "float32",
+        _ => "unknown",
+    }
+}
+
+/// The configuration of a network that is not there yet.
+fn planned(variant: Variant, args: &InfoArgs) -> Result<UNet3PlusConfig, Failure> {
+    UNet3PlusConfig::builder()
+        .variant(variant)
+        .base_filters(args.filters)
+        .num_classes(args.classes)
+        .build()
+        .map_err(|e| Failure::usage(describe(&e)))
+}
+
+fn table(info: &Info) -> String {
+    let config = &info.config;
+    let mut text = String::new();
+    let mut field = |name: &str, value: String| {
+        text.push_str(&format!("{name:<12} {value}\n"));
+    };
+    if let Some(model) = &info.model {
+        field("model", model.clone());
+    }
+    field("variant", config.variant.to_string());
+    field("channels", config.in_channels.to_string());
+    field("classes", classes(config));
+    field("filters", config.filters.map(|n| n.to_string()).join(", "));
+    let activation = match config.activation {
+        Activation::Sigmoid => "sigmoid",
+        Activation::Softmax => "softmax",
+    };
+    field("activation", activation.to_string());
+    if let Some(weights) = &info.weights {
+        let megabytes = weights.bytes as f64 / 1e6;
+        field("weights", format!("{megabytes:.1} MB, {}", weights.format));
+    }
+    let unit = format!("GMAC at {}x{}", info.height, info.width);
+    text.push_str(&format!("\n{:<12} {:>12} {unit:>18}\n", "part", "parameters"));
+    let mut row = |name: &str, parameters: &str, multiply_adds: u64| {
+        let giga = multiply_adds as f64 / 1e9;
+        text.push_str(&format!("{name:<12} {parameters:>12} {giga:>18.3}\n"));
+    };
+    for part in &info.parts {
+        row(&part.name, &thousands(part.parameters), part.multiply_adds);
+    }
+    row("total", &thousands(info.parameters), info.multiply_adds);
+    if info.inference_multiply_adds != info.multiply_adds {
+        row("of it for a mask", "", info.inference_multiply_adds);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn classes(config: &UNet3PlusConfig) -> String {
+    let names: Vec<_> = config.id2label.values().map(String::as_str).collect();
+    match names.as_slice() {
+        [] => config.num_classes.to_string(),
+        names => format!("{} ({})", config.num_classes, names.join(", ")),
+    }
+}
+
+/// 26971777 as 26,971,777.
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn parse_variant(text: &str) -> Result<Variant, String> {
+    serde_json::from_value(serde_json::Value::String(text.to_string()))
+        .map_err(|_| "use base, deep_supervision or deep_supervision_cgm".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(26_971_777), "26,971,777");
+    }
+}

@@ -1,0 +1,151 @@
+//! `predictions.json`: what a run did to each of its inputs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use unet3p::ClassArea;
+
+use super::plan::Outputs;
+
+/// The record of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    /// The version of this program.
+    pub(crate) unet3p: &'static str,
+    /// The bundled model or the model folder.
+    pub(crate) model: String,
+    /// Names of the classes by their ids in the masks.
+    pub(crate) labels: BTreeMap<u8, String>,
+    pub(crate) threshold: f32,
+    pub(crate) tta: bool,
+    /// One entry for each mask and for each input that failed, in the order of the inputs.
+    pub(crate) predictions: Vec<Entry>,
+}
+
+/// What became of one input, or of one image of an array.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Entry {
+    Done(Done),
+    /// Nothing was written for this input.
+    Failed {
+        input: String,
+        error: String,
+    },
+}
+
+/// One mask and what is in it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done {
+    pub(crate) input: String,
+    /// Which image of an array.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<usize>,
+    pub(crate) outputs: Files,
+    /// [height, width] of an image; [i, j, k] of a volume, as its header counts them.
+    pub(crate) size: Vec<usize>,
+    /// Of a volume: distances between voxels along its axes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spacing_mm: Option<[f64; 3]>,
+    pub(crate) classes: Vec<ClassShare>,
+    /// The probability that there is an organ at all, from models that estimate it; of a volume, its highest slice's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) presence: Option<f32>,
+    pub(crate) warnings: Vec<String>,
+    /// Reading, computing and writing; of an array, its images' mean.
+    pub(crate) seconds: f64,
+}
+
+/// Files, relative to the folder of the record.
+#[derive(Debug, Serialize)]
+pub(crate) struct Files {
+    mask: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlay: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probabilities: Option<String>,
+}
+
+/// How much of a mask one class takes.
+#[derive(Debug, Serialize)]
+pub(crate) struct ClassShare {
+    id: u8,
+    label: String,
+    /// Of an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pixels: Option<usize>,
+    /// Of a volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voxels: Option<usize>,
+    fraction: f64,
+    /// Of a volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume_ml: Option<f64>,
+}
+
+impl Files {
+    /// `outputs` as seen from `folder`.
+    pub(crate) fn relative(outputs: &Outputs, folder: &Path) -> Self {
+        let relative = |path: &Path| text(path.strip_prefix(folder).unwrap_or(path));
+        Self {
+            mask: relative(&outputs.mask),
+            overlay: outputs.overlay.as_deref().map(relative),
+            probabilities: outputs.probabilities.as_deref().map(relative),
+        }
+    }
+
+    /// The mask.
+    pub(crate) fn mask(&self) -> &str {
+        &self.mask
+    }
+}
+
+impl ClassShare {
+    /// The shares of an image's classes.
+    pub(crate) fn of_image(areas: &[ClassArea]) -> Vec<Self> {
+        Self::all(areas, |share, area| share.pixels = Some(area.count))
+    }
+
+    /// The shares of a volume's classes, whose voxels are `voxel_mm3` large.
+    pub(crate) fn of_volume(areas: &[ClassArea], voxel_mm3: f64) -> Vec<Self> {
+        Self::all(areas, |share, area| {
+            share.voxels = Some(area.count);
+            share.volume_ml = Some(area.count as f64 * voxel_mm3 / 1000.0);
+        })
+    }
+
+    fn all(areas: &[ClassArea], fill: impl Fn(&mut Self, &ClassArea)) -> Vec<Self> {
+        areas
+            .iter()
+            .map(|area| {
+                let mut share = Self {
+                    id: area.id,
+                    label: area.label.clone(),
+                    pixels: None,
+                    voxels: None,
+                    fraction: area.fraction,
+                    volume_ml: None,
+                };
+                fill(&mut share, area);
+                share
+            })
+            .collect()
+    }
+}
+
+/// A path as text, its unreadable characters replaced: JSON is Unicode, file names need not be.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+impl fmt::Display for ClassShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.label)?;
+        match self.volume_ml {
+            Some(volume) => write!(f, "{volume:.1} ml"),
+            None => write!(f, "{:.1} %", 100.0 * self.fraction),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! One input to its outputs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use unet3p::{Segmentation, Segmenter};
+
+use super::inputs::Kind;
+use super::plan::{Item, Outputs};
+use super::record::{ClassShare, Done, Files, text};
+use crate::report;
+
+/// Why an input has no outputs.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Segment(#[from] unet3p::Error),
+    #[error(transparent)]
+    Picture(#[from] unet3p_data::Error),
+    #[error("{}: cannot create the folder: {source}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("{}: changed while it was segmented; run again", .0.display())]
+    Changed(PathBuf),
+}
+
+/// Segments one input and writes its outputs below `folder`: one mask, or one for each image of an array.
+pub(crate) fn segment(segmenter: &Segmenter, item: &Item, folder: &Path) -> Result<Vec<Done>, Error> {
+    let path = &item.input.path;
+    let start = Instant::now();
+    let mut done = match (item.input.kind, item.outputs.as_slice()) {
+        (Kind::Volume, [outputs]) => vec![volume(segmenter, path, outputs, folder)?],
+        (Kind::Image, [outputs]) => vec![image(path, segmenter.segment(path)?, outputs, folder)?],
+        (_, all) => {
+            let found = segmenter.segment_npy(path)?;
+            // The outputs were planned from the array's header.
+            if found.len() != all.len() {
+                return Err(Error::Changed(path.clone()));
+            }
+            found
+                .into_iter()
+                .zip(all)
+                .map(|(found, outputs)| image(path, found, outputs, folder))
+                .collect::<Result<Vec<_>, _>>()?
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64() / done.len().max(1) as f64;
+    let several = done.len() > 1;
+    for (index, done) in done.iter_mut().enumerate() {
+        done.seconds = seconds;
+        done.index = several.then_some(index);
+    }
+    Ok(done)
+}
+
+fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> Result<Done, Error> {
+    make_parent(&outputs.mask)?;
+    found.write_mask(&outputs.mask)?;
+    if let Some(overlay) = &outputs.overlay {
+        found.overlay()?.write_png(overlay)?;
+    }
+    if let Some(probabilities) = &outputs.probabilities {
+        found.write_probabilities(probabilities)?;
+    }
+    Ok(Done {
+        input: text(path),
+        index: None,
+        outputs: Files::relative(outputs, folder),
+        size: vec![found.mask.height, found.mask.width],
+        spacing_mm: None,
+        classes: ClassShare::of_image(&found.classes),
+        presence: found.presence,
+        warnings: found.warnings,
+        seconds: 0.0,
+    })
+}
+
+fn volume(segmenter: &Segmenter, path: &Path, outputs: &Outputs, folder: &Path) -> Result<Done, Error> {
+    let bar = report::bar(0, "slices");
+    let found = segmenter.segment_volume(path, |done, slices| {
+        bar.set_length(slices as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    make_parent(&outputs.mask)?;
+    found.write_mask(&outputs.mask)?;
+    if let Some(overlay) = &outputs.overlay {
+        found.overlay()?.write_png(overlay)?;
+    }
+    if let Some(probabilities) = &outputs.probabilities {
+        found.write_probabilities(probabilities)?;
+    }
+    Ok(Done {
+        input: text(path),
+        index: None,
+        outputs: Files::relative(outputs, folder),
+        size: found.mask.shape.to_vec(),
+        spacing_mm: Some(found.mask.spacing()),
+        classes: ClassShare::of_volume(&found.classes, found.voxel_mm3()),
+        presence: found.presence,
+        warnings: Vec::new(),
+        seconds: 0.0,
+    })
+}
+
+/// Folders are walked recursively: an output may lie in a folder that is not there yet.
+fn make_parent(path: &Path) -> Result<(), Error> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    fs::create_dir_all(parent).map_err(|source| Error::Folder { path: parent.to_path_buf(), source })
+}
+
+impl Done {
+    /// The line that tells what was found and where it lies.
+    pub(crate) fn summary(&self, folder: &Path) -> String {
+        let mut line = format!("{} -> {}", self.input, folder.join(self.outputs.mask()).display());
+        for class in &self.classes {
+            line.push_str(&format!(", {class}"));
+        }
+        if let Some(presence) = self.presence {
+            line.push_str(&format!(", presence {presence:.2}"));
+        }
+        line
+    }
+}

@@ -1,0 +1,97 @@
+//! What the user sees: results on stdout, progress, warnings and errors on stderr.
+//!
+//! Nothing here panics when a stream is closed, as `println!` would under `unet3p info | head -1`.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::sync::LazyLock;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// All bars on the terminal; log lines are printed above them.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Sends the log of the workspace to stderr.
+struct StderrLog;
+
+impl Log for StderrLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // What dependencies have to say is for the second -v.
+        metadata.target().starts_with("unet3p") || log::max_level() >= LevelFilter::Debug
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let level = match record.level() {
+                Level::Error => "error: ",
+                Level::Warn => "warning: ",
+                Level::Info => "",
+                Level::Debug | Level::Trace => "debug: ",
+            };
+            stderr_line(&format!("{level}{}", record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Sets what is shown: `quiet` leaves errors only, `verbose` counts the `-v`.
+pub(crate) fn init(quiet: bool, verbose: u8) {
+    let level = match (quiet, verbose) {
+        (true, _) => LevelFilter::Error,
+        (false, 0) => LevelFilter::Warn,
+        (false, 1) => LevelFilter::Info,
+        (false, _) => LevelFilter::Debug,
+    };
+    if quiet {
+        BARS.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    // A second logger cannot exist: this is called once, first thing in main.
+    if log::set_logger(&StderrLog).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// One line of the result, on stdout; nothing under `-q`.
+pub(crate) fn result_line(line: impl Display) {
+    if log::max_level() > LevelFilter::Error {
+        output_line(line);
+    }
+}
+
+/// One line that was asked for, on stdout, `-q` or not.
+pub(crate) fn output_line(line: impl Display) {
+    BARS.suspend(|| {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    });
+}
+
+/// One line about how far the work is, on stderr; nothing under `-q`.
+pub(crate) fn note(line: impl Display) {
+    if log::max_level() > LevelFilter::Error {
+        stderr_line(&line.to_string());
+    }
+}
+
+/// An error, on stderr.
+pub(crate) fn error(error: impl Display) {
+    stderr_line(&format!("error: {error}"));
+}
+
+fn stderr_line(line: &str) {
+    BARS.suspend(|| {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    });
+}
+
+/// A bar over `total` steps of `unit`. It shows on a terminal only, and not under `-q`.
+pub(crate) fn bar(total: u64, unit: &str) -> ProgressBar {
+    let template = format!("{{prefix}}{{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left {{msg}}");
+    let bar = BARS.add(ProgressBar::new(total));
+    // The template is ours; should it ever be wrong, indicatif's own style is as good.
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,43 @@
+//! `unet3p convert`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Place;
+
+const CHECKPOINT: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/zju/deep_supervision_cgm.pth");
+
+#[test]
+fn a_checkpoint_becomes_a_model_that_segments() {
+    let place = Place::new();
+    fs::copy(CHECKPOINT, place.path("a.pth")).unwrap();
+    let run = place.line("convert a.pth m");
+    run.ends(0, &[]);
+    assert!(run.stdout.contains("deep_supervision_cgm"), "{}", run.stdout);
+    assert!(run.stdout.contains("[4, 8, 16, 32, 64]"), "{}", run.stdout);
+    let info = place.line("info m");
+    info.ends(0, &[]);
+    assert!(info.stdout.contains("deep_supervision_cgm"), "{}", info.stdout);
+    place.gray("x.png", 20, 12);
+    place.line("predict -i x.png -o out -m m").ends(0, &[]);
+
+    place.line("convert a.pth m").ends(2, &["m", "--overwrite"]);
+    place.line("convert a.pth m --overwrite --format f16").ends(0, &[]);
+    assert!(place.line("info m").stdout.contains("float16"));
+}
+
+#[test]
+fn what_is_no_checkpoint_is_refused() {
+    let place = Place::new();
+    place.write("text.pth", "this is no checkpoint");
+    let whole = fs::read(Path::new(CHECKPOINT)).unwrap();
+    place.write("cut.pth", &whole[..whole.len() / 2]);
+    place.line("convert nowhere.pth m").ends(2, &["nowhere.pth"]);
+    place.line("convert text.pth m").ends(1, &["text.pth"]);
+    place.line("convert cut.pth m").ends(1, &["cut.pth"]);
+    assert!(!place.path("m").exists());
+    place.write("file", "in the way");
+    fs::copy(CHECKPOINT, place.path("a.pth")).unwrap();
+    place.line("convert a.pth file").ends(1, &["file", "not a folder"]);
+}

@@ -1,0 +1,51 @@
+//! `unet3p info`.
+
+use crate::support::Place;
+
+#[test]
+fn parameters_of_the_published_networks() {
+    let place = Place::new();
+    for (variant, filters, count) in [
+        ("base", 64, "26,971,777"),
+        ("deep_supervision", 64, "26,989,637"),
+        ("deep_supervision_cgm", 64, "26,991,687"),
+        ("base", 16, "1,690,273"),
+    ] {
+        let run = place.line(&format!("info --variant {variant} --filters {filters}"));
+        run.ends(0, &[]);
+        assert!(run.stdout.contains(count), "{}", run.stdout);
+    }
+    place.line("info --variant unet4").ends(2, &["deep_supervision_cgm"]);
+    place.line("info --variant base --filters 0").ends(2, &["filters"]);
+}
+
+#[test]
+fn multiply_adds_of_the_published_network() {
+    let place = Place::new();
+    let run = place.line("info --variant base --size 320x320 --json");
+    run.ends(0, &[]);
+    let info: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let giga = info["multiply_adds"].as_u64().unwrap() as f64 / 1e9;
+    assert!((giga - 308.6).abs() < 0.05, "{giga}");
+    assert_eq!(info["inference_multiply_adds"], info["multiply_adds"]);
+    let run = place.line("info --variant deep_supervision --json");
+    let supervised: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(supervised["inference_multiply_adds"], info["multiply_adds"]);
+    assert!(supervised["multiply_adds"].as_u64() > info["multiply_adds"].as_u64());
+}
+
+#[test]
+fn a_folder_and_the_bundled_model_are_described() {
+    let place = Place::new();
+    place.model();
+    let run = place.line("info m -q");
+    run.ends(0, &[]);
+    for word in ["m\n", "base", "liver", "float32", "4, 8, 16, 32, 64", "encoder.1", "total"] {
+        assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
+    }
+    let run = place.line("info liver-ct");
+    run.ends(0, &[]);
+    for word in ["deep_supervision_cgm", "float16", "cgm"] {
+        assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
+    }
+}

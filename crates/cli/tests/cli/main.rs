@@ -1,0 +1,14 @@
+//! Drives the built binary the way a user does: exit codes, messages, files.
+// Helpers are outside of test functions, where clippy's exception for tests does not reach.
+#![allow(clippy::unwrap_used)]
+
+mod convert;
+mod info;
+mod model_errors;
+mod predict;
+mod predict_errors;
+mod prepare;
+mod support;
+mod train;
+mod usage;
+mod volume;

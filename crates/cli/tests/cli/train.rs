@@ -1,0 +1,99 @@
+//! `unet3p train`.
+
+use std::fs;
+
+use crate::support::Place;
+
+const CONFIG: &str = r#"
+[data]
+paths = ["slices"]
+validation_groups = ["4", "5"]
+crop = [32, 32]
+
+[model]
+in_channels = 1
+filters = [2, 4, 8, 16, 32]
+class_names = ["block"]
+
+[train]
+steps = 4
+batch_size = 2
+statistics_batches = 1
+
+[loss]
+segmentation = "dice"
+"#;
+
+/// Six slices with a bright block, and its mask.
+fn slices(place: &Place) {
+    for i in 0..6 {
+        let inside = |x: u32, y: u32| (8 + i..20 + i).contains(&x) && (6..22).contains(&y);
+        image::GrayImage::from_fn(32, 32, |x, y| image::Luma([if inside(x, y) { 200 } else { 30 }]))
+            .save(place.path(&format!("slices/images/{i}.png")))
+            .unwrap();
+        image::GrayImage::from_fn(32, 32, |x, y| image::Luma([u8::from(inside(x, y))]))
+            .save(place.path(&format!("slices/masks/{i}.png")))
+            .unwrap();
+    }
+    place.write("c.toml", CONFIG);
+}
+
+#[test]
+fn a_run_leaves_models_that_segment() {
+    let place = Place::new();
+    slices(&place);
+    let run = place.line("train -c c.toml -o run --set train.steps=5");
+    run.ends(0, &["epoch 1", "loss", "validation Dice"]);
+    assert!(run.stdout.contains("run/best"), "{}", run.stdout);
+    let files = place.files("run");
+    for file in ["config.toml", "metrics.csv", "best/config.json", "last/model.safetensors"] {
+        assert!(files.iter().any(|f| f == file), "{file}: {files:?}");
+    }
+    assert!(files.iter().all(|f| !f.contains("tmp")), "{files:?}");
+    assert!(fs::read_to_string(place.path("run/config.toml")).unwrap().contains("steps = 5"));
+    place.line("predict -i slices/images -o out -m run/best").ends(0, &[]);
+    let record = place.json("out/predictions.json");
+    assert_eq!(record["labels"], serde_json::json!({"1": "block"}));
+
+    place.line("train -c c.toml -o run").ends(2, &["run"]);
+    let run = place.line("train -c c.toml -o quiet -q");
+    run.ends(0, &[]);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_wrong_configuration_names_the_key() {
+    let place = Place::new();
+    slices(&place);
+    let cases: [(&str, &[&str]); 8] = [
+        ("-c nowhere.toml", &["nowhere.toml"]),
+        ("-c c.toml --set train.stpes=5", &["c.toml", "stpes"]),
+        ("-c c.toml --set train.steps", &["train.steps"]),
+        ("-c c.toml --set train.batch_size=0", &["train.batch_size"]),
+        ("-c c.toml --set model.variant=unet4", &["unet4", "deep_supervision_cgm"]),
+        ("-c c.toml --set model.activation=softmax", &["softmax"]),
+        ("-c c.toml --set data.paths=[\"none\"]", &["data.paths", "none"]),
+        ("-c c.toml --set data.validation_groups=[\"7\"]", &["7"]),
+    ];
+    for (line, words) in cases {
+        place.line(&format!("train -o run {line}")).ends(2, words);
+        assert!(!place.path("run/config.toml").exists(), "{line}");
+    }
+    place.write("broken.toml", "[data");
+    place.line("train -c broken.toml -o run").ends(2, &["broken.toml", "line 1"]);
+}
+
+#[test]
+fn data_that_does_not_fit_is_a_failed_run() {
+    let place = Place::new();
+    slices(&place);
+    let mask = fs::read(place.path("slices/masks/2.png")).unwrap();
+    place.gray("slices/masks/2.png", 16, 32);
+    place.line("train -c c.toml -o run").ends(1, &["2.png", "16"]);
+    fs::remove_file(place.path("slices/masks/2.png")).unwrap();
+    place.line("train -c c.toml -o run").ends(1, &["slices/masks", "2"]);
+    fs::write(place.path("slices/masks/2.png"), &mask[..mask.len() / 2]).unwrap();
+    place.line("train -c c.toml -o run").ends(1, &["2.png"]);
+    place.write("file", "in the way");
+    place.line("train -c c.toml -o file/run").ends(1, &["file", "not a folder"]);
+}
