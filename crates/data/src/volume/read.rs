@@ -17,7 +17,7 @@ pub const MAX_VOXELS: usize = 1 << 30;
 /// Extensions longer than this are refused.
 const MAX_OFFSET: f32 = (64 << 20) as f32;
 /// Bytes converted at a time; a multiple of every voxel size.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 16;
 
 impl Volume<f32> {
     /// Reads a 3D volume from `.nii` or `.nii.gz` (told apart by content), scaled by the header's slope

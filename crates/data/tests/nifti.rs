@@ -1,0 +1,285 @@
+//! NIfTI files: what they may hold, what is refused, what is written.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{File, RAS, affine, gzip, random, rotation};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use unet3p_data::{Error, Volume};
+
+fn save(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), "scan.nii", bytes);
+    match Volume::read(&path).unwrap_err() {
+        error @ (Error::File { .. } | Error::Io { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_voxel_type_is_read_in_both_byte_orders_and_scaled() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = [0i8, 1, 100, 127, 5, 7];
+    macro_rules! check {
+        ($type:ty, $code:literal) => {
+            for little in [true, false] {
+                let bytes = |v: &i8| {
+                    let v = *v as $type;
+                    if little { v.to_le_bytes().to_vec() } else { v.to_be_bytes().to_vec() }
+                };
+                let voxels: Vec<u8> = values.iter().flat_map(bytes).collect();
+                let mut file = File::new(little, &[1, 2, 3], $code, size_of::<$type>() as i16 * 8, voxels);
+                file.f32(112, 2.0);
+                file.f32(116, -10.0);
+                // Compression is recognised by content, whatever the name says.
+                for (name, bytes) in [("a.nii", file.bytes()), ("b.nii", gzip(&file.bytes()))] {
+                    let volume = Volume::read(&save(folder.path(), name, &bytes)).unwrap();
+                    assert_eq!(volume.shape, [1, 2, 3]);
+                    assert_eq!(volume.data, values.map(|v| 2.0 * f32::from(v) - 10.0), stringify!($type));
+                }
+            }
+        };
+    }
+    check!(u8, 2);
+    check!(i16, 4);
+    check!(i32, 8);
+    check!(f32, 16);
+    check!(f64, 64);
+    check!(i8, 256);
+    check!(u16, 512);
+    check!(u32, 768);
+    check!(i64, 1024);
+    check!(u64, 1280);
+}
+
+#[test]
+fn without_a_slope_values_are_as_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    for slope in [0.0, f32::NAN, f32::INFINITY] {
+        let mut file = File::new(true, &[1, 1, 2], 2, 8, vec![3, 4]);
+        file.f32(112, slope);
+        file.f32(116, 7.0);
+        let volume = Volume::read(&save(folder.path(), "a.nii", &file.bytes())).unwrap();
+        assert_eq!(volume.data, [3.0, 4.0]);
+    }
+}
+
+#[test]
+fn the_affine_is_the_sform_then_the_qform_then_the_voxel_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |file: &File| Volume::read(&save(folder.path(), "a.nii", &file.bytes())).unwrap().affine;
+    let mut file = File::new(true, &[1, 1, 1], 2, 8, vec![0]);
+    assert_eq!(read(&file), affine(RAS, [1.0, 2.0, 3.0], [0.0; 3]));
+
+    // A half turn about y: x and z run backwards; qfac -1 turns z once more.
+    file.i16(252, 1);
+    file.f32(260, 1.0);
+    for (i, offset) in [4.0, 5.0, 6.0].into_iter().enumerate() {
+        file.f32(268 + 4 * i, offset);
+    }
+    let turned = affine([(0, -1.0), (1, 1.0), (2, -1.0)], [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]);
+    assert_eq!(read(&file), turned);
+    file.f32(76, -1.0);
+    let mirrored = affine([(0, -1.0), (1, 1.0), (2, 1.0)], [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]);
+    assert_eq!(read(&file), mirrored);
+
+    // A degenerate sform does not count, a proper one wins.
+    file.i16(254, 1);
+    assert_eq!(read(&file), mirrored);
+    for (i, value) in [0.0, 5.0, 0.0, 1.0, 4.0, 0.0, 0.0, 2.0, 0.0, 0.0, -6.0, 3.0].into_iter().enumerate() {
+        file.f32(280 + 4 * i, value);
+    }
+    let sform = affine([(1, 1.0), (0, 1.0), (2, -1.0)], [4.0, 5.0, 6.0], [1.0, 2.0, 3.0]);
+    assert_eq!(read(&file), sform);
+    // Metres.
+    file.header[123] = 1;
+    let scaled = affine([(1, 1.0), (0, 1.0), (2, -1.0)], [4e3, 5e3, 6e3], [1e3, 2e3, 3e3]);
+    assert_eq!(read(&file), scaled);
+}
+
+#[test]
+fn a_general_quaternion_is_a_rotation() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = File::new(true, &[1, 1, 1], 2, 8, vec![0]);
+    file.i16(252, 1);
+    // rotation() turns by the angle about z, then about x: the product of two half-angle quaternions.
+    let (s, c) = 15f64.to_radians().sin_cos();
+    for (i, value) in [s * c, -s * s, c * s].into_iter().enumerate() {
+        file.f32(256 + 4 * i, value as f32);
+    }
+    let found = Volume::read(&save(folder.path(), "a.nii", &file.bytes())).unwrap().affine;
+    let expected = common::product(&rotation(30.0), &affine(RAS, [1.0, 2.0, 3.0], [0.0; 3]));
+    for (found, expected) in found.as_flattened().iter().zip(expected.as_flattened()) {
+        // The quaternion is stored in f32.
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+}
+
+#[test]
+fn extensions_and_axes_of_one_entry_are_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = File::new(true, &[2, 1, 1, 1, 1], 2, 8, vec![8, 9]);
+    file.extension = vec![1; 52];
+    file.f32(108, 400.0);
+    let volume = Volume::read(&save(folder.path(), "a.nii", &file.bytes())).unwrap();
+    assert_eq!((volume.data, volume.shape), (vec![8.0, 9.0], [2, 1, 1]));
+    // Two axes are a volume of one slice; an offset of 0 means the smallest.
+    let mut file = File::new(true, &[2, 1], 2, 8, vec![8, 9]);
+    file.f32(108, 0.0);
+    let volume = Volume::read(&save(folder.path(), "a.nii", &file.bytes())).unwrap();
+    assert_eq!((volume.data, volume.shape), (vec![8.0, 9.0], [2, 1, 1]));
+}
+
+#[test]
+fn voxels_that_are_not_finite_become_the_lowest() {
+    let folder = tempfile::tempdir().unwrap();
+    let voxels: Vec<u8> =
+        [1.0f32, f32::NAN, -5.0, f32::INFINITY].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let file = File::new(true, &[2, 2, 1], 16, 32, voxels);
+    let volume = Volume::read(&save(folder.path(), "a.nii", &file.bytes())).unwrap();
+    assert_eq!(volume.data, [1.0, -5.0, -5.0, -5.0]);
+}
+
+#[test]
+fn what_is_no_volume_is_refused_with_the_reason() {
+    let good = File::new(true, &[2, 2, 2], 2, 8, vec![1; 8]);
+    let change = |f: &dyn Fn(&mut File)| {
+        let mut file = File::new(true, &[2, 2, 2], 2, 8, vec![1; 8]);
+        f(&mut file);
+        file.bytes()
+    };
+    let whole = good.bytes();
+    let gz = gzip(&random(5000, 1).iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+    let truncated_gz = {
+        let voxels: Vec<u8> = random(1000, 2).iter().flat_map(|v| v.to_le_bytes()).collect();
+        let file = gzip(&File::new(true, &[10, 10, 10], 16, 32, voxels).bytes());
+        file[..file.len() / 2].to_vec()
+    };
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (vec![], "truncated"),
+        (b"just some text".to_vec(), "truncated, or no NIfTI"),
+        ([b'x'; 500].to_vec(), "not a NIfTI-1 file"),
+        (whole[..200].to_vec(), "truncated"),
+        (whole[..350].to_vec(), "truncated"),
+        (whole[..357].to_vec(), "5 of 8 voxels"),
+        (gz, "not a NIfTI-1 file"),
+        (truncated_gz, "truncated"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\0garbage garbage garbage".to_vec(), "corrupt"),
+        (change(&|f| f.i32(0, 540)), "NIfTI-2"),
+        (change(&|f| f.header[344..348].copy_from_slice(b"ni1\0")), ".hdr/.img"),
+        (change(&|f| f.header[344..348].copy_from_slice(b"what")), "magic"),
+        (change(&|f| f.i16(40, 0)), "dimensions"),
+        (change(&|f| f.i16(42, 0)), "extents"),
+        (change(&|f| f.i16(42, -4)), "extents"),
+        (change(&|f| f.i16(70, 32)), "Complex64"),
+        (change(&|f| f.i16(70, 128)), "Rgb24"),
+        (change(&|f| f.i16(70, 9999)), "9999"),
+        (change(&|f| f.f32(108, f32::NAN)), "byte NaN"),
+        (change(&|f| f.f32(108, -1.0)), "byte -1"),
+        (change(&|f| f.f32(108, 1e30)), "byte 1"),
+        (change(&|f| f.f32(80, 0.0)), "affine"),
+        (File::new(true, &[2, 2, 2, 3], 2, 8, vec![1; 24]).bytes(), "single 3D volume"),
+        // Headers that promise what is not there: nothing of that size is allocated.
+        (File::new(true, &[1000, 1000, 1000], 64, 64, vec![1; 8]).bytes(), "1 of 1000000000 voxels"),
+        (File::new(true, &[32767, 32767, 32767], 64, 64, vec![1; 8]).bytes(), "at most"),
+    ];
+    for (bytes, reason) in cases {
+        let message = refusal(&bytes);
+        assert!(message.contains("scan.nii") && message.contains(reason), "{message} / {reason}");
+    }
+    let missing = Volume::read(Path::new("/nowhere/scan.nii")).unwrap_err().to_string();
+    assert!(missing.contains("/nowhere/scan.nii"), "{missing}");
+}
+
+#[test]
+fn no_header_makes_the_reader_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let good = File::new(true, &[2, 3, 2], 4, 16, vec![1; 24]).bytes();
+    for _ in 0..1000 {
+        let mut bytes = good.clone();
+        for _ in 0..rng.random_range(1..6) {
+            let place = rng.random_range(0..356);
+            bytes[place] = rng.random();
+        }
+        // Only that it returns is asked for: some of these are proper volumes.
+        let _ = Volume::read(&save(folder.path(), "a.nii", &bytes));
+    }
+}
+
+#[test]
+fn labels_are_whole_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |values: [f32; 2]| {
+        let path = folder.path().join("labels.nii.gz");
+        Volume::new(values.to_vec(), [2, 1, 1], affine(RAS, [1.0; 3], [0.0; 3]))
+            .unwrap()
+            .write(&path)
+            .unwrap();
+        Volume::read_labels(&path)
+    };
+    assert_eq!(write([0.0, 65535.0]).unwrap().data, [0, 65535]);
+    for bad in [0.5, -1.0, 65536.0] {
+        let message = write([1.0, bad]).unwrap_err().to_string();
+        assert!(message.contains(&bad.to_string()) && message.contains("whole numbers"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = common::product(&rotation(20.0), &affine(RAS, [0.5, 1.0, 4.0], [-3.0, 2.0, 9.0]));
+    let volume = Volume::new(random(60, 3), [3, 4, 5], grid).unwrap();
+    for name in ["a.nii", "a.nii.gz"] {
+        let path = folder.path().join(name);
+        volume.write(&path).unwrap();
+        let back = Volume::read(&path).unwrap();
+        assert_eq!(back.data, volume.data);
+        assert!(back.same_grid(&volume));
+        assert_eq!(std::fs::read(&path).unwrap().starts_with(&[0x1f, 0x8b]), name.ends_with("gz"));
+    }
+    // Files get ordinary permissions, and nothing else is left in the folder.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert!(volume.write(Path::new("/nowhere/a.nii")).unwrap_err().to_string().contains("/nowhere/a.nii"));
+}
+
+#[test]
+fn a_label_volume_keeps_the_header_of_its_image() {
+    let folder = tempfile::tempdir().unwrap();
+    for little in [true, false] {
+        let mut file = File::new(little, &[2, 1, 1], 4, 16, vec![0; 4]);
+        file.f32(112, 3.0);
+        file.f32(116, 1.0);
+        file.i16(252, 1);
+        file.f32(264, 0.5);
+        file.header[123] = 10;
+        file.header[148..156].copy_from_slice(b"a person");
+        let image = Volume::read(&save(folder.path(), "image.nii", &file.bytes())).unwrap();
+        let mut value = 0u8;
+        let labels = image.map(|_| {
+            value += 1;
+            value
+        });
+        let path = folder.path().join("labels.nii");
+        labels.write(&path).unwrap();
+        let back = Volume::read(&path).unwrap();
+        assert_eq!((back.data.as_slice(), back.affine), (&[1.0, 2.0][..], image.affine));
+        let bytes = std::fs::read(&path).unwrap();
+        let mut expected = file;
+        expected.i16(70, 2);
+        expected.i16(72, 8);
+        expected.f32(112, 1.0);
+        expected.f32(116, 0.0);
+        expected.voxels = vec![1, 2];
+        assert_eq!(bytes, expected.bytes());
+    }
+}
