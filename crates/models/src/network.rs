@@ -60,6 +60,13 @@ pub struct UNet3Plus {
     guide: Option<ClassificationGuide>,
 }
 
+impl std::fmt::Debug for UNet3Plus {
+    /// The configuration stands for the network: its weights would fill books.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UNet3Plus").field("config", &self.config).field("execution", &self.execution).finish()
+    }
+}
+
 impl UNet3Plus {
     /// A network with weights drawn from `seed` (He et al. 2015, normal).
     ///

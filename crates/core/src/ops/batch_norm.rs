@@ -1,9 +1,9 @@
 //! Batch normalisation, with ReLU behind it where asked.
 
-use candle_core::{D, DType, Result, Shape, Tensor, bail};
+use candle_core::{DType, Result, Shape, Tensor, bail};
 use unet3p_kernels::ChannelStatistics;
 
-use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, needs_gradient};
+use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, needs_gradient, spread};
 use crate::execution::Execution;
 
 /// Mean and biased variance of each channel, `[channels]` each, outside any graph.
@@ -20,7 +20,7 @@ pub struct BatchStatistics {
 /// # Errors
 /// Where `x` has other than four dimensions or is empty.
 pub fn batch_statistics(execution: Execution, x: &Tensor) -> Result<BatchStatistics> {
-    let channels = dims4("batch_statistics", x.dims())?[1];
+    let dims = dims4("batch_statistics", x.dims())?;
     if x.elem_count() == 0 {
         bail!("batch statistics of an empty tensor {:?}", x.dims());
     }
@@ -30,10 +30,10 @@ pub fn batch_statistics(execution: Execution, x: &Tensor) -> Result<BatchStatist
             Ok(BatchStatistics { mean: both.get(0)?, variance: both.get(1)? })
         }
         Execution::Composition => {
-            let rows = x.detach().transpose(0, 1)?.contiguous()?.reshape((channels, ()))?;
-            let mean = rows.mean_keepdim(1)?;
-            let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(1)?;
-            Ok(BatchStatistics { mean: mean.squeeze(1)?, variance })
+            let x = x.detach();
+            let mean = channel_means(&x)?;
+            let variance = channel_means(&(&x - spread(&mean, dims)?)?.sqr()?)?;
+            Ok(BatchStatistics { mean, variance })
         }
     }
 }
@@ -81,7 +81,8 @@ fn normalise(
     fixed: Option<&BatchStatistics>,
     relu: bool,
 ) -> Result<(Tensor, BatchStatistics)> {
-    let channels = dims4("batch_norm", x.dims())?[1];
+    let dims = dims4("batch_norm", x.dims())?;
+    let channels = dims[1];
     if gamma.dims() != [channels] || beta.dims() != [channels] {
         bail!("batch_norm: gamma {:?} and beta {:?} for {channels} channels", gamma.dims(), beta.dims());
     }
@@ -97,13 +98,11 @@ fn normalise(
         }
         Execution::Composition => {
             let y = match fixed {
-                Some(fixed) => {
-                    composed(x, &column(&fixed.mean)?, &column(&fixed.variance)?, gamma, beta, eps)?
-                }
+                Some(fixed) => composed(x, &fixed.mean, &fixed.variance, gamma, beta, eps)?,
                 None => {
                     // through the graph, for the gradient's sake
                     let mean = channel_means(x)?;
-                    let variance = channel_means(&x.broadcast_sub(&mean)?.sqr()?)?;
+                    let variance = channel_means(&(x - spread(&mean, dims)?)?.sqr()?)?;
                     composed(x, &mean, &variance, gamma, beta, eps)?
                 }
             };
@@ -117,13 +116,9 @@ fn host(values: &Tensor) -> Result<Vec<f64>> {
     values.to_dtype(DType::F64)?.to_vec1()
 }
 
-/// `[channels]` as `[1, channels, 1, 1]`.
-fn column(values: &Tensor) -> Result<Tensor> {
-    values.reshape((1, (), 1, 1))
-}
-
+/// `[channels]`, by one dimension after the other (see [`spread`]).
 fn channel_means(x: &Tensor) -> Result<Tensor> {
-    column(&x.flatten_from(2)?.mean(D::Minus1)?.mean(0)?)
+    x.mean(3)?.mean(2)?.mean(0)
 }
 
 fn composed(
@@ -134,8 +129,9 @@ fn composed(
     beta: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    let scale = column(gamma)?.div(&(variance + eps)?.sqrt()?)?;
-    x.broadcast_sub(mean)?.broadcast_mul(&scale)?.broadcast_add(&column(beta)?)
+    let dims = dims4("batch_norm", x.dims())?;
+    let scale = gamma.div(&(variance + eps)?.sqrt()?)?;
+    ((x - spread(mean, dims)?)? * spread(&scale, dims)?)? + spread(beta, dims)?
 }
 
 /// ReLU whose derivative at 0 is 0; Candle's is 1 there.

@@ -4,7 +4,7 @@ use candle_core::{Result, Shape, Tensor, bail};
 use unet3p_kernels::Conv2d;
 
 use super::attach::attach;
-use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, needs_gradient, vector};
+use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, needs_gradient, spread, vector};
 use crate::execution::Execution;
 
 /// Convolution with stride 1 and zero padding `k / 2`:
@@ -26,7 +26,10 @@ pub fn conv2d(execution: Execution, x: &Tensor, weight: &Tensor, bias: Option<&T
             let y = x.detach().conv2d(&weight.detach(), shape.kernel / 2, 1, 1, 1)?;
             let y = attach("conv2d", &y, x, weight, composed_backward)?;
             match bias {
-                Some(bias) => y.broadcast_add(&bias.reshape((1, shape.out_channels, 1, 1))?),
+                Some(bias) => {
+                    let Conv2d { batch, out_channels, height, width, .. } = shape;
+                    &y + spread(bias, [batch, out_channels, height, width])?
+                }
                 None => Ok(y),
             }
         }

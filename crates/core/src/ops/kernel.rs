@@ -183,3 +183,11 @@ pub(crate) fn vector(values: Vec<f64>, like: &Tensor) -> Result<Tensor> {
     let dtype = if like.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     host.to_dtype(dtype)?.to_device(like.device())?.to_dtype(like.dtype())
 }
+
+/// `[channels]` spread over `dims`, one dimension after the other: the backward pass then sums one dimension
+/// after the other too. Candle sums sequentially, and a single sum over a whole map in f32 loses three digits.
+pub(crate) fn spread(channels: &Tensor, dims: [usize; 4]) -> Result<Tensor> {
+    let [batch, count, height, width] = dims;
+    let wide = channels.reshape((1, count, 1, 1))?.broadcast_as((1, count, 1, width))?;
+    wide.broadcast_as((1, count, height, width))?.broadcast_as((batch, count, height, width))
+}
