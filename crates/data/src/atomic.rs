@@ -14,6 +14,7 @@ use crate::{Error, Result};
 /// [`Error::Io`] naming `path` when the folder cannot be written to or `write` fails.
 ///
 /// ```
+/// use std::io::Write;
 /// # let dir = tempfile::tempdir().unwrap();
 /// let path = dir.path().join("hello.txt");
 /// unet3p_data::write_atomically(&path, |file| file.write_all(b"hello"))?;

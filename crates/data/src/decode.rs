@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::{Error, Preprocessor, Result};
 
@@ -27,6 +27,9 @@ pub(crate) fn decode(path: &Path) -> Result<DynamicImage> {
         }
         _ => Error::file(path, format!("is broken or truncated: {error}")),
     };
+    if format == ImageFormat::Jpeg {
+        check_jpeg_end(path)?;
+    }
     let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::default();
     limits.max_image_width = Some(Preprocessor::MAX_SIDE as u32);
@@ -52,4 +55,22 @@ pub(crate) fn check_size(path: &Path, height: usize, width: usize) -> Result<()>
         ));
     }
     Ok(())
+}
+
+/// Refuses a JPEG without its end marker: the decoder fills what is missing with gray and says nothing.
+///
+/// Markers are walked segment by segment, as thumbnails inside a segment have end markers of their own.
+fn check_jpeg_end(path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path).map_err(|source| Error::io(path, "read", source))?;
+    let mut i = 2;
+    while let Some(&[byte, marker]) = bytes.get(i..i + 2) {
+        i += match (byte, marker) {
+            (0xff, 0xd9) => return Ok(()),
+            // Compressed data, escaped 0xff, restart markers.
+            (..=0xfe, _) | (0xff, 0xff) => 1,
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => 2,
+            _ => 2 + bytes.get(i + 2..i + 4).map_or(0, |len| usize::from(len[0]) << 8 | usize::from(len[1])),
+        };
+    }
+    Err(Error::file(path, "is broken or truncated: a JPEG without its end"))
 }

@@ -1,5 +1,5 @@
 //! NIfTI files: what they may hold, what is refused, what is written.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Volumes to the model's grid and back.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
