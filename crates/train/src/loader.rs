@@ -24,13 +24,13 @@ pub(crate) struct Recipe {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Batch {
     /// `[batch, channels, height, width]`.
-    images: Vec<f32>,
+    pub(crate) images: Vec<f32>,
     /// Class ids `[batch, height, width]`.
-    labels: Vec<u8>,
+    pub(crate) labels: Vec<u8>,
     /// Number of channels.
-    channels: usize,
+    pub(crate) channels: usize,
     /// Height and width.
-    crop: [usize; 2],
+    pub(crate) crop: [usize; 2],
     /// Names of the slices.
     pub(crate) names: Vec<String>,
 }

@@ -33,3 +33,49 @@ pub(crate) fn estimate(model: &UNet3Plus, batches: &[Batch], seed: u64, device: 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::DType;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use unet3p_models::{UNet3PlusConfig, Variant};
+
+    /// f32 roundings of sums over thousands of values, relative to the largest statistic of a layer.
+    const TOLERANCE: f32 = 1e-5;
+
+    fn model(momentum: f64) -> UNet3Plus {
+        let builder = UNet3PlusConfig::builder().variant(Variant::DeepSupervisionCgm).base_filters(4);
+        let config = builder.batch_norm_momentum(momentum).build().unwrap();
+        UNet3Plus::init(&config, 5, DType::F32, &Device::Cpu).unwrap()
+    }
+
+    fn batch(seed: u64) -> Batch {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let crop = [32, 16];
+        let images = (0..2 * 3 * 32 * 16).map(|_| rng.random_range(-1.0..2.0)).collect();
+        let names = vec![String::new(); 2];
+        Batch { images, labels: vec![0; 2 * 32 * 16], channels: 3, crop, names }
+    }
+
+    fn estimated(model: &UNet3Plus, batches: &[Batch]) -> Vec<Vec<f32>> {
+        estimate(model, batches, 1, &Device::Cpu).unwrap();
+        model.parameters().buffers().iter().map(|(_, buffer)| buffer.to_vec1().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_mean_over_batches_whatever_was_there_and_whatever_the_momentum() {
+        let (one, two) = (batch(1), batch(2));
+        let (slow, fast) = (model(0.01), model(0.5));
+        let first = estimated(&slow, std::slice::from_ref(&one));
+        let second = estimated(&slow, std::slice::from_ref(&two));
+        let both = estimated(&fast, &[one, two]);
+        for ((a, b), both) in first.iter().zip(&second).zip(&both) {
+            let largest = both.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+            for ((a, b), both) in a.iter().zip(b).zip(both) {
+                assert!((0.5 * (a + b) - both).abs() < TOLERANCE * largest, "{a} {b} {both}");
+            }
+        }
+    }
+}

@@ -54,7 +54,7 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
     assert!(message("", &["train.steps=5", "train.epochs=5"]).contains("train.steps = 5"));
     assert!(TrainConfig::from_toml("", &[]).unwrap_err().to_string().contains("data.paths"));
     let message = message("", &["model.activation=softmax"]);
-    assert!(message.contains("num_classes"), "{message}");
+    assert!(message.contains("two classes"), "{message}");
 }
 
 #[test]
