@@ -1,4 +1,6 @@
 //! Runs of the trainer from a folder of slices to model folders.
+// Helpers beside the tests unwrap as the tests do.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
