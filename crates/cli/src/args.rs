@@ -25,6 +25,7 @@ pub(crate) struct Cli {
 
 /// Options of every subcommand.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "General options")]
 pub(crate) struct Global {
     /// Where to compute: auto, cpu, cuda, cuda:N or metal
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]

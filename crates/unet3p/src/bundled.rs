@@ -74,13 +74,13 @@ impl ModelSource {
     /// Reads the network, its weights on `device`.
     ///
     /// # Errors
-    /// [`Error::Model`] when a file is missing or does not fit.
+    /// [`Error::Model`] or [`Error::Bundled`] when a file is missing or does not fit.
     pub fn load_model(&self, device: &Device) -> Result<UNet3Plus> {
         match self {
-            Self::Bundled(model) => UNet3Plus::from_buffers(model.config, model.weights, device),
-            Self::Folder(folder) => UNet3Plus::load(folder, device),
+            Self::Bundled(model) => UNet3Plus::from_buffers(model.config, model.weights, device)
+                .map_err(|source| Error::Bundled { name: model.name, source }),
+            Self::Folder(folder) => UNet3Plus::load(folder, device).map_err(Error::Model),
         }
-        .map_err(|source| Error::Model { name: self.name(), source })
     }
 
     /// Reads how images become the network's input; nothing for a folder that does not say so.

@@ -22,17 +22,20 @@ pub enum Error {
         /// The bundled models.
         bundled: Vec<&'static str>,
     },
-    /// A model's files cannot be read, or do not fit together.
+    /// A model folder's files cannot be read, or do not fit together; the message names the file.
+    #[error(transparent)]
+    Model(unet3p_models::Error),
+    /// A bundled model cannot be read.
     #[error("{name}: {source}")]
-    Model {
-        /// The bundled model or the folder.
-        name: String,
-        /// What the network has to say.
+    Bundled {
+        /// The model.
+        name: &'static str,
+        /// What is wrong with it.
         source: unet3p_models::Error,
     },
-    /// A model whose files cannot work together.
+    /// A network and a preprocessor that do not fit together.
     #[error("{name}: {problem}")]
-    ModelFolder {
+    Mismatch {
         /// The bundled model or the folder.
         name: String,
         /// What is wrong, and what would be right.

@@ -53,7 +53,7 @@ impl Segmenter {
         if let Some(preprocessor) = &preprocessor {
             let (made, taken) = (preprocessor.layout.channels(), model.config().in_channels);
             if made != taken {
-                return Err(Error::ModelFolder {
+                return Err(Error::Mismatch {
                     name,
                     problem: format!(
                         "the layout in {} makes {made} channels, and the network takes {taken}; \

@@ -36,7 +36,7 @@ pub(crate) struct PredictArgs {
     /// Also write NAME_overlay.png: the mask drawn over the image (over the slice of a volume that shows most of it)
     #[arg(long)]
     overlay: bool,
-    /// Also write NAME_probabilities.npy: float32 [classes, height, width] (of a volume [classes, k, j, i])
+    /// Also write NAME_probabilities.npy: float32 [classes, height, width] (of a volume [classes, slices, height, width] on the model's grid)
     #[arg(long)]
     save_probabilities: bool,
     /// Average the image and its flips: slower, usually a little better

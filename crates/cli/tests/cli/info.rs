@@ -26,7 +26,8 @@ fn multiply_adds_of_the_published_network() {
     run.ends(0, &[]);
     let info: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let giga = info["multiply_adds"].as_u64().unwrap() as f64 / 1e9;
-    assert!((giga - 308.6).abs() < 0.05, "{giga}");
+    // 308.54 without the head, whose convolution from 320 channels to 1 takes 0.295.
+    assert!((giga - 308.83).abs() < 0.01, "{giga}");
     assert_eq!(info["inference_multiply_adds"], info["multiply_adds"]);
     let run = place.line("info --variant deep_supervision --json");
     let supervised: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();

@@ -71,7 +71,7 @@ fn a_wrong_configuration_names_the_key() {
         ("-c c.toml --set train.steps", &["train.steps"]),
         ("-c c.toml --set train.batch_size=0", &["train.batch_size"]),
         ("-c c.toml --set model.variant=unet4", &["unet4", "deep_supervision_cgm"]),
-        ("-c c.toml --set model.activation=softmax", &["softmax"]),
+        ("-c c.toml --set model.activation=softmax --set model.class_names=[]", &["softmax"]),
         ("-c c.toml --set data.paths=[\"none\"]", &["data.paths", "none"]),
         ("-c c.toml --set data.validation_groups=[\"7\"]", &["7"]),
     ];

@@ -24,8 +24,8 @@ fn the_mask_of_a_volume_has_its_shape_and_affine() {
     // Axes i, j, k run along x, z, y: an axial picture has 26 rows (y) and 20 columns (x).
     assert_eq!(size_of(&place.path("out/sub/ct_overlay.png")), (20, 26));
     let shape = unet3p::read_npy_shape(&place.path("out/sub/ct_probabilities.npy")).unwrap();
-    // 7 slices of 2 mm at 3 mm are 5; the model's size is 32 x 16.
-    assert_eq!(shape, [1, 5, 32, 16]);
+    // 7 slices of 1.25 mm are 3 of 3 mm; the model's size is 32 x 16.
+    assert_eq!(shape, [1, 3, 32, 16]);
 
     let record = place.json("out/predictions.json");
     let entry = &record["predictions"][0];
@@ -38,7 +38,7 @@ fn the_mask_of_a_volume_has_its_shape_and_affine() {
     assert!((class["volume_ml"].as_f64().unwrap() - ml).abs() <= 1e-5 * ml);
     assert!(class.get("pixels").is_none());
     assert!(entry["presence"].as_f64().is_some());
-    assert!((entry["spacing_mm"][1].as_f64().unwrap() - 2.0).abs() < 1e-5);
+    assert!((entry["spacing_mm"][1].as_f64().unwrap() - 1.25).abs() < 1e-5);
 }
 
 #[test]
