@@ -17,7 +17,7 @@ mod volume;
 pub use atomic::write_atomically;
 pub use augment::{
     Augmentation, Blur, Brightness, Contrast, Elastic, Flip, Gamma, Noise, RegionIntensity, Rotation, Scale,
-    Shift,
+    Shift, SingleSlice,
 };
 pub use dataset::{Parts, Sample, Slice, SliceDataset, Split};
 pub use decode::MAX_PIXELS;

@@ -25,7 +25,8 @@ fn a_full_configuration_is_read_and_written() {
     let text = r#"{
         "layout": "slices", "size": {"height": 320, "width": 256}, "resample": "nearest", "do_rescale": false,
         "rescale_factor": 0.5, "do_normalize": true, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3],
-        "normalize": "window", "window": [-200, 250], "spacing": [1, 1, 3], "orientation": "RAS"
+        "normalize": "window", "window": [-200, 250], "spacing": [1, 1, 3], "orientation": "RAS",
+        "keep_largest_component": true
     }"#;
     let expected = Preprocessor {
         layout: Layout::Slices,
@@ -40,6 +41,7 @@ fn a_full_configuration_is_read_and_written() {
         window: Some([-200.0, 250.0]),
         spacing: Some([1.0, 1.0, 3.0]),
         orientation: "RAS".into(),
+        keep_largest_component: true,
     };
     let found = Preprocessor::from_json(text).unwrap();
     assert_eq!(found, expected);

@@ -148,15 +148,20 @@ fn a_ball_survives_another_spacing() {
 }
 
 #[test]
-fn a_size_wins_over_the_spacing_in_plane() {
+fn a_size_is_for_what_has_no_spacing() {
     let native = volume([6, 8, 4], affine(RAS, [1.0, 1.0, 2.0], [0.0; 3]), |_| 0.5);
     let size = Some(Size { height: 10, width: 7 });
-    let preprocessor = Preprocessor { size, spacing: Some([3.0, 3.0, 1.0]), ..plain() };
-    let prepared = preprocessor.prepare_volume(&native).unwrap();
-    assert_eq!((prepared.size(), prepared.len()), ((10, 7), 8));
+    let prepare = |spacing| {
+        let preprocessor = Preprocessor { size, spacing, ..plain() };
+        preprocessor.prepare_volume(&native).unwrap()
+    };
+    let spaced = prepare(Some([2.0, 2.0, 1.0]));
+    assert_eq!((spaced.size(), spaced.len()), ((4, 3), 8));
+    let sized = prepare(None);
+    assert_eq!((sized.size(), sized.len()), ((10, 7), 4));
     // A constant stays what it is, (0.5 + 1) / 2, whatever the grid.
-    assert!(prepared.slice(3).unwrap().data.iter().all(|v| (v - 0.75).abs() < 1e-6));
-    for (found, wanted) in prepared.spacing().into_iter().zip([6.0 / 7.0, 0.8, 1.0]) {
+    assert!(sized.slice(3).unwrap().data.iter().all(|v| (v - 0.75).abs() < 1e-6));
+    for (found, wanted) in sized.spacing().into_iter().zip([6.0 / 7.0, 0.8, 2.0]) {
         assert!((found - wanted).abs() < 1e-12);
     }
 }

@@ -27,6 +27,8 @@ settings! {
     /// window [0, 1]. A step whose probability is 0 is off. The defaults suit CT slices: left and right matter, so
     /// flips are off. Added values (offsets, noise) fade out below 0.05: what the window cut off stays 0.
     Augmentation {
+        /// One slice in all channels.
+        single_slice: SingleSlice = SingleSlice::default(),
         /// Mirror images.
         flip: Flip = Flip::default(),
         /// Rotation about the middle.
@@ -49,6 +51,15 @@ settings! {
         blur: Blur = Blur::default(),
         /// Gaussian noise.
         noise: Noise = Noise::default(),
+    }
+}
+
+settings! {
+    /// One slice alone: every channel shows the middle one, as where a user has a single gray picture. For images
+    /// whose channels are neighbouring slices.
+    SingleSlice {
+        /// Probability.
+        probability: f64 = 0.0,
     }
 }
 
@@ -186,8 +197,9 @@ impl Augmentation {
     }
 
     /// Every probability with its key.
-    fn probabilities(&mut self) -> [(&'static str, &mut f64); 12] {
+    fn probabilities(&mut self) -> [(&'static str, &mut f64); 13] {
         [
+            ("single_slice.probability", &mut self.single_slice.probability),
             ("flip.horizontal", &mut self.flip.horizontal),
             ("flip.vertical", &mut self.flip.vertical),
             ("rotation.probability", &mut self.rotation.probability),

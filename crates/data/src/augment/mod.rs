@@ -16,12 +16,12 @@ mod tests;
 
 pub use config::{
     Augmentation, Blur, Brightness, Contrast, Elastic, Flip, Gamma, Noise, RegionIntensity, Rotation, Scale,
-    Shift,
+    Shift, SingleSlice,
 };
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::Sample;
+use crate::{Image, Sample};
 
 impl Augmentation {
     /// Changes a sample in place, keeping its size.
@@ -55,6 +55,9 @@ impl Augmentation {
     /// assert_eq!((sample.image.height, sample.mask.width), (128, 112));
     /// ```
     pub fn apply_to_size(&self, sample: &mut Sample, size: [usize; 2], rng: &mut ChaCha8Rng) {
+        if random::chance(rng, self.single_slice.probability) {
+            repeat_middle_channel(&mut sample.image);
+        }
         let input = (sample.image.height, sample.image.width);
         spatial::Warp::draw(self, rng, input, (size[0], size[1])).apply(sample);
         if let Some(map) = &sample.regions {
@@ -77,5 +80,12 @@ impl Augmentation {
         ]
         .iter()
         .any(|&p| p > 0.0)
+    }
+}
+
+fn repeat_middle_channel(image: &mut Image) {
+    let middle = image.plane(image.channels / 2).to_vec();
+    for channel in 0..image.channels {
+        image.plane_mut(channel).copy_from_slice(&middle);
     }
 }

@@ -67,7 +67,8 @@ pub struct Size {
 pub struct Preprocessor {
     /// The channels; default "rgb".
     pub layout: Layout,
-    /// The size images are resized to; null (default) keeps theirs.
+    /// The size that images are resized to; null (default) keeps theirs. With a `spacing` it is for images that
+    /// have none.
     pub size: Option<Size>,
     /// How images are resized: "bilinear" (default) or "nearest" (also transformers' numbers 2 and 0).
     #[serde(deserialize_with = "resample_name_or_number")]
@@ -90,6 +91,8 @@ pub struct Preprocessor {
     pub spacing: Option<[f64; 3]>,
     /// The axes volumes are turned to before they are cut into slices: only "RAS" (default).
     pub orientation: String,
+    /// Whether of each class in a volume only the largest connected piece is kept; default false.
+    pub keep_largest_component: bool,
 }
 
 impl Default for Preprocessor {
@@ -107,6 +110,7 @@ impl Default for Preprocessor {
             window: None,
             spacing: None,
             orientation: "RAS".into(),
+            keep_largest_component: false,
         }
     }
 }

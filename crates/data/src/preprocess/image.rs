@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::DynamicImage;
 
-use super::{Layout, Normalize, Preprocessor};
+use super::{Layout, Normalize, Preprocessor, Size};
 use crate::decode::decode;
 use crate::{Error, Image, Picture, Result, resize};
 
@@ -63,11 +63,15 @@ impl Preprocessor {
             (Layout::Rgb | Layout::Slices, 1) => Image { channels: 3, data: planes.data.repeat(3), ..planes },
             _ => planes,
         };
-        if let Some(spacing) = self.spacing {
-            warnings.push(format!(
-                "the image has no pixel size; the network expects {} x {} mm a pixel",
-                spacing[0], spacing[1]
-            ));
+        if let Some([x, y, _]) = self.spacing {
+            warnings.push(match self.size {
+                Some(Size { height, width }) => format!(
+                    "the image has no pixel size: it is taken to show about {:.0} x {:.0} mm",
+                    width as f64 * x,
+                    height as f64 * y
+                ),
+                None => format!("the image has no pixel size; the network expects {x} x {y} mm a pixel"),
+            });
         }
         if let Some(size) = self.size {
             image = resize(&image, size.height, size.width, self.resample)?;

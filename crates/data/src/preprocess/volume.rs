@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{Layout, Normalize, Preprocessor};
 use crate::resample::{Resample, taps};
+use crate::volume::keep_largest_components;
 use crate::{Error, Image, Orientation, Result, Volume, resize};
 
 /// How a pixel's class follows from its probabilities.
@@ -52,7 +53,7 @@ pub struct PreparedVolume {
 impl Preprocessor {
     /// Turns a volume to RAS, resamples it to the model's spacing and size, and applies the HU window.
     ///
-    /// `size` wins over the in-plane spacing. Without a window, "zscore" and "minmax" work on the
+    /// A volume knows its spacing, so the model's wins over `size`. Without a window, "zscore" and "minmax" work on the
     /// values as they are.
     ///
     /// # Errors
@@ -69,13 +70,13 @@ impl Preprocessor {
         }
         let orientation = Orientation::of(volume);
         let ras = orientation.to_ras(volume);
-        let mut shape = match self.spacing {
+        let shape = match self.spacing {
             Some(spacing) => ras.shape_at(spacing)?,
-            None => ras.shape,
+            None => match self.size {
+                Some(size) => [size.width, size.height, ras.shape[2]],
+                None => ras.shape,
+            },
         };
-        if let Some(size) = self.size {
-            (shape[0], shape[1]) = (size.width, size.height);
-        }
         let ras_shape = ras.shape;
         let mut on_grid = if shape == ras_shape { ras } else { ras.resample(shape) };
         if let Some([low, high]) = self.window {
@@ -171,6 +172,9 @@ impl PreparedVolume {
             }
             Ok::<(), Error>(())
         })?;
+        if self.preprocessor.keep_largest_component {
+            keep_largest_components(&mut ras, self.ras_shape);
+        }
         let data = self.orientation.from_ras(&ras, self.ras_shape)?;
         Ok(self.native.with_values(data))
     }

@@ -1,6 +1,7 @@
 //! Volumes: voxels on a grid that an affine places in the patient.
 
 mod affine;
+mod component;
 mod header;
 mod orientation;
 mod read;
@@ -11,6 +12,7 @@ pub use orientation::Orientation;
 pub use read::MAX_VOXELS;
 pub use write::Voxel;
 
+pub(crate) use component::keep_largest_components;
 pub(crate) use resample::resample_classes;
 
 use crate::{Error, Result};
