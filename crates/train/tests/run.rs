@@ -95,7 +95,7 @@ fn all_variants_learn() {
         let text = std::fs::read_to_string(out.join("config.toml")).unwrap();
         assert_eq!(TrainConfig::from_toml(&text, &[]).unwrap().train.steps, Some(40));
         for folder in ["best", "last"] {
-            let model = UNet3Plus::load(&out.join(folder), &Device::Cpu).unwrap();
+            let model = UNet3Plus::load(out.join(folder), &Device::Cpu).unwrap();
             assert_eq!(model.config().filters, [4, 8, 16, 32, 64]);
             Preprocessor::load(&out.join(folder)).unwrap();
         }
@@ -147,7 +147,7 @@ fn softmax_and_gray_images() {
         "train.steps=3",
     ];
     run(config(&data, &settings), dir.path().join("run"));
-    let model = UNet3Plus::load(&dir.path().join("run/last"), &Device::Cpu).unwrap();
+    let model = UNet3Plus::load(dir.path().join("run/last"), &Device::Cpu).unwrap();
     assert_eq!(model.config().id2label[&1], "disc");
     assert_eq!(model.parameters().dtype(), DType::F32);
 }
