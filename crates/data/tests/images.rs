@@ -159,7 +159,7 @@ fn images_are_resized_and_a_missing_pixel_size_is_said() {
     assert_eq!(loaded.image, Image::filled(3, 4, 6, 1.0));
     assert_eq!(loaded.original_size, (1, 1));
     assert_eq!((loaded.preview.height, loaded.preview.width), (1, 1));
-    assert!(loaded.warnings[0].contains("3 x 3 mm"));
+    assert!(loaded.warnings[0].contains("18 x 12 mm"));
 }
 
 /// A PNG chunk with its checksum.

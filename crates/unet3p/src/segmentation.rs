@@ -45,6 +45,11 @@ impl Segmentation {
         Ok(unet3p_data::write_mask(path.as_ref(), &self.mask, &self.palette)?)
     }
 
+    /// The image as a person sees it, in its original size.
+    pub fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
     /// The mask drawn over the image: tinted and outlined in its classes' colours.
     ///
     /// # Errors
