@@ -131,6 +131,9 @@ settings! {
         shared_std: f64 = 0.06,
         /// Standard deviation of each region's gain (default 0.15).
         gain_std: f64 = 0.15,
+        /// How often a region takes the mean of another one on the slice, of similar brightness, before its own
+        /// offset (default 0): organs that look alike can then be told apart by place and shape alone.
+        alike: f64 = 0.0,
         /// The change fades over the region's edge with a Gaussian of this many pixels (default 0.7).
         edge: f64 = 0.7,
     }
@@ -197,7 +200,7 @@ impl Augmentation {
     }
 
     /// Every probability with its key.
-    fn probabilities(&mut self) -> [(&'static str, &mut f64); 13] {
+    fn probabilities(&mut self) -> [(&'static str, &mut f64); 14] {
         [
             ("single_slice.probability", &mut self.single_slice.probability),
             ("flip.horizontal", &mut self.flip.horizontal),
@@ -207,6 +210,7 @@ impl Augmentation {
             ("shift.probability", &mut self.shift.probability),
             ("elastic.probability", &mut self.elastic.probability),
             ("region_intensity.probability", &mut self.region_intensity.probability),
+            ("region_intensity.alike", &mut self.region_intensity.alike),
             ("brightness.probability", &mut self.brightness.probability),
             ("contrast.probability", &mut self.contrast.probability),
             ("gamma.probability", &mut self.gamma.probability),
