@@ -25,3 +25,8 @@ pub fn sigmoid(x: &Tensor) -> Tensor {
     let compute = || (x.neg()?.exp()? + 1.0)?.recip();
     compute().expect("a floating-point tensor")
 }
+
+/// The guide's Rust snippets, compiled as doc-tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+pub struct Guide;

@@ -1,0 +1,31 @@
+# Lists the recipes.
+default:
+    @just --list
+
+# Everything that a change must pass
+ci:
+    .ci/run
+
+# All tests
+test *ARGS:
+    cargo test --workspace --locked {{ARGS}}
+
+# Formats the code
+fmt:
+    cargo fmt --all
+
+# Lints; warnings are errors
+clippy:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Builds the documentation; warnings are errors
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Segments the README's sample slice into out/
+sample:
+    cargo run --release --locked -p unet3p-cli -- predict -i docs/images/ct_slice.png -o out --overlay --overwrite
+
+# Trains the bundled liver model from nothing, in the folder WORK (about an hour and a half on 2 cores)
+liver-model WORK:
+    scripts/liver_ct.sh {{WORK}}
