@@ -26,6 +26,6 @@ doc:
 sample:
     cargo run --release --locked -p unet3p-cli -- predict -i docs/images/ct_slice.png -o out --overlay --overwrite
 
-# Trains the bundled liver model from nothing, in the folder WORK (about an hour and a half on 2 cores)
+# Trains the bundled liver model from nothing, in the folder WORK (about forty minutes on 2 cores)
 liver-model WORK:
     scripts/liver_ct.sh {{WORK}}

@@ -2,7 +2,7 @@
 # Trains the bundled liver model from nothing: fetches two people's CT, prepares slices, trains on one person and
 # tests on the other in both directions, then trains the model that is shipped on both.
 #   scripts/liver_ct.sh WORK_DIR
-# Finished steps are skipped when it is run again. About an hour and a half on 2 cores.
+# Finished steps are skipped when it is run again. About forty minutes on 2 cores.
 set -euo pipefail
 work=${1:?usage: scripts/liver_ct.sh WORK_DIR}
 root=$(cd "$(dirname "$0")/.." && pwd)

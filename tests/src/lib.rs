@@ -26,6 +26,11 @@ pub fn sigmoid(x: &Tensor) -> Tensor {
     compute().expect("a floating-point tensor")
 }
 
+/// The README's examples, so that they compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 /// The guide's Rust snippets, compiled as doc-tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]

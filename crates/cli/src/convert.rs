@@ -12,7 +12,7 @@ use crate::report;
 /// Arguments of `unet3p convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// The checkpoint: a PyTorch state dict (.pth) of the authors' code, or .safetensors with its tensor names
+    /// The checkpoint: a PyTorch state dict (.pth) of the authors' code, or a .safetensors file with its tensor names or ours
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// The model folder to write

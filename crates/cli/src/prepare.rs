@@ -37,8 +37,8 @@ pub(crate) struct FolderArgs {
     /// Distance in mm between pixels, or between columns, rows and slices [default: each volume's own]
     #[arg(long, value_parser = parse_spacing, value_name = "MM[,MM,MM]")]
     spacing: Option<[f64; 3]>,
-    /// Resample every slice to this size
-    #[arg(long, value_parser = parse_size, value_name = "HEIGHTxWIDTH")]
+    /// Resample every slice to this size, instead of to a spacing
+    #[arg(long, value_parser = parse_size, value_name = "HEIGHTxWIDTH", conflicts_with = "spacing")]
     size: Option<Size>,
     /// Crop or pad every slice to this size, about its centre
     #[arg(long, value_parser = parse_size, value_name = "HEIGHTxWIDTH")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use unet3p_data::{Augmentation, Split, default_color};
-use unet3p_losses::LossConfig;
+use unet3p_losses::{DeepSupervision, LossConfig};
 use unet3p_models::{Activation, CgmGate, SIZE_MULTIPLE, UNet3PlusConfig, Variant};
 
 use crate::{AdamOptions, Decay, Error, Result, Schedule, WeightDecay};
@@ -236,9 +236,9 @@ impl TrainConfig {
         };
         let (data, train) = (&self.data, &self.train);
         check("data.paths", "[]".into(), !data.paths.is_empty(), "one folder or more")?;
-        if data.validation_groups.is_some() && data.validation_fraction.is_some() {
+        if let (Some(fraction), Some(_)) = (data.validation_fraction, &data.validation_groups) {
             let allowed = "cannot be given together with data.validation_groups";
-            return Err(Error::setting("data.validation_fraction", "...", allowed));
+            return Err(Error::setting("data.validation_fraction", fraction, allowed));
         }
         if let Some(crop) = data.crop {
             let fine = crop.iter().all(|&n| n > 0 && n % SIZE_MULTIPLE == 0);
@@ -279,10 +279,13 @@ impl TrainConfig {
         let expected = self.heads();
         let fine = heads == 0 || heads == expected;
         check("loss.heads", format!("{:?}", self.loss.heads), fine, &format!("{expected} weights"))?;
+        let loss = &self.loss.segmentation;
+        let built =
+            loss.build(self.activation()).and_then(|loss| DeepSupervision::new(loss, self.head_weights()));
+        built.map_err(|error| Error::setting("loss", format!("{:?}", self.loss), error.to_string()))?;
         let names = self.model.class_names.len();
         let allowed = "a name for each class (without the background)";
         check("model.class_names", names.to_string(), [0, self.classes()].contains(&names), allowed)?;
-        self.loss.segmentation.build(self.activation())?;
         self.augmentation.validate()?;
         self.network(&[])?;
         Ok(())

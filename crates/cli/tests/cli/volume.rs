@@ -24,8 +24,8 @@ fn the_mask_of_a_volume_has_its_shape_and_affine() {
     // Axes i, j, k run along x, z, y: an axial picture has 26 rows (y) and 20 columns (x).
     assert_eq!(size_of(&place.path("out/sub/ct_overlay.png")), (20, 26));
     let shape = unet3p::read_npy_shape(&place.path("out/sub/ct_probabilities.npy")).unwrap();
-    // 7 slices of 1.25 mm are 3 of 3 mm; the model's size is 32 x 16.
-    assert_eq!(shape, [1, 3, 32, 16]);
+    // On the model's grid of 3 mm: 7 slices of 1.25 mm are 3, 26 rows of 2 mm are 17, 20 columns of 1.5 mm are 10.
+    assert_eq!(shape, [1, 3, 17, 10]);
 
     let record = place.json("out/predictions.json");
     let entry = &record["predictions"][0];

@@ -47,7 +47,7 @@ pub struct FolderOptions {
     pub window: [f64; 2],
     /// Distance in mm between columns, rows and slices; none keeps each volume's own.
     pub spacing: Option<[f64; 3]>,
-    /// In-plane size that every slice is resampled to, in place of the in-plane spacing.
+    /// In-plane size that every slice is resampled to, where there is no `spacing`.
     pub size: Option<Size>,
     /// Size that slices are cropped or padded to, about their centre.
     pub canvas: Option<Size>,
