@@ -24,7 +24,7 @@ fn channel_planes<T>(x: &[T], channels: usize, plane: usize, channel: usize) -> 
     x.chunks_exact(channels * plane).map(move |image| &image[channel * plane..][..plane])
 }
 
-/// Sum of `f` over a plane in f64: in blocks short enough that summing a block in `T` costs no accuracy.
+/// Sum of the values in f64: in blocks short enough that summing a block in `T` costs no accuracy.
 fn block_sum<T: Scalar>(values: impl ExactSizeIterator<Item = T>) -> f64 {
     const LANES: usize = 16;
     const BLOCK: usize = 32 * LANES;

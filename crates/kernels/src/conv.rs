@@ -51,11 +51,19 @@ impl Conv2d {
         self.in_channels * self.taps()
     }
 
+    /// Checks the slices' lengths, without overflow: what is unsafe below rests on them.
     fn check(&self, x: usize, w: usize, y: usize) {
         assert!(self.kernel == 1 || self.kernel == 3, "kernel {} is neither 1 nor 3", self.kernel);
-        assert_eq!(x, self.batch * self.in_channels * self.plane(), "input of {self:?}");
-        assert_eq!(w, self.out_channels * self.depth(), "weight of {self:?}");
-        assert_eq!(y, self.batch * self.out_channels * self.plane(), "output of {self:?}");
+        let Self { batch, in_channels, out_channels, height, width, .. } = *self;
+        assert!([batch, in_channels, out_channels, height, width].iter().all(|&n| n > 0), "empty: {self:?}");
+        let length = |factors: [usize; 4]| factors.iter().try_fold(1usize, |n, &f| n.checked_mul(f));
+        assert_eq!(Some(x), length([batch, in_channels, height, width]), "input of {self:?}");
+        assert_eq!(
+            Some(w),
+            length([out_channels, in_channels, self.kernel, self.kernel]),
+            "weight of {self:?}"
+        );
+        assert_eq!(Some(y), length([batch, out_channels, height, width]), "output of {self:?}");
     }
 
     /// Tiles of pixels, as (image, pixels), for a matrix of `rows` rows.
@@ -98,6 +106,7 @@ fn unfold<'a, T: Scalar>(
 /// Where a slice's length does not match `shape`.
 pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     shape.check(x.len(), w.len(), y.len());
+    assert!(bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
     let plane = shape.plane();
     let out = Shared::new(y);
     shape.tiles(shape.depth()).into_par_iter().for_each_init(Vec::new, |columns, (image, pixels)| {
@@ -112,7 +121,7 @@ pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>, y
         unsafe {
             let reach = (shape.out_channels - 1) * plane + pixels.len() - 1;
             let dims = [shape.out_channels, shape.depth(), pixels.len()];
-            matmul(dims, Matrix::rows(w, shape.depth()), rhs, out.at(start, reach), plane, true);
+            matmul(dims, Matrix::rows(w, shape.depth()), rhs, out.at(start, reach), plane);
         }
     });
 }
@@ -167,7 +176,7 @@ pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T], 
             let lhs = Matrix::rows(&grad_y[image * outputs * plane + pixels.start..], plane);
             // SAFETY: `sum` is this task's own, `outputs` rows of `depth`.
             unsafe {
-                matmul([outputs, pixels.len(), depth], lhs, rhs.transposed(), sum.as_mut_ptr(), depth, true);
+                matmul([outputs, pixels.len(), depth], lhs, rhs.transposed(), sum.as_mut_ptr(), depth);
             }
         }
         sum

@@ -26,7 +26,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `out = a b` or `out += a b`, with `a` of `m` x `k`, `b` of `k` x `n`, and `out` of `m` rows of `n`
+/// `out += a b`, with `a` of `m` x `k`, `b` of `k` x `n`, and `out` of `m` rows of `n`
 /// elements, `out_stride` apart.
 ///
 /// # Safety
@@ -38,7 +38,6 @@ pub(crate) unsafe fn matmul<T: Scalar>(
     b: Matrix<'_, T>,
     out: *mut T,
     out_stride: usize,
-    accumulate: bool,
 ) {
     if m == 0 || n == 0 {
         return;
@@ -56,7 +55,7 @@ pub(crate) unsafe fn matmul<T: Scalar>(
             out,
             1,
             out_stride as isize,
-            accumulate,
+            true,
             a.data.as_ptr(),
             a.col_stride as isize,
             a.row_stride as isize,

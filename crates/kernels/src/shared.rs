@@ -26,7 +26,11 @@ impl<'a, T> Shared<'a, T> {
     /// # Safety
     /// No other task may read or write, during the life of the borrow, an element written through it.
     pub(crate) unsafe fn at(&self, index: usize, reach: usize) -> *mut T {
-        assert!(index + reach < self.len, "{index} + {reach} is outside a buffer of {}", self.len);
+        assert!(
+            index.checked_add(reach).is_some_and(|last| last < self.len),
+            "{index} + {reach} is outside a buffer of {}",
+            self.len
+        );
         // SAFETY: within the slice, by the assertion.
         unsafe { self.start.add(index) }
     }
@@ -37,7 +41,11 @@ impl<'a, T> Shared<'a, T> {
     /// As for [`Shared::at`], for the whole range and while the returned slice lives.
     #[allow(clippy::mut_from_ref)] // the caller's promise makes the ranges disjoint
     pub(crate) unsafe fn slice(&self, index: usize, len: usize) -> &mut [T] {
-        assert!(index + len <= self.len, "{index} + {len} is outside a buffer of {}", self.len);
+        assert!(
+            index.checked_add(len).is_some_and(|end| end <= self.len),
+            "{index} + {len} is outside a buffer of {}",
+            self.len
+        );
         // SAFETY: within the slice by the assertion, and unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(index), len) }
     }

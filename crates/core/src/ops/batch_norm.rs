@@ -86,7 +86,14 @@ fn normalise(
     if gamma.dims() != [channels] || beta.dims() != [channels] {
         bail!("batch_norm: gamma {:?} and beta {:?} for {channels} channels", gamma.dims(), beta.dims());
     }
+    if dims.contains(&0) {
+        bail!("batch_norm: an empty input {dims:?}");
+    }
     let statistics = match fixed {
+        Some(fixed) if fixed.mean.dims() != [channels] || fixed.variance.dims() != [channels] => {
+            let (mean, variance) = (fixed.mean.dims(), fixed.variance.dims());
+            bail!("batch_norm: mean {mean:?} and variance {variance:?} for {channels} channels");
+        }
         Some(fixed) => fixed.clone(),
         None => batch_statistics(execution, x)?,
     };

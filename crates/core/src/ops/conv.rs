@@ -46,8 +46,8 @@ fn shape(x: &[usize], weight: &[usize]) -> Result<Conv2d> {
     if kernel != side || !(kernel == 1 || kernel == 3) {
         bail!("conv2d: a kernel of {kernel}x{side}, where 1x1 or 3x3 is needed");
     }
-    if batch * in_channels * height * width == 0 {
-        bail!("conv2d: an empty input {x:?}");
+    if [batch, in_channels, out_channels, height, width].contains(&0) {
+        bail!("conv2d: an empty input {x:?} or weight {weight:?}");
     }
     Ok(Conv2d { batch, in_channels, out_channels, height, width, kernel })
 }

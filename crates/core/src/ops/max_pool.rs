@@ -31,8 +31,12 @@ pub fn max_pool2d(execution: Execution, x: &Tensor, k: usize) -> Result<Tensor> 
 /// The maximum over height and width: `[batch, channels, height, width]` to `[batch, channels]`.
 ///
 /// # Errors
-/// Where `x` has other than four dimensions.
+/// Where `x` has other than four dimensions or is empty.
 pub fn global_max_pool(x: &Tensor) -> Result<Tensor> {
+    let dims = dims4("global_max_pool", x.dims())?;
+    if dims.contains(&0) {
+        bail!("global_max_pool: an empty input {dims:?}");
+    }
     maximum_of_last(&x.flatten_from(2)?)
 }
 
