@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::backward::with_backward;
@@ -92,7 +92,9 @@ fn halve(x: &Tensor) -> Result<Tensor> {
 /// `prod_j max(term_j, 0)^weight_j`, `[scales, n]` to `[n]`; gradient `product weight_j / term_j`, 0 for a product of 0.
 fn weighted_product(terms: &Tensor, weights: &[f64]) -> Result<Tensor> {
     let t = terms.detach();
-    let weights = Tensor::from_slice(weights, (weights.len(), 1), t.device())?.to_dtype(t.dtype())?;
+    // Cast on the host: Metal has no f64.
+    let weights = Tensor::from_slice(weights, (weights.len(), 1), &Device::Cpu)?.to_dtype(t.dtype())?;
+    let weights = weights.to_device(t.device())?;
     let positive = t.gt(0.0)?;
     // 1 stands for the terms without a logarithm; the product over them is set to 0 below.
     let safe = positive.where_cond(&t, &t.ones_like()?)?;

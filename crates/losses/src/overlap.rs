@@ -1,6 +1,6 @@
 //! The ratio of sums behind Dice, IoU and Tversky.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::backward::with_backward;
@@ -84,7 +84,10 @@ impl Overlap {
         let skipped = usize::from(self.classes == Classes::Foreground);
         let weight = 1.0 / (batch * (groups - skipped)) as f64;
         let weights: Vec<f64> = (0..groups).map(|k| if k < skipped { 0.0 } else { weight }).collect();
-        Tensor::from_vec(weights, (1, groups), ratios.device())?.to_dtype(ratios.dtype())
+        // Cast on the host: Metal has no f64.
+        Tensor::from_vec(weights, (1, groups), &Device::Cpu)?
+            .to_dtype(ratios.dtype())?
+            .to_device(ratios.device())
     }
 }
 
