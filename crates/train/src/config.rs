@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use unet3p_data::{Augmentation, Split, default_color};
-use unet3p_losses::{DeepSupervision, LossConfig};
-use unet3p_models::{Activation, CgmGate, SIZE_MULTIPLE, UNet3PlusConfig, Variant};
+use unet3p_losses::LossConfig;
+use unet3p_models::{Activation, CgmGate, UNet3PlusConfig, Variant};
+
+mod check;
 
 use crate::{AdamOptions, Decay, Error, Result, Schedule, WeightDecay};
 
@@ -224,71 +226,6 @@ impl TrainConfig {
     /// [`Error::Syntax`] for values that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::Syntax(e.to_string()))
-    }
-
-    /// Checks every value.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] and the errors of the network's, the loss's and the augmentation's own checks.
-    pub fn validate(&self) -> Result<()> {
-        let check = |key: &str, value: String, fine: bool, allowed: &str| {
-            if fine { Ok(()) } else { Err(Error::setting(key, value, allowed)) }
-        };
-        let (data, train) = (&self.data, &self.train);
-        check("data.paths", "[]".into(), !data.paths.is_empty(), "one folder or more")?;
-        if let (Some(fraction), Some(_)) = (data.validation_fraction, &data.validation_groups) {
-            let allowed = "cannot be given together with data.validation_groups";
-            return Err(Error::setting("data.validation_fraction", fraction, allowed));
-        }
-        if let Some(crop) = data.crop {
-            let fine = crop.iter().all(|&n| n > 0 && n % SIZE_MULTIPLE == 0);
-            check("data.crop", format!("{crop:?}"), fine, "[height, width], multiples of 16")?;
-        }
-        let part = |v: f64| (0.0..=1.0).contains(&v);
-        let share = data.foreground_share.unwrap_or(0.5);
-        check("data.foreground_share", share.to_string(), part(share), "0 to 1")?;
-        for (key, value) in [
-            ("data.workers", data.workers),
-            ("data.prefetch", data.prefetch),
-            ("train.batch_size", train.batch_size),
-            ("train.validate_every", train.validate_every),
-            ("train.statistics_batches", train.statistics_batches),
-            ("train.epochs", train.epochs.unwrap_or(1)),
-            ("train.steps", train.steps.unwrap_or(1)),
-        ] {
-            check(key, value.to_string(), value > 0, "1 or more")?;
-        }
-        if train.epochs.is_some() && train.steps.is_some() {
-            let allowed = "cannot be given together with train.epochs";
-            return Err(Error::setting("train.steps", train.steps.unwrap_or(0), allowed));
-        }
-        let rate = train.learning_rate;
-        check("train.learning_rate", rate.to_string(), rate.is_finite() && rate > 0.0, "a number above 0")?;
-        for (key, value) in [
-            ("train.weight_decay", train.weight_decay),
-            ("train.clip_norm", train.clip_norm),
-            ("loss.presence", self.loss.presence),
-        ] {
-            check(key, value.to_string(), value.is_finite() && value >= 0.0, "a number, 0 or more")?;
-        }
-        let value = train.final_part;
-        check("train.final_part", value.to_string(), part(value), "0 to 1")?;
-        let value = train.ema_decay;
-        check("train.ema_decay", value.to_string(), part(value) && value < 1.0, "0 to below 1")?;
-        let heads = self.loss.heads.len();
-        let expected = self.heads();
-        let fine = heads == 0 || heads == expected;
-        check("loss.heads", format!("{:?}", self.loss.heads), fine, &format!("{expected} weights"))?;
-        let loss = &self.loss.segmentation;
-        let built =
-            loss.build(self.activation()).and_then(|loss| DeepSupervision::new(loss, self.head_weights()));
-        built.map_err(|error| Error::setting("loss", format!("{:?}", self.loss), error.to_string()))?;
-        let names = self.model.class_names.len();
-        let allowed = "a name for each class (without the background)";
-        check("model.class_names", names.to_string(), [0, self.classes()].contains(&names), allowed)?;
-        self.augmentation.validate()?;
-        self.network(&[])?;
-        Ok(())
     }
 
     /// The network's configuration; `names` are the classes' where the configuration gives none.

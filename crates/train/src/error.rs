@@ -23,7 +23,7 @@ pub enum Error {
         allowed: String,
     },
     /// The run folder holds a run already.
-    #[error("{}: holds a run already (config.toml); choose another folder", .0.display())]
+    #[error("{}: holds a run already (a model or metrics); choose another folder", .0.display())]
     RunExists(PathBuf),
     /// The system could not read or write a path.
     #[error("{}: cannot {action}: {source}", path.display())]

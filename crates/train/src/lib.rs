@@ -25,6 +25,7 @@ mod average;
 mod config;
 mod error;
 mod evaluate;
+mod folders;
 mod gradients;
 mod loader;
 mod metrics_log;

@@ -1,17 +1,17 @@
 //! A run: steps, validations, checkpoints.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
-use unet3p_data::prepare::DatasetIndex;
-use unet3p_data::{Layout, Parts, Preprocessor, SliceDataset, write_atomically};
+use unet3p_data::{Parts, SliceDataset, write_atomically};
 use unet3p_losses::{DeepSupervision, Target, presence_loss};
 use unet3p_models::{SIZE_MULTIPLE, TrainOutput, UNet3Plus};
 
 use crate::evaluate::validate;
+use crate::folders;
 use crate::loader::{Batch, Loader, Recipe};
 use crate::metrics_log::MetricsLog;
 use crate::sampling::{Purpose, Sampler, generator};
@@ -60,13 +60,15 @@ impl Trainer {
     pub fn new(config: TrainConfig, run_dir: impl Into<PathBuf>, device: Device) -> Result<Self> {
         config.validate()?;
         let run_dir = run_dir.into();
-        if run_dir.join("config.toml").exists() {
+        if holds_run(&run_dir) {
             return Err(Error::RunExists(run_dir));
         }
-        let preprocessor = preprocessor(&config)?;
-        let dataset = Arc::new(SliceDataset::open(&config.data.paths, config.classes(), preprocessor)?);
+        let preprocessor = folders::preprocessor(&config)?;
+        let names = folders::class_names(&config.data.paths)?;
+        let dataset = Arc::new(folders::open(&config, preprocessor)?);
         let parts = dataset.split(&config.split())?;
         let crop = config.data.crop.unwrap_or_else(|| smallest_crop(&dataset, &parts.train));
+        config.check_batch(crop)?;
 
         let seed = config.train.seed;
         let sampler = |seed| {
@@ -83,7 +85,6 @@ impl Trainer {
         let statistics = recipe(seed.wrapping_add(STATISTICS_SEED));
         let recipe = Arc::new(recipe(seed));
 
-        let names = index_classes(&config.data.paths);
         let network = config.network(&names)?;
         let model = UNet3Plus::init(&network, seed, DType::F32, &device)?;
         let adam = Adam::new(model.parameters().trainable().into_iter().map(|(_, v)| v), config.adam())?;
@@ -288,30 +289,12 @@ impl Average {
     }
 }
 
-/// The dataset's `preprocessor_config.json`, or else values / 255 in the channels that the network takes.
-fn preprocessor(config: &TrainConfig) -> Result<Preprocessor> {
-    let channels = config.model.in_channels;
-    let found = config.data.paths.iter().find(|dir| dir.join(Preprocessor::FILE_NAME).exists());
-    let preprocessor = match found {
-        Some(dir) => Preprocessor::load(dir)?,
-        None if channels == 1 => Preprocessor { layout: Layout::Gray, ..Preprocessor::default() },
-        None => Preprocessor::default(),
-    };
-    let expected = preprocessor.layout.channels();
-    if expected != channels {
-        let allowed = format!("the images give {expected} channels");
-        return Err(Error::setting("model.in_channels", channels, allowed));
-    }
-    Ok(preprocessor)
-}
-
-/// Names of the classes in the first index that has any.
-fn index_classes(dirs: &[PathBuf]) -> Vec<String> {
-    let names = |dir: &PathBuf| -> Option<Vec<String>> {
-        let index = DatasetIndex::load(dir).ok()?;
-        Some(index.classes.into_iter().map(|class| class.name).collect())
-    };
-    dirs.iter().find_map(names).unwrap_or_default()
+/// Whether a folder has a model or a line of metrics. What a run leaves that ended before its first checkpoint is
+/// no more than a repeated run makes again.
+fn holds_run(dir: &Path) -> bool {
+    let measured =
+        std::fs::read_to_string(dir.join("metrics.csv")).is_ok_and(|text| text.lines().count() > 1);
+    measured || ["last", "best"].iter().any(|folder| dir.join(folder).exists())
 }
 
 /// The smallest size of multiples of 16 that holds every slice.

@@ -180,3 +180,62 @@ fn what_does_not_fit_is_said_before_the_first_step() {
     run(config(&data, &["train.steps=1"]), out.clone());
     assert!(message(&[]).contains("holds a run already"));
 }
+
+#[test]
+fn folders_of_one_run_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let paths = format!("data.paths=[{:?}, {:?}]", one.display().to_string(), two.display().to_string());
+    let open = |settings: &[&str]| {
+        let settings = [&[paths.as_str()], settings].concat();
+        Trainer::new(config(&one, &settings), dir.path().join("run"), Device::Cpu)
+    };
+    let differ = || {
+        let error = open(&[]).err().unwrap();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Setting { .. }), "{text}");
+        assert!([&one, &two].iter().all(|dir| text.contains(&dir.display().to_string())), "{text}");
+        text
+    };
+    write_discs(&one);
+    write_discs(&two);
+    Preprocessor::default().save(&one).unwrap();
+    open(&[]).unwrap();
+    let resized = unet3p_data::Size { height: 48, width: 48 };
+    Preprocessor { size: Some(resized), ..Preprocessor::default() }.save(&two).unwrap();
+    assert!(differ().contains("preprocessor_config.json"));
+    Preprocessor::default().save(&two).unwrap();
+
+    let index = std::fs::read_to_string(one.join("dataset.json")).unwrap();
+    let named = |name: &str| index.replacen('{', &format!(r#"{{"classes": [{{"name": "{name}"}}], "#), 1);
+    std::fs::write(one.join("dataset.json"), named("disc")).unwrap();
+    open(&[]).unwrap();
+    std::fs::write(two.join("dataset.json"), named("ring")).unwrap();
+    assert!(differ().contains("classes"));
+    std::fs::write(two.join("dataset.json"), index.replacen('{', r#"{"classes": 1, "#, 1)).unwrap();
+    let broken = open(&[]).err().unwrap().to_string();
+    assert!(broken.contains(&two.join("dataset.json").display().to_string()), "{broken}");
+}
+
+#[test]
+fn a_folder_without_images_is_a_wrong_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["images", "masks"] {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    let error = Trainer::new(config(dir.path(), &[]), dir.path().join("run"), Device::Cpu).err().unwrap();
+    assert!(matches!(&error, Error::Setting { key, .. } if key == "data.paths"), "{error}");
+}
+
+#[test]
+fn a_run_that_saved_nothing_can_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("run"));
+    write_discs(&data);
+    let settings = ["train.learning_rate=1e30", "train.warm_up=0", "train.clip_norm=0.0"];
+    let mut trainer = Trainer::new(config(&data, &settings), out.clone(), Device::Cpu).unwrap();
+    trainer.run(&mut |_: &Event| {}).unwrap_err();
+    run(config(&data, &["train.steps=1"]), out.clone());
+    let again = Trainer::new(config(&data, &[]), out, Device::Cpu).err().unwrap();
+    assert!(matches!(again, Error::RunExists(_)), "{again}");
+}

@@ -65,7 +65,9 @@ fn a_run_leaves_models_that_segment() {
 fn a_wrong_configuration_names_the_key() {
     let place = Place::new();
     slices(&place);
-    let cases: [(&str, &[&str]); 8] = [
+    fs::create_dir_all(place.path("empty/images")).unwrap();
+    fs::create_dir_all(place.path("empty/masks")).unwrap();
+    let cases: [(&str, &[&str]); 10] = [
         ("-c nowhere.toml", &["nowhere.toml"]),
         ("-c c.toml --set train.stpes=5", &["c.toml", "stpes"]),
         ("-c c.toml --set train.steps", &["train.steps"]),
@@ -73,6 +75,8 @@ fn a_wrong_configuration_names_the_key() {
         ("-c c.toml --set model.variant=unet4", &["unet4", "deep_supervision_cgm"]),
         ("-c c.toml --set model.activation=softmax --set model.class_names=[]", &["softmax"]),
         ("-c c.toml --set data.paths=[\"none\"]", &["data.paths", "none"]),
+        ("-c c.toml --set data.paths=[\"empty\"]", &["data.paths", "empty/images", "no image"]),
+        ("-c c.toml --set loss.heads=[-1.0]", &["loss", "-1"]),
         ("-c c.toml --set data.validation_groups=[\"7\"]", &["7"]),
     ];
     for (line, words) in cases {

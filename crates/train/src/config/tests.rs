@@ -39,10 +39,18 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
     assert!(message("", &["train.batch_size"]).contains("table.key=value"));
     assert!(message("[model]\nvariant = \"bse\"", &[]).contains("deep_supervision_cgm"));
     for (setting, parts) in [
-        ("train.batch_size=0", ["train.batch_size = 0", "1 or more"]),
+        ("train.batch_size=0", ["train.batch_size = 0", "1 to 1024"]),
         ("data.crop=[100, 96]", ["data.crop = [100, 96]", "multiples of 16"]),
         ("train.learning_rate=-1.0", ["train.learning_rate = -1", "above 0"]),
         ("train.ema_decay=1.0", ["train.ema_decay = 1", "below 1"]),
+        ("train.batch_size=1025", ["train.batch_size = 1025", "1 to 1024"]),
+        ("train.statistics_batches=9223372036854775807", ["train.statistics_batches = 92", "1 to 4096"]),
+        ("data.prefetch=9223372036854775807", ["data.prefetch = 92", "1 to 1024"]),
+        ("data.workers=257", ["data.workers = 257", "1 to 256"]),
+        ("data.crop=[8208, 16]", ["data.crop = [8208, 16]", "up to 8192"]),
+        ("data.crop=[8192, 8192]", ["data.crop = [8192, 8192]", "train.batch_size (4)"]),
+        ("model.filters=[65536, 65536, 65536, 65536, 65536]", ["model.filters = [65536", "parameters"]),
+        ("loss.heads=[-1.0]", ["loss", "-1"]),
         ("loss.heads=[1.0, 1.0]", ["loss.heads = [1.0, 1.0]", "1 weights"]),
         ("augmentation.blur.probability=2.0", ["augmentation.blur.probability = 2", "0 to 1"]),
         ("model.filters=[0, 1, 2, 3, 4]", ["filters", "0"]),
