@@ -24,6 +24,9 @@ pub struct Output {
     pub probabilities: Tensor,
     /// Probabilities `[batch, 2]` = [absent, present] of the classification-guided module.
     pub presence: Option<Tensor>,
+    /// The module's decision `[batch]`, which is the gate: 1 where the present logit exceeds the absent one, else 0.
+    /// Both probabilities may be high, so that presence alone does not tell it.
+    pub present: Option<Tensor>,
 }
 
 /// Every head's prediction.
@@ -48,6 +51,8 @@ pub struct TrainOutput {
 ///
 /// Five encoder stages E1..E5 halve the resolution between them; decoder nodes D4..D1 each aggregate all five
 /// scales ([`FullScaleSkip`]). Head 1 reads D1; with deep supervision heads 2..4 read D2..D4 and head 5 E5.
+///
+/// A clone shares weights and running statistics with the original: training one changes both.
 #[derive(Clone)]
 pub struct UNet3Plus {
     config: UNet3PlusConfig,
@@ -150,8 +155,45 @@ impl UNet3Plus {
     /// # Errors
     /// Where `x` has other channels than the network takes, or is empty.
     pub fn forward(&self, x: &Tensor) -> Result<Output> {
-        let AllOutputs { mut probabilities, presence } = self.predict(x, 1)?;
-        Ok(Output { probabilities: probabilities.swap_remove(0), presence })
+        self.forward_flips(x, &[&[]])
+    }
+
+    /// Predicts as [`UNet3Plus::forward`], as the mean over mirrored copies of `x`. Each entry of `flips` lists the
+    /// axes to mirror, 2 (upside down) and 3 (left-right); an empty list is the image as it is.
+    ///
+    /// What the gate multiplies is averaged, probabilities or logits, and so are the logits of the
+    /// classification-guided module; the gate is decided once, from the mean. Gating each copy by itself would
+    /// scale the probabilities by the share of copies in which the organ was found.
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::forward`], where `flips` is empty, or where an axis is neither 2 nor 3.
+    pub fn forward_flips(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Output> {
+        if flips.is_empty() || flips.iter().any(|axes| axes.iter().any(|axis| ![2, 3].contains(axis))) {
+            return Err(Error::Input(format!("flips {flips:?}: at least one list of the axes 2 and 3")));
+        }
+        let mut sums: Option<(Tensor, Option<Tensor>)> = None;
+        for axes in flips {
+            let (logits, presence) = self.logits(&x.flip(axes)?.contiguous()?, 1)?;
+            let prediction = self.before_gate(&logits[0])?.contiguous()?.flip(axes)?;
+            sums = Some(match sums {
+                None => (prediction, presence),
+                Some((sum, presences)) => {
+                    let presences = presences.zip(presence).map(|(sum, one)| sum + one).transpose()?;
+                    ((sum + prediction)?, presences)
+                }
+            });
+        }
+        let Some((prediction, presence)) = sums else {
+            return Err(Error::Input("no flips".into()));
+        };
+        let share = 1.0 / flips.len() as f64;
+        let presence = presence.map(|sum| sum * share).transpose()?;
+        let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
+        Ok(Output {
+            probabilities: self.after_gate(&(prediction * share)?, gate.as_ref())?,
+            presence: presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?,
+            present: gate.map(|gate| gate.flatten_all()).transpose()?,
+        })
     }
 
     /// Predicts, in evaluation mode, with every head.
@@ -159,37 +201,52 @@ impl UNet3Plus {
     /// # Errors
     /// As [`UNet3Plus::forward`].
     pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
-        self.predict(x, self.heads.len())
+        let (logits, presence) = self.logits(x, self.heads.len())?;
+        let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
+        let probabilities = |logits| self.after_gate(&self.before_gate(logits)?, gate.as_ref());
+        let probabilities = logits.iter().map(probabilities).collect::<Result<_>>()?;
+        let presence = presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?;
+        Ok(AllOutputs { probabilities, presence })
     }
 
-    fn predict(&self, x: &Tensor, heads: usize) -> Result<AllOutputs> {
+    /// The logits of the first heads at the size of `x`, and those of the classification-guided module, ungated.
+    fn logits(&self, x: &Tensor, heads: usize) -> Result<(Vec<Tensor>, Option<Tensor>)> {
         let (_, _, height, width) = x.dims4()?;
         let features = self.features(&pad_to_multiple(x)?, Mode::Evaluation)?;
         let presence = match (&self.guide, features.last()) {
             (Some(guide), Some(deepest)) => Some(guide.forward(deepest, Mode::Evaluation)?),
             _ => None,
         };
-        let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
-        let probabilities = |(head, features): (&SegmentationHead, &Tensor)| {
-            let logits =
-                head.forward(features, Mode::Evaluation)?.narrow(2, 0, height)?.narrow(3, 0, width)?;
-            self.activate(&logits, gate.as_ref())
+        let logits = |(head, features): (&SegmentationHead, &Tensor)| {
+            head.forward(features, Mode::Evaluation)?.narrow(2, 0, height)?.narrow(3, 0, width)
         };
-        let probabilities =
-            self.heads.iter().zip(&features).take(heads).map(probabilities).collect::<Result<_>>()?;
-        let presence = presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?;
-        Ok(AllOutputs { probabilities, presence })
+        let logits = self.heads.iter().zip(&features).take(heads).map(logits);
+        Ok((logits.collect::<candle_core::Result<_>>()?, presence))
     }
 
-    fn activate(&self, logits: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
-        let activate = |logits: &Tensor| match self.config.activation {
-            Activation::Sigmoid => candle_nn::ops::sigmoid(logits),
-            Activation::Softmax => candle_nn::ops::softmax(logits, 1),
+    /// Whether the gate comes before the activation.
+    fn gates_logits(&self) -> bool {
+        self.guide.is_some() && self.config.cgm_gate == CgmGate::Logits
+    }
+
+    /// From logits to what the gate multiplies.
+    fn before_gate(&self, logits: &Tensor) -> Result<Tensor> {
+        if self.gates_logits() { Ok(logits.clone()) } else { self.activate(logits) }
+    }
+
+    /// From what the gate multiplies to probabilities.
+    fn after_gate(&self, prediction: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
+        let gated = match gate {
+            Some(gate) => prediction.broadcast_mul(gate)?,
+            None => prediction.clone(),
         };
-        Ok(match (gate, self.config.cgm_gate) {
-            (None, _) => activate(logits)?,
-            (Some(gate), CgmGate::Logits) => activate(&logits.broadcast_mul(gate)?)?,
-            (Some(gate), CgmGate::Probabilities) => activate(logits)?.broadcast_mul(gate)?,
+        if self.gates_logits() { self.activate(&gated) } else { Ok(gated) }
+    }
+
+    fn activate(&self, logits: &Tensor) -> Result<Tensor> {
+        Ok(match self.config.activation {
+            Activation::Sigmoid => candle_nn::ops::sigmoid(logits)?,
+            Activation::Softmax => candle_nn::ops::softmax(logits, 1)?,
         })
     }
 

@@ -52,6 +52,21 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// An image for which the network would take more memory than is reasonable.
+    #[error(
+        "{height}x{width} pixels (height x width) need about {needed_gib:.0} GiB of memory, and the limit is \
+         {limit_gib:.0} GiB; use a smaller image, or a model whose preprocessor_config.json has a size"
+    )]
+    TooLarge {
+        /// Height of the network's input.
+        height: usize,
+        /// Width of the network's input.
+        width: usize,
+        /// The estimate.
+        needed_gib: f64,
+        /// What is allowed.
+        limit_gib: f64,
+    },
     /// The operating system could not read or write a path.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
@@ -73,6 +88,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), action, source }
+    }
+
+    /// An image that is too large, as one in a file; other errors as they are.
+    pub(crate) fn in_input(self, path: &Path) -> Self {
+        match self {
+            Self::TooLarge { .. } => Self::input(path, self.to_string()),
+            error => error,
+        }
     }
 
     pub(crate) fn input(path: &Path, problem: impl Into<String>) -> Self {

@@ -28,6 +28,9 @@ pub struct Segmentation {
     pub probabilities: Image,
     /// The probability that there is an organ at all, from models with a classification guide.
     pub presence: Option<f32>,
+    /// The guide's decision, which empties the mask where it is false: whether the organ's presence is more probable
+    /// than its absence, which has a probability of its own.
+    pub present: Option<bool>,
     /// All classes but the background, by id.
     pub classes: Vec<ClassArea>,
     /// What the reader should know: a dropped alpha channel, colours turned to gray.
@@ -80,6 +83,8 @@ pub struct VolumeSegmentation {
     pub probabilities: Vec<Image>,
     /// The highest slice's probability that there is an organ, from models with a classification guide.
     pub presence: Option<f32>,
+    /// Whether the guide finds the organ in any slice.
+    pub present: Option<bool>,
     /// All classes but the background, by id.
     pub classes: Vec<ClassArea>,
     pub(crate) window: Option<[f64; 2]>,
@@ -196,6 +201,7 @@ mod tests {
             volume: Volume::new(values, [2, 1, 3], affine).unwrap(),
             probabilities: vec![slice(0.25), slice(0.75)],
             presence: None,
+            present: None,
             classes: Vec::new(),
             window: Some([0.0, 100.0]),
             palette: vec![[0; 3], [255, 0, 0]],

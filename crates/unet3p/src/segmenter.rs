@@ -11,6 +11,20 @@ use crate::npy::read_npy_images;
 use crate::segmentation::{class_areas, gray_picture};
 use crate::{Error, ModelSource, Result, Segmentation, VolumeSegmentation};
 
+/// Memory that the network takes for each pixel of its input and each channel of its first stage: measured 1.5 KB
+/// per pixel with 16 channels, to which it is proportional.
+const BYTES_PER_PIXEL_AND_FILTER: u64 = 96;
+
+/// Estimates above this are refused: 16 GiB.
+const MAX_BYTES: u64 = 16 << 30;
+
+/// What the classification guide says of an image.
+#[derive(Debug, Clone, Copy)]
+struct Guess {
+    presence: f32,
+    present: bool,
+}
+
 /// A network and its preprocessing: files in, masks out.
 pub struct Segmenter {
     model: UNet3Plus,
@@ -103,10 +117,11 @@ impl Segmenter {
     /// When the file cannot be read, or the model does not say how images become its input.
     pub fn segment(&self, path: impl AsRef<Path>) -> Result<Segmentation> {
         let loaded = self.preprocessing(path.as_ref())?.load_image(path.as_ref())?;
-        let (probabilities, presence) = self.probabilities(&loaded.image)?;
+        let (probabilities, guess) =
+            self.probabilities(&loaded.image).map_err(|e| e.in_input(path.as_ref()))?;
         let (height, width) = loaded.original_size;
         let probabilities = resize(&probabilities, height, width, Resample::Bilinear)?;
-        self.segmentation(probabilities, presence, loaded.preview, loaded.warnings)
+        self.segmentation(probabilities, guess, loaded.preview, loaded.warnings)
     }
 
     /// Segments the images in a `.npy` file of float32 values `[channels, height, width]` or
@@ -117,7 +132,7 @@ impl Segmenter {
     pub fn segment_npy(&self, path: impl AsRef<Path>) -> Result<Vec<Segmentation>> {
         read_npy_images(path.as_ref(), self.config().in_channels)?
             .iter()
-            .map(|image| self.segment_input(image))
+            .map(|image| self.segment_input(image).map_err(|e| e.in_input(path.as_ref())))
             .collect()
     }
 
@@ -126,9 +141,9 @@ impl Segmenter {
     /// # Errors
     /// When it has another number of channels, or no pixels.
     pub fn segment_input(&self, image: &Image) -> Result<Segmentation> {
-        let (probabilities, presence) = self.probabilities(image)?;
+        let (probabilities, guess) = self.probabilities(image)?;
         let picture = gray_picture(image.plane(image.channels / 2), image.height, image.width, None);
-        self.segmentation(probabilities, presence, picture, Vec::new())
+        self.segmentation(probabilities, guess, picture, Vec::new())
     }
 
     /// Segments a NIfTI volume slice by slice, and brings the mask back to the volume's own grid. `progress` is
@@ -146,12 +161,13 @@ impl Segmenter {
         let volume = Volume::read(path)?;
         let prepared = preprocessor.prepare_volume(&volume).map_err(|e| Error::input(path, e.to_string()))?;
         let mut slices = Vec::with_capacity(prepared.len());
-        let mut highest: Option<f32> = None;
+        let mut guesses: Vec<Guess> = Vec::new();
         for z in 0..prepared.len() {
             progress(z, prepared.len());
-            let (probabilities, presence) = self.probabilities(&prepared.slice(z)?)?;
+            let (probabilities, guess) =
+                self.probabilities(&prepared.slice(z)?).map_err(|e| e.in_input(path))?;
             slices.push(probabilities);
-            highest = highest.into_iter().chain(presence).reduce(f32::max);
+            guesses.extend(guess);
         }
         progress(prepared.len(), prepared.len());
         let mask = prepared.restore(&slices, self.rule())?;
@@ -160,7 +176,8 @@ impl Segmenter {
             mask,
             volume,
             probabilities: slices,
-            presence: highest,
+            presence: guesses.iter().map(|guess| guess.presence).reduce(f32::max),
+            present: guesses.iter().map(|guess| guess.present).reduce(|a, b| a || b),
             window: preprocessor.window,
             palette: self.palette(),
         })
@@ -179,39 +196,49 @@ impl Segmenter {
         })
     }
 
-    /// The network's probabilities for one image at its size, and that of an organ being there.
-    fn probabilities(&self, image: &Image) -> Result<(Image, Option<f32>)> {
+    /// The network's probabilities for one image at its size, and what its classification guide says.
+    fn probabilities(&self, image: &Image) -> Result<(Image, Option<Guess>)> {
+        self.check_memory(image)?;
         let shape = (1, image.channels, image.height, image.width);
         let input = Tensor::from_slice(&image.data, shape, &self.device)?;
         let flips: &[&[usize]] = if self.tta { &[&[], &[3], &[2], &[2, 3]] } else { &[&[]] };
-        let mut values: Vec<f32> = Vec::new();
-        let (mut presence, mut channels) = (None, 0);
-        for dims in flips {
-            let output = self.model.forward(&input.flip(dims)?.contiguous()?)?;
-            let probabilities = output.probabilities.flip(dims)?;
-            channels = probabilities.dim(1)?;
-            let one: Vec<f32> = probabilities.flatten_all()?.to_vec1()?;
-            if values.is_empty() {
-                values = one;
-            } else {
-                values.iter_mut().zip(one).for_each(|(sum, p)| *sum += p);
-            }
-            if let Some(estimate) = output.presence {
+        let output = self.model.forward_flips(&input, flips)?;
+        let channels = output.probabilities.dim(1)?;
+        let values = output.probabilities.flatten_all()?.to_vec1()?;
+        let guess = match (output.presence, output.present) {
+            (Some(estimate), Some(decision)) => Some(Guess {
                 // [absent, present]
-                let present = estimate.flatten_all()?.get(1)?.to_scalar::<f32>()?;
-                presence = Some(presence.unwrap_or(0.0) + present);
-            }
+                presence: estimate.flatten_all()?.get(1)?.to_scalar()?,
+                present: decision.get(0)?.to_scalar::<f32>()? > 0.0,
+            }),
+            _ => None,
+        };
+        Ok((Image::new(channels, image.height, image.width, values)?, guess))
+    }
+
+    /// Memory that the system does not have ends the whole program, so that it is estimated first.
+    fn check_memory(&self, image: &Image) -> Result<()> {
+        let padded = |side: usize| side.next_multiple_of(16) as u64;
+        let bytes = padded(image.height)
+            .saturating_mul(padded(image.width))
+            .saturating_mul(BYTES_PER_PIXEL_AND_FILTER)
+            .saturating_mul(self.config().filters[0] as u64);
+        if bytes <= MAX_BYTES {
+            return Ok(());
         }
-        let share = 1.0 / flips.len() as f32;
-        values.iter_mut().for_each(|p| *p *= share);
-        let probabilities = Image::new(channels, image.height, image.width, values)?;
-        Ok((probabilities, presence.map(|sum| sum * share)))
+        let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+        Err(Error::TooLarge {
+            height: image.height,
+            width: image.width,
+            needed_gib: gib(bytes),
+            limit_gib: gib(MAX_BYTES),
+        })
     }
 
     fn segmentation(
         &self,
         probabilities: Image,
-        presence: Option<f32>,
+        guess: Option<Guess>,
         picture: unet3p_data::Picture,
         warnings: Vec<String>,
     ) -> Result<Segmentation> {
@@ -227,7 +254,8 @@ impl Segmenter {
             classes: class_areas(&mask.data, &self.classes()),
             mask,
             probabilities,
-            presence,
+            presence: guess.map(|guess| guess.presence),
+            present: guess.map(|guess| guess.present),
             warnings,
             picture,
             palette: self.palette(),

@@ -53,6 +53,9 @@ pub(crate) struct Done {
     /// The probability that there is an organ at all, from models that estimate it; of a volume, its highest slice's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) presence: Option<f32>,
+    /// What the model made of it: whether there is an organ. Of a volume, in any slice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) present: Option<bool>,
     pub(crate) warnings: Vec<String>,
     /// Reading, computing and writing; of an array, its images' mean.
     pub(crate) seconds: f64,

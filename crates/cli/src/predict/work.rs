@@ -71,6 +71,7 @@ fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> 
         spacing_mm: None,
         classes: ClassShare::of_image(&found.classes),
         presence: found.presence,
+        present: found.present,
         warnings: found.warnings,
         seconds: 0.0,
     })
@@ -100,6 +101,7 @@ fn volume(segmenter: &Segmenter, path: &Path, outputs: &Outputs, folder: &Path) 
         spacing_mm: Some(found.mask.spacing()),
         classes: ClassShare::of_volume(&found.classes, found.voxel_mm3()),
         presence: found.presence,
+        present: found.present,
         warnings: Vec::new(),
         seconds: 0.0,
     })

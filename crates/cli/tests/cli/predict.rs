@@ -172,6 +172,10 @@ fn a_classification_guide_tells_the_presence() {
         let record = place.json("out/predictions.json");
         let presence = record["predictions"][0]["presence"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&presence), "{presence}");
+        // Where the guide decides that there is no organ, the mask is empty.
+        let present = record["predictions"][0]["present"].as_bool().unwrap();
+        let pixels = record["predictions"][0]["classes"][0]["pixels"].as_u64().unwrap();
+        assert!(present || pixels == 0, "{record}");
     }
 }
 
