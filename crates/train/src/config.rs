@@ -220,12 +220,28 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// The configuration as TOML, every key written out.
+    /// The configuration as TOML. Optional keys without a value are left out.
     ///
     /// # Errors
     /// [`Error::Syntax`] for values that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::Syntax(e.to_string()))
+    }
+
+    /// Fills in what the data decides and the defaults that depend on other keys: read again, it gives the same run
+    /// also where the data's own index is changed. The split that a fraction gives is left to it and the seed.
+    pub(crate) fn resolve(&mut self, crop: [usize; 2], names: &[String], validation_groups: Vec<String>) {
+        self.data.crop = Some(crop);
+        if self.data.validation_fraction.is_none() {
+            self.data.validation_groups = Some(validation_groups);
+        }
+        if self.model.class_names.is_empty() && names.len() == self.classes() {
+            self.model.class_names = names.to_vec();
+        }
+        if self.train.steps.is_none() {
+            self.train.epochs.get_or_insert(DEFAULT_EPOCHS);
+        }
+        self.loss.heads = self.head_weights();
     }
 
     /// The network's configuration; `names` are the classes' where the configuration gives none.

@@ -22,6 +22,8 @@
 
 mod adam;
 mod average;
+mod card;
+mod checkpoint;
 mod config;
 mod error;
 mod evaluate;

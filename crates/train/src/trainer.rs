@@ -1,6 +1,6 @@
 //! A run: steps, validations, checkpoints.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +10,8 @@ use unet3p_data::{Parts, SliceDataset, write_atomically};
 use unet3p_losses::{DeepSupervision, Target, presence_loss};
 use unet3p_models::{SIZE_MULTIPLE, TrainOutput, UNet3Plus};
 
+use crate::card::{self, Card};
+use crate::checkpoint::replace_folder;
 use crate::evaluate::validate;
 use crate::folders;
 use crate::loader::{Batch, Loader, Recipe};
@@ -23,8 +25,9 @@ use crate::{
 /// Added to the seed for the batches that statistics are estimated on, so that they are not the first steps' own.
 const STATISTICS_SEED: u64 = 0x5eed;
 
-/// Trains a network as a [`TrainConfig`] says and fills a run folder: `config.toml` (every key resolved),
-/// `metrics.csv` (a line an epoch), `last/` and `best/` (model folders, written whole or not at all).
+/// Trains a network as a [`TrainConfig`] says and fills a run folder: `config.toml` (what the run has
+/// resolved to), `metrics.csv` (a line an epoch), `last/` and `best/` (model folders with a card, each replaced as a
+/// whole by a rename).
 ///
 /// What is validated and saved are the averaged weights with batch statistics of their own, if there is an average.
 /// The best model is the one with the highest mean Dice over whole volumes; without volumes to validate on it is the
@@ -57,7 +60,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::RunExists`] for a folder that holds a run; [`Error::Setting`] for values that are not allowed or do
     /// not fit the data; [`Error::Data`] naming a file of the dataset that is missing or wrong.
-    pub fn new(config: TrainConfig, run_dir: impl Into<PathBuf>, device: Device) -> Result<Self> {
+    pub fn new(mut config: TrainConfig, run_dir: impl Into<PathBuf>, device: Device) -> Result<Self> {
         config.validate()?;
         let run_dir = run_dir.into();
         if holds_run(&run_dir) {
@@ -69,6 +72,9 @@ impl Trainer {
         let parts = dataset.split(&config.split())?;
         let crop = config.data.crop.unwrap_or_else(|| smallest_crop(&dataset, &parts.train));
         config.check_batch(crop)?;
+        let validated: BTreeSet<&str> =
+            parts.validation.iter().map(|&i| dataset.slices()[i].group.as_str()).collect();
+        config.resolve(crop, &names, validated.into_iter().map(String::from).collect());
 
         let seed = config.train.seed;
         let sampler = |seed| {
@@ -253,9 +259,9 @@ impl Trainer {
             }
             Some(_) => false,
         };
-        self.save(model, "last")?;
+        self.save(model, report, "last")?;
         if report.is_best {
-            self.save(model, "best")?;
+            self.save(model, report, "best")?;
         }
         Ok(())
     }
@@ -269,11 +275,23 @@ impl Trainer {
     }
 
     /// Writes a model folder of the run.
-    fn save(&self, model: &UNet3Plus, folder: &str) -> Result<()> {
-        let folder = self.run_dir.join(folder);
-        model.save(&folder, DType::F32)?;
-        self.recipe.dataset.preprocessor().save(&folder)?;
-        Ok(())
+    fn save(&self, model: &UNet3Plus, report: &EpochReport, folder: &str) -> Result<()> {
+        let card = Card {
+            config: &self.config,
+            network: model.config(),
+            dataset: &self.recipe.dataset,
+            parts: &self.parts,
+            plan: &self.plan,
+            class_names: &self.class_names,
+            report,
+        };
+        let text = card.text();
+        replace_folder(&self.run_dir.join(folder), |folder| {
+            model.save(folder, DType::F32)?;
+            self.recipe.dataset.preprocessor().save(folder)?;
+            let path = folder.join(card::FILE_NAME);
+            Ok(write_atomically(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
+        })
     }
 }
 

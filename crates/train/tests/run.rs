@@ -98,6 +98,17 @@ fn all_variants_learn() {
             let model = UNet3Plus::load(out.join(folder), &Device::Cpu).unwrap();
             assert_eq!(model.config().filters, [4, 8, 16, 32, 64]);
             Preprocessor::load(&out.join(folder)).unwrap();
+            let card = std::fs::read_to_string(out.join(folder).join("README.md")).unwrap();
+            for part in
+                ["---\nlibrary_name: unet3p\npipeline_tag: image-segmentation\n", "Not for clinical use"]
+            {
+                assert!(card.contains(part), "{part}: {card}");
+            }
+            assert!(
+                card.contains("| training | 8 | `a` |") && card.contains("| validation | 8 | `b` |"),
+                "{card}"
+            );
+            assert!(folder != "best" || card.contains(&format!("{best:.4} in the mean")), "{best}: {card}");
         }
     }
 }

@@ -18,6 +18,26 @@ fn the_resolved_configuration_reads_back() {
 }
 
 #[test]
+fn what_the_data_decides_is_filled_in() {
+    let text = format!("{SMALLEST}[model]\nvariant = \"deep_supervision\"\n");
+    let mut config = TrainConfig::from_toml(&text, &[]).unwrap();
+    config.resolve([32, 48], &["disc".into()], vec!["b".into()]);
+    let again = TrainConfig::from_toml(&config.to_toml().unwrap(), &[]).unwrap();
+    assert_eq!(again, config);
+    assert_eq!((again.data.crop, again.train.epochs), (Some([32, 48]), Some(100)));
+    assert_eq!(
+        (again.loss.heads.as_slice(), again.model.class_names.as_slice()),
+        (&[1.0; 5][..], &["disc".into()][..])
+    );
+    assert_eq!(again.data.validation_groups, Some(vec!["b".into()]));
+    let mut steps =
+        TrainConfig::from_toml(&text, &["train.steps=5".into(), "data.validation_fraction=0.5".into()])
+            .unwrap();
+    steps.resolve([32, 48], &[], vec!["b".into()]);
+    assert_eq!(TrainConfig::from_toml(&steps.to_toml().unwrap(), &[]).unwrap(), steps);
+}
+
+#[test]
 fn overrides_win_over_the_file() {
     let overrides = [
         "train.batch_size=7",

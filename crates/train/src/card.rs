@@ -1,0 +1,141 @@
+//! The model card of a trained model: what the run knows, and what only its owner knows.
+
+use std::collections::BTreeSet;
+
+use unet3p_data::{Parts, SliceDataset};
+use unet3p_models::{UNet3PlusConfig, Variant};
+
+use crate::{EpochReport, Plan, TrainConfig};
+
+/// The card's name in a model folder.
+pub(crate) const FILE_NAME: &str = "README.md";
+
+/// Volumes that a card lists by name; of more it gives the number.
+const MOST_NAMES: usize = 20;
+
+/// What a card is written from.
+pub(crate) struct Card<'a> {
+    pub(crate) config: &'a TrainConfig,
+    pub(crate) network: &'a UNet3PlusConfig,
+    pub(crate) dataset: &'a SliceDataset,
+    pub(crate) parts: &'a Parts,
+    pub(crate) plan: &'a Plan,
+    pub(crate) class_names: &'a [String],
+    pub(crate) report: &'a EpochReport,
+}
+
+impl Card<'_> {
+    /// A Hub model card, without a licence: that is for the owner of data and weights to say.
+    pub(crate) fn text(&self) -> String {
+        let (network, train, plan) = (self.network, &self.config.train, self.plan);
+        let variant = match network.variant {
+            Variant::Base => "UNet 3+",
+            Variant::DeepSupervision => "UNet 3+ with deep supervision",
+            Variant::DeepSupervisionCgm => "UNet 3+ with deep supervision and classification guide",
+        };
+        let weights = if train.ema_decay > 0.0 {
+            format!("their moving average (decay {})", train.ema_decay)
+        } else {
+            "the weights of the last step".into()
+        };
+        let loss = serde_json::to_string(&self.config.loss.segmentation).unwrap_or_default();
+        let [height, width] = plan.crop;
+        format!(
+            "---\n\
+             library_name: unet3p\n\
+             pipeline_tag: image-segmentation\n\
+             tags:\n\
+             - unet3plus\n\
+             - image-segmentation\n\
+             - medical-imaging\n\
+             ---\n\
+             \n\
+             # {variant}\n\
+             \n\
+             Trained with unet3p {version}. Not for clinical use.\n\
+             \n\
+             | | |\n\
+             |---|---|\n\
+             | input channels | {in_channels} |\n\
+             | classes | {classes} |\n\
+             | filters | {filters:?} |\n\
+             | parameters | {parameters} |\n\
+             \n\
+             ## Data\n\
+             \n\
+             The split is by volume.\n\
+             \n\
+             | | slices | volumes |\n\
+             |---|---|---|\n\
+             | training | {training_slices} | {training} |\n\
+             | validation | {validation_slices} | {validation} |\n\
+             \n\
+             To be filled in: data set, its licence, preprocessing.\n\
+             \n\
+             ## Training\n\
+             \n\
+             Epoch {epoch}, step {step} of {steps}: batches of {batch} slices of {height}x{width} pixels, Adam with a\n\
+             highest learning rate of {rate}, seed {seed}, the loss `{loss}`. Saved are {weights}.\n\
+             \n\
+             ## Results\n\
+             \n\
+             {results}\n\
+             \n\
+             ## Licence\n\
+             \n\
+             To be filled in by the owner of the data and the weights.\n",
+            version = env!("CARGO_PKG_VERSION"),
+            in_channels = network.in_channels,
+            classes = self.class_names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", "),
+            filters = network.filters,
+            parameters = network.parameter_count(),
+            training_slices = plan.training_slices,
+            training = self.volumes(&self.parts.train),
+            validation_slices = plan.validation_slices,
+            validation = self.volumes(&self.parts.validation),
+            epoch = self.report.epoch,
+            step = self.report.step,
+            steps = plan.steps,
+            batch = train.batch_size,
+            rate = train.learning_rate,
+            seed = train.seed,
+            results = self.results(),
+        )
+    }
+
+    /// The names of the slices' volumes, or how many there are.
+    fn volumes(&self, slices: &[usize]) -> String {
+        let slices = slices.iter().map(|&i| &self.dataset.slices()[i]);
+        let names: BTreeSet<&str> = slices.map(|slice| slice.group.as_str()).collect();
+        if names.len() > MOST_NAMES {
+            return format!("{} volumes", names.len());
+        }
+        let names: Vec<String> = names.into_iter().map(code).collect();
+        if names.is_empty() { "none".into() } else { names.join(", ") }
+    }
+
+    fn results(&self) -> String {
+        let Some(validation) = &self.report.validation else {
+            return "Not validated.".into();
+        };
+        let show = |dice: Option<f64>| dice.map_or("undefined".into(), |dice| format!("{dice:.4}"));
+        let mut text = format!(
+            "Validation Dice over whole volumes: {} in the mean over volumes and classes.\n\
+             The best model of a run is chosen by this number: on other data it may be lower.\n\
+             \n\
+             | class | Dice |\n\
+             |---|---|",
+            show(validation.mean_dice())
+        );
+        for (class, name) in (1..=u8::MAX).zip(self.class_names) {
+            text.push_str(&format!("\n| {} | {} |", code(name), show(validation.class_dice(class))));
+        }
+        text
+    }
+}
+
+/// A name as Markdown code inside a table.
+fn code(name: &str) -> String {
+    let plain = |c: char| if c.is_control() || matches!(c, '`' | '|') { '_' } else { c };
+    format!("`{}`", name.chars().map(plain).collect::<String>())
+}
