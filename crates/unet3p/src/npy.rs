@@ -4,7 +4,7 @@
 //! 2 and 3), the header (a Python dictionary with `descr`, `fortran_order` and `shape`), the values.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use unet3p_data::Image;
@@ -19,34 +19,47 @@ const MAX_HEADER: usize = 64 * 1024;
 /// Reads the shape of the array in `path` from the file's beginning.
 ///
 /// # Errors
-/// When the file cannot be read, or is not an array of little-endian float32 values in C order.
+/// When the file cannot be read, is not an array of little-endian float32 values in C order, or is shorter or longer
+/// than its shape says.
 pub fn read_npy_shape(path: &Path) -> Result<Vec<usize>> {
-    let mut file = File::open(path).map_err(|e| Error::io(path, "read", e))?;
-    read_header(&mut file, path)
+    Ok(open(path)?.0)
 }
 
 /// Reads the array in `path`: its shape and its values in C order.
 ///
 /// # Errors
-/// As [`read_npy_shape`], and when the file is shorter or longer than its shape says.
+/// As [`read_npy_shape`].
 pub fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
-    let mut file = File::open(path).map_err(|e| Error::io(path, "read", e))?;
-    let shape = read_header(&mut file, path)?;
+    let (shape, mut file) = open(path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
-    let needed = shape.iter().try_fold(4usize, |n, &side| n.checked_mul(side));
-    if needed != Some(bytes.len()) {
-        return Err(Error::input(
-            path,
-            format!(
-                "its shape is {shape:?}, and {} bytes of values follow; \
-                 the file is cut short or damaged",
-                bytes.len()
-            ),
-        ));
-    }
+    // the file may have changed since its length was taken
+    check_length(path, &shape, bytes.len() as u64)?;
     let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     Ok((shape, values))
+}
+
+/// Opens the array in `path`: its shape, which its length bears out, and the file at the first value.
+fn open(path: &Path) -> Result<(Vec<usize>, File)> {
+    let io = |e| Error::io(path, "read", e);
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let shape = read_header(&mut file, path)?;
+    let start = file.stream_position().map_err(io)?;
+    check_length(path, &shape, length.saturating_sub(start))?;
+    Ok((shape, file))
+}
+
+/// Holds the shape that a header claims against the bytes of values that follow it.
+fn check_length(path: &Path, shape: &[usize], bytes: u64) -> Result<()> {
+    let needed = shape.iter().try_fold(4u64, |n, &side| n.checked_mul(side as u64));
+    if needed == Some(bytes) {
+        return Ok(());
+    }
+    Err(Error::input(
+        path,
+        format!("its shape is {shape:?}, and {bytes} bytes of values follow; the file is cut short or damaged"),
+    ))
 }
 
 /// Reads the images `[channels, height, width]` in an array of one (three axes) or several (four).
@@ -243,6 +256,7 @@ mod tests {
         for (bytes, reason) in cases {
             std::fs::write(&path, bytes).unwrap();
             let error = read_npy(&path).unwrap_err().to_string();
+            assert_eq!(read_npy_shape(&path).unwrap_err().to_string(), error);
             assert!(error.contains("a.npy") && error.contains(reason), "{error}");
         }
     }

@@ -78,7 +78,8 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
 /// named when its turn comes.
 fn images_of(path: &Path) -> Option<usize> {
     match read_npy_shape(path).ok()?.as_slice() {
-        [images, _, _, _] => Some(*images),
+        // an empty array of any number of images is as long as its header
+        shape @ [images, _, _, _] if !shape.contains(&0) => Some(*images),
         _ => None,
     }
 }

@@ -53,6 +53,8 @@ impl Outputs {
 pub(crate) struct Item {
     pub(crate) input: Input,
     pub(crate) outputs: Vec<Outputs>,
+    /// Whether the outputs have numbers: those of an array with four axes, even if it holds a single image.
+    pub(crate) numbered: bool,
 }
 
 /// Plans the outputs of `inputs` in `folder`. `images` tells how many images an array holds, `None` when it is
@@ -71,18 +73,20 @@ pub(crate) fn plan(
     overwrite: bool,
     images: impl Fn(&Path) -> Option<usize>,
 ) -> Result<Vec<Item>, Failure> {
-    let inputs = without_outputs(inputs, folder);
-    let items: Vec<Item> = inputs
+    let counted = inputs.into_iter().map(|input| {
+        let count = match input.kind {
+            Kind::Array => images(&input.path),
+            Kind::Image | Kind::Volume => None,
+        };
+        (input, count)
+    });
+    let items: Vec<Item> = without_outputs(counted.collect(), folder)
         .into_iter()
-        .map(|input| {
-            let count = match input.kind {
-                Kind::Array => images(&input.path),
-                Kind::Image | Kind::Volume => None,
-            };
+        .map(|(input, count)| {
             let outputs = stems(&input.stem, count)
                 .map(|stem| Outputs::new(folder, &stem, input.kind, extras))
                 .collect();
-            Item { input, outputs }
+            Item { input, outputs, numbered: count.is_some() }
         })
         .collect();
 
@@ -150,16 +154,19 @@ fn stems(stem: &Path, count: Option<usize>) -> impl Iterator<Item = PathBuf> {
 }
 
 /// `inputs` without the files found in folders that an earlier run made of the others.
-fn without_outputs(inputs: Vec<Input>, folder: &Path) -> Vec<Input> {
+fn without_outputs(
+    inputs: Vec<(Input, Option<usize>)>,
+    folder: &Path,
+) -> Vec<(Input, Option<usize>)> {
     let all = Extras { overlay: true, probabilities: true };
     let made: HashSet<PathBuf> = inputs
         .iter()
-        .flat_map(|input| {
-            let outputs = Outputs::new(folder, &input.stem, input.kind, all);
-            outputs.files().map(|file| real(file)).collect::<Vec<_>>()
+        .flat_map(|(input, count)| {
+            let outputs = stems(&input.stem, *count).map(|stem| Outputs::new(folder, &stem, input.kind, all));
+            outputs.flat_map(|outputs| outputs.files().map(|file| real(file)).collect::<Vec<_>>())
         })
         .collect();
-    inputs.into_iter().filter(|input| input.named || !made.contains(&real(&input.path))).collect()
+    inputs.into_iter().filter(|(input, _)| input.named || !made.contains(&real(&input.path))).collect()
 }
 
 /// A path in the one spelling that all paths to the same file share, as far as the file exists.

@@ -29,7 +29,7 @@ pub(crate) struct Record {
 #[serde(untagged)]
 pub(crate) enum Entry {
     Done(Done),
-    /// Nothing was written for this input.
+    /// What was written for this input before it failed is removed.
     Failed {
         input: String,
         error: String,
@@ -40,7 +40,7 @@ pub(crate) enum Entry {
 #[derive(Debug, Serialize)]
 pub(crate) struct Done {
     pub(crate) input: String,
-    /// Which image of an array.
+    /// Which image of an array with four axes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<usize>,
     pub(crate) outputs: Files,

@@ -25,13 +25,29 @@ pub(crate) enum Error {
     Changed(PathBuf),
 }
 
-/// Segments one input and writes its outputs below `folder`: one mask, or one for each image of an array.
+/// Segments one input and writes its outputs below `folder`: one mask, or one for each image of an array. When it
+/// fails, what it has written is removed.
 pub(crate) fn segment(segmenter: &Segmenter, item: &Item, folder: &Path) -> Result<Vec<Done>, Error> {
+    let mut written = Vec::new();
+    let done = segment_and_write(segmenter, item, folder, &mut written);
+    if done.is_err() {
+        // A file that cannot be removed could be written: it is whole, and the error that matters is named.
+        written.iter().for_each(|file| drop(fs::remove_file(file)));
+    }
+    done
+}
+
+fn segment_and_write(
+    segmenter: &Segmenter,
+    item: &Item,
+    folder: &Path,
+    written: &mut Vec<PathBuf>,
+) -> Result<Vec<Done>, Error> {
     let path = &item.input.path;
     let start = Instant::now();
     let mut done = match (item.input.kind, item.outputs.as_slice()) {
-        (Kind::Volume, [outputs]) => vec![volume(segmenter, path, outputs, folder)?],
-        (Kind::Image, [outputs]) => vec![image(path, segmenter.segment(path)?, outputs, folder)?],
+        (Kind::Volume, [outputs]) => vec![volume(segmenter, path, outputs, folder, written)?],
+        (Kind::Image, [outputs]) => vec![image(path, segmenter.segment(path)?, outputs, folder, written)?],
         (_, all) => {
             let found = segmenter.segment_npy(path)?;
             // The outputs were planned from the array's header.
@@ -41,27 +57,35 @@ pub(crate) fn segment(segmenter: &Segmenter, item: &Item, folder: &Path) -> Resu
             found
                 .into_iter()
                 .zip(all)
-                .map(|(found, outputs)| image(path, found, outputs, folder))
+                .map(|(found, outputs)| image(path, found, outputs, folder, written))
                 .collect::<Result<Vec<_>, _>>()?
         }
     };
     let seconds = start.elapsed().as_secs_f64() / done.len().max(1) as f64;
-    let several = done.len() > 1;
     for (index, done) in done.iter_mut().enumerate() {
         done.seconds = seconds;
-        done.index = several.then_some(index);
+        done.index = item.numbered.then_some(index);
     }
     Ok(done)
 }
 
-fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> Result<Done, Error> {
+fn image(
+    path: &Path,
+    found: Segmentation,
+    outputs: &Outputs,
+    folder: &Path,
+    written: &mut Vec<PathBuf>,
+) -> Result<Done, Error> {
     make_parent(&outputs.mask)?;
     found.write_mask(&outputs.mask)?;
+    written.push(outputs.mask.clone());
     if let Some(overlay) = &outputs.overlay {
         found.overlay()?.write_png(overlay)?;
+        written.push(overlay.clone());
     }
     if let Some(probabilities) = &outputs.probabilities {
         found.write_probabilities(probabilities)?;
+        written.push(probabilities.clone());
     }
     Ok(Done {
         input: text(path),
@@ -77,7 +101,13 @@ fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> 
     })
 }
 
-fn volume(segmenter: &Segmenter, path: &Path, outputs: &Outputs, folder: &Path) -> Result<Done, Error> {
+fn volume(
+    segmenter: &Segmenter,
+    path: &Path,
+    outputs: &Outputs,
+    folder: &Path,
+    written: &mut Vec<PathBuf>,
+) -> Result<Done, Error> {
     let bar = report::bar(0, "slices");
     let found = segmenter.segment_volume(path, |done, slices| {
         bar.set_length(slices as u64);
@@ -87,11 +117,14 @@ fn volume(segmenter: &Segmenter, path: &Path, outputs: &Outputs, folder: &Path) 
     let found = found?;
     make_parent(&outputs.mask)?;
     found.write_mask(&outputs.mask)?;
+    written.push(outputs.mask.clone());
     if let Some(overlay) = &outputs.overlay {
         found.overlay()?.write_png(overlay)?;
+        written.push(overlay.clone());
     }
     if let Some(probabilities) = &outputs.probabilities {
         found.write_probabilities(probabilities)?;
+        written.push(probabilities.clone());
     }
     Ok(Done {
         input: text(path),

@@ -236,3 +236,20 @@ fn the_number_of_threads_changes_nothing() {
     });
     assert_eq!(outputs[0], outputs[1]);
 }
+
+#[test]
+fn arrays_of_several_images_are_segmented_again_into_their_own_folder() {
+    let place = Place::new();
+    place.model();
+    unet3p::write_npy(&place.path("d/one.npy"), &[1, 1, 4, 4], &[0.5; 16]).unwrap();
+    unet3p::write_npy(&place.path("d/two.npy"), &[2, 1, 4, 4], &[0.5; 32]).unwrap();
+    for flags in ["", "--overwrite"] {
+        let command = format!("predict -i d -o d -m m --overlay --save-probabilities {flags}");
+        place.line(&command).ends(0, &[]);
+        let record = place.json("d/predictions.json");
+        let entries = record["predictions"].as_array().unwrap();
+        let found: Vec<_> = entries.iter().map(|e| (e["index"].clone(), e["outputs"]["mask"].clone())).collect();
+        let expected = [(0, "one_0_mask.png"), (0, "two_0_mask.png"), (1, "two_1_mask.png")];
+        assert_eq!(found, expected.map(|(index, mask)| (json!(index), json!(mask))));
+    }
+}

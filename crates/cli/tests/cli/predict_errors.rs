@@ -150,3 +150,42 @@ fn an_output_folder_that_cannot_be_is_a_failed_run() {
     run.ends(3, &["out/b"]);
     assert_eq!(place.files("out"), ["a_mask.png", "b", "predictions.json"]);
 }
+
+#[test]
+fn an_array_whose_header_lies_is_a_failed_input() {
+    let place = Place::new();
+    place.model();
+    place.gray("b.png", 8, 8);
+    for shape in ["(99999999999, 1, 4, 4)", "(99999999999, 1, 0, 4)"] {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        place.write("a.npy", bytes);
+        place.line("predict -i a.npy b.png -o out -m m --overwrite").ends(3, &["a.npy", "99999999999"]);
+        assert_eq!(place.files("out"), ["b_mask.png", "predictions.json"]);
+    }
+}
+
+#[test]
+fn an_image_beyond_memory_is_a_failed_input() {
+    let place = Place::new();
+    // 96 bytes times 4 filters a pixel: 16 GiB are 44.7 million pixels.
+    place.model();
+    place.gray("a.png", 8, 8);
+    image::GrayImage::new(8192, 6000).save(place.path("large.png")).unwrap();
+    let run = place.line("predict -i large.png a.png -o out -m m");
+    run.ends(3, &["large.png", "6000x8192", "GiB", "smaller image"]);
+    assert_eq!(place.files("out"), ["a_mask.png", "predictions.json"]);
+}
+
+#[test]
+fn a_failed_input_leaves_no_output() {
+    let place = Place::new();
+    place.model();
+    place.gray("a.png", 8, 8);
+    // A folder where the overlay would be: the mask before it is written, and removed.
+    fs::create_dir_all(place.path("out/a_overlay.png/x")).unwrap();
+    place.line("predict -i a.png -o out -m m --overlay --overwrite").ends(1, &["a_overlay.png"]);
+    assert_eq!(place.files("out"), ["predictions.json"]);
+}
