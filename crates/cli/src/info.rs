@@ -90,7 +90,7 @@ pub(crate) fn run(args: InfoArgs) -> Result<(), Failure> {
         .collect();
     let multiply_adds = |wanted: fn(&Part) -> bool| {
         let parts = parts.iter().filter(|part| wanted(part));
-        parts.map(|part| part.multiply_adds).sum()
+        parts.fold(0, |sum: u64, part| sum.saturating_add(part.multiply_adds))
     };
     let info = Info {
         model,
@@ -180,10 +180,10 @@ fn table(info: &Info) -> String {
         field("weights", format!("{megabytes:.1} MB, {}", weights.format));
     }
     let unit = format!("GMAC at {}x{}", info.height, info.width);
-    text.push_str(&format!("\n{:<12} {:>12} {unit:>18}\n", "part", "parameters"));
+    text.push_str(&format!("\n{:<16} {:>14} {unit:>24}\n", "part", "parameters"));
     let mut row = |name: &str, parameters: &str, multiply_adds: u64| {
         let giga = multiply_adds as f64 / 1e9;
-        text.push_str(&format!("{name:<12} {parameters:>12} {giga:>18.3}\n"));
+        text.push_str(&format!("{name:<16} {parameters:>14} {giga:>24.3}\n"));
     };
     for part in &info.parts {
         row(&part.name, &thousands(part.parameters), part.multiply_adds);

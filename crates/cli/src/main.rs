@@ -25,7 +25,11 @@ use crate::failure::Failure;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     report::init(cli.global.quiet, cli.global.verbose);
-    match run(cli) {
+    let end = run(cli).and_then(|()| match report::output_error() {
+        Some(error) => Err(Failure::run(format!("the result cannot be written to stdout: {error}"))),
+        None => Ok(()),
+    });
+    match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report::error(&failure);

@@ -1,5 +1,6 @@
 //! `unet3p prepare`: data to training slices.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,13 @@ pub(crate) fn run(command: PrepareCommand) -> Result<(), Failure> {
 }
 
 fn prepare_folder(args: FolderArgs) -> Result<(), Failure> {
+    let mut names = HashSet::new();
+    if let Some(twice) = args.classes.iter().find(|class| !names.insert(class.name.as_str())) {
+        let name = &twice.name;
+        return Err(Failure::usage(format!(
+            "--class {name}: given twice; name all of its labels at once, as {name}=2,3"
+        )));
+    }
     let pairs = match_folders(&args.images, &args.labels).map_err(|e| Failure::usage(describe(&e)))?;
     crate::predict::check_folder(&args.output)?;
     if !args.overwrite && holds_slices(&args.output) {

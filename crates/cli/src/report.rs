@@ -4,13 +4,16 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// All bars on the terminal; log lines are printed above them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// The first line of the result that could not be written.
+static OUTPUT_ERROR: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Sends the log of the workspace to stderr.
 struct StderrLog;
@@ -63,8 +66,15 @@ pub(crate) fn result_line(line: impl Display) {
 /// One line that was asked for, on stdout, `-q` or not.
 pub(crate) fn output_line(line: impl Display) {
     BARS.suspend(|| {
-        let _ = writeln!(std::io::stdout(), "{line}");
+        if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+            let _ = OUTPUT_ERROR.set(error);
+        }
     });
+}
+
+/// Why lines of the result did not reach stdout, if so. That a reader wanted no more of them, as `head`, is no error.
+pub(crate) fn output_error() -> Option<&'static std::io::Error> {
+    OUTPUT_ERROR.get().filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe)
 }
 
 /// One line about how far the work is, on stderr; nothing under `-q`.
@@ -87,7 +97,7 @@ fn stderr_line(line: &str) {
 
 /// A bar over `total` steps of `unit`. It shows on a terminal only, and not under `-q`.
 pub(crate) fn bar(total: u64, unit: &str) -> ProgressBar {
-    let template = format!("{{prefix}}{{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left {{msg}}");
+    let template = format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left {{msg}}");
     let bar = BARS.add(ProgressBar::new(total));
     // The template is ours; should it ever be wrong, indicatif's own style is as good.
     if let Ok(style) = ProgressStyle::with_template(&template) {

@@ -1,5 +1,7 @@
 //! The model card of a converted checkpoint: what the file says, and what only its owner knows.
 
+use std::path::Path;
+
 use unet3p_models::Variant;
 
 use crate::convert::{ConvertReport, SourceKind};
@@ -7,6 +9,18 @@ use crate::names::Naming;
 
 /// The card's name in a model folder.
 pub(crate) const FILE_NAME: &str = "README.md";
+
+/// What the card leaves open.
+const OPEN: &str = "To be filled in:";
+
+/// Whether nothing is lost when the card at `path` is written: there is none, or one of [`text`] in which nothing is
+/// filled in yet.
+pub(crate) fn may_replace(path: &Path) -> bool {
+    match std::fs::read_to_string(path) {
+        Ok(card) => card.contains("Converted by unet3p ") && card.matches(OPEN).count() == 3,
+        Err(cause) => cause.kind() == std::io::ErrorKind::NotFound,
+    }
+}
 
 /// Writes a Hub model card with the parts left open that a checkpoint does not tell.
 pub(crate) fn text(report: &ConvertReport) -> String {
@@ -50,15 +64,15 @@ pub(crate) fn text(report: &ConvertReport) -> String {
          \n\
          ## Data\n\
          \n\
-         To be filled in: data set, its licence, split, preprocessing.\n\
+         {OPEN} data set, its licence, split, preprocessing.\n\
          \n\
          ## Results\n\
          \n\
-         To be filled in: metrics on data that the training did not see.\n\
+         {OPEN} metrics on data that the training did not see.\n\
          \n\
          ## Licence\n\
          \n\
-         To be filled in: that of the original weights.\n",
+         {OPEN} that of the original weights.\n",
         version = env!("CARGO_PKG_VERSION"),
         in_channels = config.in_channels,
         num_classes = config.num_classes,

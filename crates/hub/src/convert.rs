@@ -22,7 +22,8 @@ const FOLDER_FILES: [&str; 4] =
 pub struct ConvertOptions {
     /// Number format of the weights, [`DType::F32`] or [`DType::F16`]; default f32.
     pub dtype: DType,
-    /// Whether an existing model folder is written over; default no.
+    /// Whether an existing model folder is written over; default no. A `README.md` that people have written in is
+    /// kept.
     pub overwrite: bool,
 }
 
@@ -106,8 +107,16 @@ pub fn convert(source: &Path, folder: &Path, options: &ConvertOptions) -> Result
     save_preprocessor(folder, config.in_channels)?;
     let report =
         ConvertReport { source: kind, naming, parameters: config.parameter_count(), tensors: count, config };
-    let card = card::text(&report);
-    write_atomically(&folder.join(card::FILE_NAME), |file| std::io::Write::write_all(file, card.as_bytes()))?;
+    let path = folder.join(card::FILE_NAME);
+    if card::may_replace(&path) {
+        let card = card::text(&report);
+        write_atomically(&path, |file| std::io::Write::write_all(file, card.as_bytes()))?;
+    } else {
+        log::warn!(
+            "{}: kept, because people have written in it; see that it fits the new weights",
+            path.display()
+        );
+    }
     Ok(report)
 }
 
@@ -178,7 +187,12 @@ fn save_preprocessor(folder: &Path, in_channels: usize) -> Result<(), Error> {
                 folder.display(),
                 Preprocessor::FILE_NAME
             );
-            return Ok(());
+            // One of the model that was here before would not fit.
+            let path = folder.join(Preprocessor::FILE_NAME);
+            return match std::fs::remove_file(&path) {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => Err(Error::io(&path, cause)),
+                _ => Ok(()),
+            };
         }
     };
     let preprocessor = Preprocessor { layout, ..Preprocessor::default() };

@@ -126,6 +126,11 @@ impl UNet3PlusConfig {
     /// # Errors
     /// Where the text is not a configuration, or one that cannot be built.
     pub fn from_json(json: &str) -> Result<Self> {
+        Self::from_json_of(json, "config.json")
+    }
+
+    /// [`UNet3PlusConfig::from_json`], where warnings name the text's `origin`.
+    pub(crate) fn from_json_of(json: &str, origin: &str) -> Result<Self> {
         let config: Self = serde_json::from_str(json)?;
         let known = serde_json::to_value(&config)?;
         if let (serde_json::Value::Object(given), Some(known)) =
@@ -133,7 +138,7 @@ impl UNet3PlusConfig {
         {
             let unknown: Vec<_> = given.keys().filter(|key| !known.contains_key(*key)).cloned().collect();
             if !unknown.is_empty() {
-                log::warn!("configuration: unknown keys ignored: {}", unknown.join(", "));
+                log::warn!("{origin}: unknown keys are ignored: {}", unknown.join(", "));
             }
         }
         config.validate()?;
@@ -155,8 +160,8 @@ impl UNet3PlusConfig {
     pub fn validate(&self) -> Result<()> {
         let fail =
             |key, value: String, allowed: &str| Err(Error::Config { key, value, allowed: allowed.into() });
-        if self.in_channels == 0 {
-            return fail("in_channels", "0".into(), "at least 1");
+        if !(1..=1 << 16).contains(&self.in_channels) {
+            return fail("in_channels", self.in_channels.to_string(), "1 to 65536");
         }
         if !(1..=255).contains(&self.num_classes) {
             return fail("num_classes", self.num_classes.to_string(), "1 to 255");
@@ -303,6 +308,7 @@ mod tests {
         assert!(json(r#"{"model_type": "resnet"}"#).contains("unet3plus"));
         assert!(json(r#"{"filters": [1, 2, 3, 4, 0]}"#).contains("filters"));
         assert!(json(r#"{"in_channels": 0}"#).contains("in_channels = 0"));
+        assert!(json(r#"{"in_channels": 65537}"#).contains("in_channels = 65537"));
     }
 
     /// The counts that the reference implementation reports (without running statistics).

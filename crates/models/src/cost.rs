@@ -11,7 +11,7 @@ pub struct Part {
     pub name: String,
     /// Trainable parameters.
     pub parameters: usize,
-    /// Multiply-adds of its convolutions, as written, for one image.
+    /// Multiply-adds of its convolutions, as written, for one image; `u64::MAX` where they are beyond it.
     pub multiply_adds: u64,
 }
 
@@ -91,20 +91,36 @@ pub fn tensor_shapes(config: &UNet3PlusConfig) -> BTreeMap<String, Vec<usize>> {
 /// The parts of the network in the order of computation, with parameters and multiply-adds (as written: every
 /// head, upsampling before convolution) for one image of `[height, width]`, padded as the network pads it.
 pub fn parts(config: &UNet3PlusConfig, size: [usize; 2]) -> Vec<Part> {
-    let [height, width] = size.map(|n| n.max(1).next_multiple_of(crate::padding::SIZE_MULTIPLE));
+    let multiple = crate::padding::SIZE_MULTIPLE;
+    let [height, width] = size.map(|n| n.max(1).checked_next_multiple_of(multiple).unwrap_or(n));
     let mut parts: Vec<Part> = Vec::new();
     for Convolution { part, bn, inputs, outputs, kernel, level, .. } in convolutions(config) {
         let weights = outputs * inputs * kernel * kernel;
-        let pixels = (height >> (level - 1)) as u64 * (width >> (level - 1)) as u64;
+        let pixels = ((height >> (level - 1)) as u64).saturating_mul((width >> (level - 1)) as u64);
         let (parameters, multiply_adds) =
-            (weights + outputs * if bn.is_some() { 3 } else { 1 }, weights as u64 * pixels);
+            (weights + outputs * if bn.is_some() { 3 } else { 1 }, (weights as u64).saturating_mul(pixels));
         match parts.last_mut().filter(|last| last.name == part) {
             Some(last) => {
                 last.parameters += parameters;
-                last.multiply_adds += multiply_adds;
+                last.multiply_adds = last.multiply_adds.saturating_add(multiply_adds);
             }
             None => parts.push(Part { name: part, parameters, multiply_adds }),
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_configuration_on_the_largest_image_is_counted_without_overflow() {
+        let most = 1 << 16;
+        let config =
+            UNet3PlusConfig::builder().in_channels(most).num_classes(255).filters([most; 5]).build().unwrap();
+        let parts = parts(&config, [usize::MAX; 2]);
+        assert!(parts.iter().all(|part| part.parameters > 0));
+        assert!(parts.iter().any(|part| part.multiply_adds == u64::MAX));
+    }
 }

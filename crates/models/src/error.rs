@@ -1,6 +1,6 @@
 //! What can go wrong, by who can mend it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,16 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A model folder that is not there or lacks a file.
+    #[error("{}: no such file; a model folder holds config.json, model.safetensors and, for images, \
+             preprocessor_config.json", path.display())]
+    Missing {
+        /// The file that is not there.
+        path: PathBuf,
+    },
+    /// A file that is there but does not let itself be read.
+    #[error("cannot be read: {0}")]
+    Read(std::io::Error),
     /// An argument that does not fit the model or the operation.
     #[error("{0}")]
     Input(String),
@@ -60,6 +70,15 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// What the system says on opening a file of a model folder.
+    pub(crate) fn open(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Io { path, source },
+        }
+    }
+
     /// This error, as one of the file at `path`.
     pub(crate) fn in_file(self, path: impl Into<PathBuf>) -> Self {
         Self::File { path: path.into(), source: Box::new(self) }

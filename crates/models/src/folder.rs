@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -27,10 +27,11 @@ impl UNet3Plus {
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
         let path = folder.join(CONFIG);
-        let json = fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let config = UNet3PlusConfig::from_json(&json).map_err(|error| error.in_file(&path))?;
+        let json = fs::read_to_string(&path).map_err(|source| Error::open(&path, source))?;
+        let config = UNet3PlusConfig::from_json_of(&json, &path.display().to_string())
+            .map_err(|error| error.in_file(&path))?;
         let path = folder.join(WEIGHTS);
-        let io = |source| Error::Io { path: path.clone(), source };
+        let io = |source| Error::open(&path, source);
         let file = File::open(&path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         read(&config, BufReader::new(file), length, device).map_err(|error| error.in_file(&path))
@@ -83,21 +84,25 @@ fn read(
     device: &Device,
 ) -> Result<UNet3Plus> {
     let damaged = |what: String| Error::Safetensors(what);
+    let cut = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(format!("its {length} bytes are too few: truncated?")),
+        _ => Error::Read(error),
+    };
     let mut size = [0; LENGTH_BYTES as usize];
-    file.read_exact(&mut size).map_err(|_| damaged(format!("{length} bytes are too few")))?;
+    file.read_exact(&mut size).map_err(cut)?;
     let header = u64::from_le_bytes(size);
-    if header > MAX_HEADER || header > length - LENGTH_BYTES {
+    // what is no plain file has a length of 0 and bytes all the same
+    if header > MAX_HEADER || header > length.saturating_sub(LENGTH_BYTES) {
         return Err(damaged(format!(
             "a header of {header} bytes in a file of {length}: truncated, or another format"
         )));
     }
     let mut bytes = vec![0; header as usize];
-    let cut = |error: std::io::Error| damaged(error.to_string());
     file.read_exact(&mut bytes).map_err(cut)?;
     let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     let start = LENGTH_BYTES + header;
-    if metadata.data_len() as u64 != length - start {
-        let (data, rest) = (metadata.data_len(), length - start);
+    let (data, rest) = (metadata.data_len(), length.saturating_sub(start));
+    if data as u64 != rest {
         return Err(damaged(format!(
             "the header tells of {data} bytes of data, {rest} are there: truncated?"
         )));

@@ -58,7 +58,9 @@ fn check_length(path: &Path, shape: &[usize], bytes: u64) -> Result<()> {
     }
     Err(Error::input(
         path,
-        format!("its shape is {shape:?}, and {bytes} bytes of values follow; the file is cut short or damaged"),
+        format!(
+            "its shape is {shape:?}, and {bytes} bytes of values follow; the file is cut short or damaged"
+        ),
     ))
 }
 

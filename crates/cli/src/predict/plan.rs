@@ -154,10 +154,7 @@ fn stems(stem: &Path, count: Option<usize>) -> impl Iterator<Item = PathBuf> {
 }
 
 /// `inputs` without the files found in folders that an earlier run made of the others.
-fn without_outputs(
-    inputs: Vec<(Input, Option<usize>)>,
-    folder: &Path,
-) -> Vec<(Input, Option<usize>)> {
+fn without_outputs(inputs: Vec<(Input, Option<usize>)>, folder: &Path) -> Vec<(Input, Option<usize>)> {
     let all = Extras { overlay: true, probabilities: true };
     let made: HashSet<PathBuf> = inputs
         .iter()

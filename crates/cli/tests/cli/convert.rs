@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::Place;
+use crate::support::{Place, gray_preprocessor, tiny};
 
 const CHECKPOINT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/zju/deep_supervision_cgm.pth");
@@ -40,4 +40,21 @@ fn what_is_no_checkpoint_is_refused() {
     place.write("file", "in the way");
     fs::copy(CHECKPOINT, place.path("a.pth")).unwrap();
     place.line("convert a.pth file").ends(1, &["file", "not a folder"]);
+}
+
+#[test]
+fn another_model_in_the_folder_leaves_nothing_that_does_not_fit_and_keeps_what_people_wrote() {
+    let place = Place::new();
+    for (name, channels) in [("one", 1), ("two", 2)] {
+        place.save_model(name, &tiny(channels), &gray_preprocessor());
+    }
+    place.line("convert one/model.safetensors m").ends(0, &[]);
+    assert!(place.path("m/preprocessor_config.json").exists());
+    place.line("convert two/model.safetensors m --overwrite").ends(0, &["2"]);
+    assert!(!place.path("m/preprocessor_config.json").exists());
+    let card = fs::read_to_string(place.path("m/README.md")).unwrap();
+    assert!(card.contains("input channels | 2"), "{card}");
+    place.write("m/README.md", card.replacen("To be filled in:", "LiTS:", 1));
+    place.line("convert one/model.safetensors m --overwrite").ends(0, &["README.md", "kept"]);
+    assert!(fs::read_to_string(place.path("m/README.md")).unwrap().contains("LiTS:"));
 }

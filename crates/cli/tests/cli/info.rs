@@ -50,3 +50,27 @@ fn a_folder_and_the_bundled_model_are_described() {
         assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
     }
 }
+
+#[test]
+fn the_table_is_aligned_and_huge_networks_are_counted() {
+    let place = Place::new();
+    let run = place.line("info --variant deep_supervision");
+    let rows: Vec<_> = run.stdout.lines().skip_while(|line| !line.starts_with("part")).collect();
+    assert!(rows.last().unwrap().starts_with("of it for a mask"), "{}", run.stdout);
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{}", run.stdout);
+    place.line("info --variant base --filters 4096 --size 65536").ends(0, &[]);
+    place.line("info --variant base --size 65537").ends(2, &["65536"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_a_failed_run() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_unet3p"))
+        .args(["info", "--variant", "base"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stdout"));
+}

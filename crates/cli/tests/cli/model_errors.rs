@@ -24,7 +24,16 @@ fn a_model_that_is_not_there() {
 fn a_folder_without_a_config() {
     let place = Place::new();
     fs::create_dir(place.path("m")).unwrap();
-    both_fail(&place, &["m/config.json"]);
+    both_fail(&place, &["m/config.json", "a model folder holds"]);
+}
+
+#[test]
+fn a_folder_where_the_weights_should_be() {
+    let place = Place::new();
+    place.model();
+    fs::remove_file(place.path("m/model.safetensors")).unwrap();
+    fs::create_dir(place.path("m/model.safetensors")).unwrap();
+    both_fail(&place, &["m/model.safetensors", "cannot be read"]);
 }
 
 #[test]
@@ -32,7 +41,7 @@ fn a_folder_without_weights() {
     let place = Place::new();
     place.model();
     fs::remove_file(place.path("m/model.safetensors")).unwrap();
-    both_fail(&place, &["m/model.safetensors"]);
+    both_fail(&place, &["m/model.safetensors", "a model folder holds"]);
 }
 
 #[test]
@@ -86,7 +95,7 @@ fn an_unknown_key_is_named_and_ignored() {
     place.model();
     let config = fs::read_to_string(place.path("m/config.json")).unwrap();
     place.write("m/config.json", config.replacen('{', "{\"colour\": 1,", 1));
-    place.line("info m").ends(0, &["warning", "colour"]);
+    place.line("info m").ends(0, &["warning", "m/config.json", "colour"]);
 }
 
 #[test]

@@ -248,7 +248,8 @@ fn arrays_of_several_images_are_segmented_again_into_their_own_folder() {
         place.line(&command).ends(0, &[]);
         let record = place.json("d/predictions.json");
         let entries = record["predictions"].as_array().unwrap();
-        let found: Vec<_> = entries.iter().map(|e| (e["index"].clone(), e["outputs"]["mask"].clone())).collect();
+        let found: Vec<_> =
+            entries.iter().map(|e| (e["index"].clone(), e["outputs"]["mask"].clone())).collect();
         let expected = [(0, "one_0_mask.png"), (0, "two_0_mask.png"), (1, "two_1_mask.png")];
         assert_eq!(found, expected.map(|(index, mask)| (json!(index), json!(mask))));
     }

@@ -62,3 +62,11 @@ fn wrong_settings_and_unreadable_volumes() {
     place.write("file", "in the way");
     place.line("prepare folder --images ct --labels labels -o file --class liver=5").ends(1, &["file"]);
 }
+
+#[test]
+fn a_class_is_named_once() {
+    let place = Place::new();
+    place
+        .line("prepare folder --images i --labels l -o out --class liver=1 --class liver=2")
+        .ends(2, &["liver", "twice"]);
+}
