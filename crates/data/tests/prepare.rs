@@ -10,7 +10,7 @@ use common::{RAS, affine, volume};
 use unet3p_data::prepare::{
     ClassLabels, DatasetIndex, FolderOptions, Split, Validation, VolumePair, folder, match_folders,
 };
-use unet3p_data::{Preprocessor, Size, Volume, read_mask};
+use unet3p_data::{Preprocessor, Size, SliceDataset, Volume, read_mask};
 
 /// A 16-bit HU value is kept in 8 bits over a window of 450 HU: half a level, as a share of the window.
 const HALF_A_LEVEL: f32 = 0.5 / 255.0 + 1e-6;
@@ -249,6 +249,46 @@ fn earlier_slices_are_kept_unless_they_may_go() {
         "preprocessor_config.json",
     ];
     assert_eq!(names, expected.map(PathBuf::from));
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_folder_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
+    write_person(&input, "a", [6, 6, 4], RAS);
+    write_person(&input, "b", [6, 6, 4], RAS);
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    let before = content(&out);
+
+    let truncated = input.join("labels/b.nii.gz");
+    let bytes = std::fs::read(&truncated).unwrap();
+    std::fs::write(&truncated, &bytes[..bytes.len() / 2]).unwrap();
+    let options = FolderOptions { overwrite: true, ..liver() };
+    let error = folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap_err().to_string();
+    assert!(error.contains("labels/b.nii.gz"), "{error}");
+    assert_eq!(content(&out), before);
+
+    // Into a new folder nothing is written at all.
+    let fresh = dir.path().join("fresh");
+    assert!(folder(&pairs(&input), &fresh, &liver(), |_, _, _| {}).is_err());
+    assert_eq!(std::fs::read_dir(&fresh).unwrap().count(), 0);
+}
+
+#[test]
+fn slices_without_their_index_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
+    write_person(&input, "a", [6, 6, 4], RAS);
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    let open = || SliceDataset::open(std::slice::from_ref(&out), 1, Preprocessor::load(&out).unwrap());
+    assert_eq!(open().unwrap().groups(), ["a"]);
+    // Each slice would be a person of its own, and one person lie on both sides of a split.
+    std::fs::remove_file(out.join("dataset.json")).unwrap();
+    let error = open().unwrap_err().to_string();
+    assert!(
+        error.contains("dataset.json") && error.contains("prepare") && error.contains("a_z0000"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::staging::Staging;
 use super::{DatasetIndex, IndexedSlice, IndexedVolume, Split, VolumePair};
-use crate::atomic::create_folder;
 use crate::mask::write_gray_png;
 use crate::picture::write_rgb_png;
 use crate::preprocess::displayed;
@@ -86,7 +86,8 @@ impl Default for FolderOptions {
 /// - `masks/NAME_z0042.png`: class ids, 8-bit gray;
 /// - `regions/NAME_z0042.png`, if asked for: the original labels, 8-bit gray;
 ///
-/// and the folder gets `preprocessor_config.json` and, last of all, `dataset.json`. `progress` is
+/// and the folder gets `preprocessor_config.json` and, last of all, `dataset.json`. Nothing in the folder
+/// changes before every volume has been read and cut: a run that fails leaves what was there. `progress` is
 /// called with the volume's name, its position and their number before each volume is read.
 ///
 /// # Errors
@@ -115,7 +116,7 @@ pub fn folder(
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     let preprocessor = check(&pairs, options)?;
     let validation = draw_validation(&pairs, &options.validation)?;
-    make_folders(out, options)?;
+    let staging = Staging::new(out, options)?;
 
     let mut index = DatasetIndex {
         classes: options.classes.clone(),
@@ -131,13 +132,14 @@ pub fn folder(
     for (i, pair) in pairs.iter().enumerate() {
         progress(&pair.name, i, pairs.len());
         let split = if validation.contains(&pair.name) { Split::Validation } else { Split::Train };
-        let (volume, slices) = prepare_pair(pair, split, out, &preprocessor, options, &mut found)?;
+        let (volume, slices) = prepare_pair(pair, split, staging.path(), &preprocessor, options, &mut found)?;
         index.volumes.push(volume);
         index.slices.extend(slices);
     }
     for class in options.classes.iter().filter(|class| !class.labels.iter().any(|id| found.contains(id))) {
         log::warn!("no volume has a voxel of the class {}, labels {:?}", class.name, class.labels);
     }
+    staging.finish()?;
     preprocessor.save(out)?;
     index.save(out)?;
     Ok(index)
@@ -318,46 +320,4 @@ fn draw_validation(pairs: &[VolumePair], validation: &Validation) -> Result<BTre
             Ok(names.into_iter().take(count).cloned().collect())
         }
     }
-}
-
-/// Makes the folders, and clears what an earlier run left: stale slices would be trained on.
-fn make_folders(out: &Path, options: &FolderOptions) -> Result<()> {
-    create_folder(out)?;
-    let index = out.join(DatasetIndex::FILE_NAME);
-    if index.exists() && !options.overwrite {
-        return Err(Error::file(&index, "exists: choose another folder, or ask for it to be overwritten"));
-    }
-    for folder in ["images", "masks", "regions"] {
-        let path = out.join(folder);
-        if folder != "regions" || options.regions {
-            create_folder(&path)?;
-        }
-        if !path.exists() {
-            continue;
-        }
-        let failed = |source| Error::io(&path, "list", source);
-        for entry in std::fs::read_dir(&path).map_err(failed)? {
-            let slice = entry.map_err(failed)?.path();
-            if !options.overwrite {
-                return Err(Error::file(
-                    &slice,
-                    "exists: choose another folder, or ask for it to be overwritten",
-                ));
-            }
-            if is_slice(&slice) {
-                std::fs::remove_file(&slice).map_err(|source| Error::io(&slice, "remove", source))?;
-            }
-        }
-    }
-    if index.exists() {
-        std::fs::remove_file(&index).map_err(|source| Error::io(&index, "remove", source))?;
-    }
-    Ok(())
-}
-
-/// Whether a name is one that this module gives: `NAME_z0042.png`.
-fn is_slice(path: &Path) -> bool {
-    let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".png"));
-    stem.and_then(|stem| stem.rsplit_once("_z"))
-        .is_some_and(|(_, digits)| digits.len() >= 4 && digits.bytes().all(|b| b.is_ascii_digit()))
 }

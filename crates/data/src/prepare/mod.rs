@@ -3,7 +3,10 @@
 mod folder;
 mod index;
 mod pairs;
+mod staging;
 
 pub use folder::{ClassLabels, FolderOptions, Validation, folder};
 pub use index::{DatasetIndex, IndexedSlice, IndexedVolume, Split};
 pub use pairs::{VolumePair, match_folders};
+
+pub(crate) use staging::is_slice_name;
