@@ -5,10 +5,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::channels::InputBlocks;
 use crate::im2col::im2col3x3;
 use crate::matmul::{Matrix, matmul};
 use crate::scalar::Scalar;
 use crate::shared::Shared;
+use crate::simd::Isa;
+use crate::winograd::{self, PlaneSink, PlaneSource, Planes, Tile, Winograd};
 
 /// The shape of a convolution with stride 1 and zero padding `kernel / 2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +35,23 @@ const TILE_ELEMENTS: usize = 1 << 18;
 /// Fewest and most pixels of a tile: wide enough for GEMM's kernel, many enough to share out.
 const TILE_PIXELS: (usize, usize) = (64, 4096);
 
+/// Fewest channels, and pixels of all images together, that Winograd's algorithm is used for.
+const WINOGRAD_CHANNELS: usize = 8;
+const WINOGRAD_PIXELS: usize = 256;
+
 impl Conv2d {
     /// Multiply-adds of the convolution as written.
     pub fn multiply_adds(&self) -> u64 {
         [self.batch, self.out_channels, self.depth(), self.plane()].iter().map(|&n| n as u64).product()
+    }
+
+    /// Whether Winograd's algorithm is the faster one: with fewer channels the transforms cost more than they save,
+    /// with fewer pixels those of the weights do.
+    fn suits_winograd(&self) -> bool {
+        let pixels = self.batch * self.height * self.width;
+        self.kernel == 3
+            && self.in_channels.min(self.out_channels) >= WINOGRAD_CHANNELS
+            && pixels >= WINOGRAD_PIXELS
     }
 
     fn plane(&self) -> usize {
@@ -107,6 +123,36 @@ fn unfold<'a, T: Scalar>(
 pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     shape.check(x.len(), w.len(), y.len());
     assert!(bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
+    if shape.suits_winograd()
+        && let (Some(x), Some(w), Some(y)) = (T::as_single(x), T::as_single(w), T::as_single_mut(y))
+    {
+        let bias = bias.and_then(T::as_single);
+        let taps = |o: usize, c: usize| std::array::from_fn(|tap| w[(o * shape.in_channels + c) * 9 + tap]);
+        return winograd(Isa::current(), shape, x, taps, bias, y);
+    }
+    conv2d_by_gemm(shape, x, w, bias, y);
+}
+
+/// [`conv2d`] of 3x3 kernels by Winograd's algorithm; `taps(o, c)` are the weights of output `o` and input `c`.
+pub(crate) fn winograd(
+    isa: Isa,
+    shape: &Conv2d,
+    x: &[f32],
+    taps: impl Fn(usize, usize) -> [f32; 9] + Sync,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    let Conv2d { batch, in_channels, out_channels, height, width, .. } = *shape;
+    let zeros = vec![0.0; if bias.is_some() { 0 } else { out_channels }];
+    let inputs = InputBlocks::new(&[in_channels]);
+    let layer = Winograd::new(isa, Tile::Four, inputs, out_channels, taps, bias.unwrap_or(&zeros), false);
+    let source = PlaneSource { data: x, planes: Planes { channels: in_channels, height, width } };
+    let sink = PlaneSink { data: Shared::new(y), planes: Planes { channels: out_channels, height, width } };
+    layer.run(batch, &source, &sink);
+}
+
+/// [`conv2d`] as im2col and GEMM.
+fn conv2d_by_gemm<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     let plane = shape.plane();
     let out = Shared::new(y);
     shape.tiles(shape.depth()).into_par_iter().for_each_init(Vec::new, |columns, (image, pixels)| {
@@ -134,6 +180,14 @@ pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>, y
 pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T], grad_x: &mut [T]) {
     shape.check(grad_x.len(), w.len(), grad_y.len());
     let (taps, inputs, outputs) = (shape.taps(), shape.in_channels, shape.out_channels);
+    let transposed = Conv2d { in_channels: outputs, out_channels: inputs, ..*shape };
+    if transposed.suits_winograd()
+        && let (Some(grad_y), Some(w), Some(grad_x)) =
+            (T::as_single(grad_y), T::as_single(w), T::as_single_mut(grad_x))
+    {
+        let flipped = |c: usize, o: usize| std::array::from_fn(|tap| w[(o * inputs + c) * 9 + 8 - tap]);
+        return winograd(Isa::current(), &transposed, grad_y, flipped, None, grad_x);
+    }
     let mut flipped = vec![T::ZERO; w.len()];
     for (o, row) in w.chunks_exact(inputs * taps).enumerate() {
         for (c, kernel) in row.chunks_exact(taps).enumerate() {
@@ -143,8 +197,7 @@ pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T], g
             }
         }
     }
-    let transposed = Conv2d { in_channels: outputs, out_channels: inputs, ..*shape };
-    conv2d(&transposed, grad_y, &flipped, None, grad_x);
+    conv2d_by_gemm(&transposed, grad_y, &flipped, None, grad_x);
 }
 
 /// Fewest parts that a weight gradient is cut into, so that cores up to this number have work.
@@ -153,13 +206,27 @@ const WEIGHT_PARTS: usize = 16;
 /// Gradient of [`conv2d`] with respect to its weight:
 /// `grad_w[o, c, ky, kx] = sum over b, i, j of grad_y[b, o, i, j] x[b, c, i + ky - k/2, j + kx - k/2]`.
 ///
-/// The parts are blocks of input channels, which need no sum across tasks; where there are few channels, also
-/// groups of tiles, whose partial sums are added in order.
-///
 /// # Panics
 /// Where a slice's length does not match `shape`.
 pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T], grad_w: &mut [T]) {
     shape.check(x.len(), grad_w.len(), grad_y.len());
+    if shape.suits_winograd()
+        && let (Some(x), Some(grad_y), Some(grad_w)) =
+            (T::as_single(x), T::as_single(grad_y), T::as_single_mut(grad_w))
+    {
+        let Conv2d { batch, in_channels, out_channels, height, width, .. } = *shape;
+        let x = PlaneSource { data: x, planes: Planes { channels: in_channels, height, width } };
+        let grad_y = PlaneSource { data: grad_y, planes: Planes { channels: out_channels, height, width } };
+        return winograd::weight_gradient(Isa::current(), batch, &x, &grad_y, grad_w);
+    }
+    weight_gradient_by_gemm(shape, x, grad_y, grad_w);
+}
+
+/// [`conv2d_backward_weight`] as im2col and GEMM.
+///
+/// The parts are blocks of input channels, which need no sum across tasks; where there are few channels, also
+/// groups of tiles, whose partial sums are added in order.
+fn weight_gradient_by_gemm<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T], grad_w: &mut [T]) {
     let (taps, inputs, outputs, plane) = (shape.taps(), shape.in_channels, shape.out_channels, shape.plane());
     let block = inputs.div_ceil(WEIGHT_PARTS);
     let blocks: Vec<_> = (0..inputs).step_by(block).map(|c| c..inputs.min(c + block)).collect();

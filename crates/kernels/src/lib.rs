@@ -22,23 +22,39 @@
 #![allow(unsafe_code)] // raw strided writes and GEMM calls; each block states why it is sound
 #![warn(clippy::missing_safety_doc)]
 
+mod aligned;
 mod batch_norm;
 mod bilinear;
+mod blocked;
+mod channels;
 mod conv;
+mod direct;
+mod head_conv;
 mod im2col;
 mod matmul;
 mod max_pool;
+mod panel;
 pub mod reference;
 mod scalar;
 mod shared;
+mod simd;
 mod tap_sum;
+mod upsampled_conv;
+mod winograd;
 
+pub use aligned::AlignedBuffer;
 pub use batch_norm::{
     ChannelStatistics, batch_norm, batch_norm_backward_input, batch_norm_backward_sums, channel_statistics,
     channel_sums,
 };
 pub use bilinear::{bilinear_weights, upsample_bilinear2d, upsample_bilinear2d_backward};
+pub use blocked::{BlockedShape, BlockedView, BlockedViewMut, max_pool2d_blocked};
 pub use conv::{Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight};
+pub use direct::DirectConv2d;
+pub use head_conv::HeadConv2d;
 pub use max_pool::{max_pool2d, max_pool2d_backward};
 pub use scalar::Scalar;
+pub use simd::{ISA_VARIABLE, Isa, LANES};
 pub use tap_sum::{tap_sum, tap_sum_backward};
+pub use upsampled_conv::{TapRows, UpsampledConv2d};
+pub use winograd::{Tile, WinogradConv2d};

@@ -28,6 +28,10 @@ pub trait Scalar:
     fn from_f64(value: f64) -> Self;
     /// Widens without loss.
     fn to_f64(self) -> f64;
+    /// The values as `f32`, where they are: the type that the SIMD kernels take.
+    fn as_single(values: &[Self]) -> Option<&[f32]>;
+    /// [`Scalar::as_single`], to write.
+    fn as_single_mut(values: &mut [Self]) -> Option<&mut [f32]>;
 }
 
 mod sealed {
@@ -38,7 +42,7 @@ mod sealed {
 }
 
 macro_rules! scalar {
-    ($t:ty) => {
+    ($t:ty, $single:expr, $single_mut:expr) => {
         impl Scalar for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -50,8 +54,14 @@ macro_rules! scalar {
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
+            fn as_single(values: &[Self]) -> Option<&[f32]> {
+                $single(values)
+            }
+            fn as_single_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+                $single_mut(values)
+            }
         }
     };
 }
-scalar!(f32);
-scalar!(f64);
+scalar!(f32, Some, Some);
+scalar!(f64, |_| None, |_| None);

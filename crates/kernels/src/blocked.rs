@@ -1,0 +1,303 @@
+//! Feature maps in blocks of sixteen channels: the layout of the inference kernels.
+//!
+//! A map is stored as `[channels / 16, height + halo, width + halo, 16]`: the sixteen values of a pixel are one
+//! register, so that every kernel vectorises over channels whatever the width of the image. The halo is one row
+//! and column of zeros before the image and [`AFTER`] behind it: a convolution's zero padding, and room for a
+//! Winograd tile that reaches over the border. Channels up to a multiple of sixteen are zero as well.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::shared::Shared;
+use crate::simd::{Isa, LANES, Simd, Task};
+
+/// Rows and columns of zeros before the image.
+pub(crate) const BEFORE: usize = 1;
+/// Rows and columns of zeros behind the image: what a 6x6 tile at its last pixel reaches.
+pub(crate) const AFTER: usize = 4;
+
+/// Where the elements of a blocked map lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockedShape {
+    /// Channels, without the filling to a multiple of [`LANES`].
+    pub channels: usize,
+    /// Rows of the image.
+    pub height: usize,
+    /// Columns of the image.
+    pub width: usize,
+}
+
+impl BlockedShape {
+    /// Blocks of sixteen channels.
+    pub fn blocks(&self) -> usize {
+        self.channels.div_ceil(LANES)
+    }
+
+    /// Elements between two rows.
+    pub(crate) fn pitch(&self) -> usize {
+        (self.width + BEFORE + AFTER) * LANES
+    }
+
+    /// Elements of one block of channels, halo included.
+    pub(crate) fn plane(&self) -> usize {
+        (self.height + BEFORE + AFTER) * self.pitch()
+    }
+
+    /// Elements of the map, halo included.
+    pub fn elements(&self) -> usize {
+        self.blocks() * self.plane()
+    }
+
+    fn origin(&self) -> usize {
+        BEFORE * self.pitch() + BEFORE * LANES
+    }
+
+    /// Sets the halo of a map to zero, and leaves the image: what memory that held something else needs.
+    ///
+    /// # Panics
+    /// Where `data` is not [`BlockedShape::elements`] long.
+    pub fn clear_halo(&self, data: &mut [f32]) {
+        assert_eq!(data.len(), self.elements());
+        let (pitch, inside) = (self.pitch(), self.width * LANES);
+        for plane in data.chunks_exact_mut(self.plane().max(1)) {
+            for (i, row) in plane.chunks_exact_mut(pitch).enumerate() {
+                if (BEFORE..BEFORE + self.height).contains(&i) {
+                    row[..BEFORE * LANES].fill(0.0);
+                    row[BEFORE * LANES + inside..].fill(0.0);
+                } else {
+                    row.fill(0.0);
+                }
+            }
+        }
+    }
+
+    /// The map in `data` for reading.
+    ///
+    /// # Panics
+    /// Where `data` is not [`BlockedShape::elements`] long.
+    pub fn view<'a>(&self, data: &'a [f32]) -> BlockedView<'a> {
+        assert_eq!(data.len(), self.elements(), "{self:?}");
+        BlockedView { data, place: self.place() }
+    }
+
+    /// The map in `data` for writing.
+    ///
+    /// # Panics
+    /// Where `data` is not [`BlockedShape::elements`] long.
+    pub fn view_mut<'a>(&self, data: &'a mut [f32]) -> BlockedViewMut<'a> {
+        assert_eq!(data.len(), self.elements(), "{self:?}");
+        BlockedViewMut { data: Shared::new(data), place: self.place() }
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            origin: self.origin(),
+            plane: self.plane(),
+            pitch: self.pitch(),
+            blocks: self.blocks(),
+            height: self.height,
+            width: self.width,
+        }
+    }
+}
+
+/// A rectangle of pixels in a buffer, over some blocks of channels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Element of the first channel of pixel (0, 0).
+    pub(crate) origin: usize,
+    pub(crate) plane: usize,
+    pub(crate) pitch: usize,
+    pub(crate) blocks: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl Place {
+    fn rows(mut self, rows: Range<usize>) -> Self {
+        assert!(rows.start < rows.end && rows.end <= self.height, "rows {rows:?} of {}", self.height);
+        self.origin += rows.start * self.pitch;
+        self.height = rows.len();
+        self
+    }
+
+    fn blocks(mut self, blocks: Range<usize>) -> Self {
+        assert!(
+            blocks.start < blocks.end && blocks.end <= self.blocks,
+            "blocks {blocks:?} of {}",
+            self.blocks
+        );
+        self.origin += blocks.start * self.plane;
+        self.blocks = blocks.len();
+        self
+    }
+
+    /// Element of the first lane of a pixel of a block.
+    pub(crate) fn at(&self, block: usize, row: usize, col: usize) -> usize {
+        self.origin + block * self.plane + row * self.pitch + col * LANES
+    }
+}
+
+/// A blocked map, or rows and blocks of channels of it, for reading.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockedView<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) place: Place,
+}
+
+impl BlockedView<'_> {
+    /// These rows alone; kernels still read the rows around them as neighbours.
+    ///
+    /// # Panics
+    /// Where there are no such rows.
+    #[must_use]
+    pub fn rows(self, rows: Range<usize>) -> Self {
+        Self { place: self.place.rows(rows), ..self }
+    }
+
+    /// These blocks of channels alone.
+    ///
+    /// # Panics
+    /// Where there are no such blocks.
+    #[must_use]
+    pub fn blocks(self, blocks: Range<usize>) -> Self {
+        Self { place: self.place.blocks(blocks), ..self }
+    }
+
+    /// Blocks of channels, rows and columns.
+    pub fn size(&self) -> [usize; 3] {
+        [self.place.blocks, self.place.height, self.place.width]
+    }
+
+    /// Asserts that windows that start a row and column before each pixel and reach `reach` rows and columns behind
+    /// the last lie within the data.
+    pub(crate) fn check_reach(&self, rows: usize, cols: usize) {
+        let Place { origin, plane, pitch, blocks, height, width } = self.place;
+        assert!(origin >= BEFORE * pitch + BEFORE * LANES, "no halo before the view");
+        let last = origin + (blocks - 1) * plane + (height - 1 + rows) * pitch + (width + cols) * LANES;
+        assert!(
+            last <= self.data.len(),
+            "no halo behind the view: {:?}, {rows} rows, {cols} columns",
+            self.place
+        );
+    }
+
+    /// The pixels as `[channels, height, width]`, without halo and filling.
+    ///
+    /// # Panics
+    /// Where the view has no such channels, or `planes` is of another length.
+    pub fn unpack(&self, channels: usize, planes: &mut [f32]) {
+        let Place { blocks, height, width, .. } = self.place;
+        assert!(channels.div_ceil(LANES) == blocks && planes.len() == channels * height * width);
+        let area = height * width;
+        planes.par_chunks_mut(LANES * area).enumerate().for_each(|(block, planes)| {
+            for row in 0..height {
+                let from = &self.data[self.place.at(block, row, 0)..][..width * LANES];
+                for (lane, plane) in planes.chunks_exact_mut(area).enumerate() {
+                    for (to, pixel) in plane[row * width..][..width].iter_mut().zip(from.chunks_exact(LANES))
+                    {
+                        *to = pixel[lane];
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// A blocked map, or rows and blocks of channels of it, for writing.
+#[derive(Clone, Copy)]
+pub struct BlockedViewMut<'a> {
+    pub(crate) data: Shared<'a, f32>,
+    pub(crate) place: Place,
+}
+
+impl BlockedViewMut<'_> {
+    /// These rows alone.
+    ///
+    /// # Panics
+    /// Where there are no such rows.
+    #[must_use]
+    pub fn rows(self, rows: Range<usize>) -> Self {
+        Self { place: self.place.rows(rows), ..self }
+    }
+
+    /// These blocks of channels alone: a slot of a concatenation.
+    ///
+    /// # Panics
+    /// Where there are no such blocks.
+    #[must_use]
+    pub fn blocks(self, blocks: Range<usize>) -> Self {
+        Self { place: self.place.blocks(blocks), ..self }
+    }
+
+    /// Blocks of channels, rows and columns.
+    pub fn size(&self) -> [usize; 3] {
+        [self.place.blocks, self.place.height, self.place.width]
+    }
+
+    /// Writes `[channels, height, width]` into the view, and zeros into the channels behind them.
+    ///
+    /// # Panics
+    /// Where the view has no room for these channels or `planes` is of another length.
+    pub fn pack(self, channels: usize, planes: &[f32]) {
+        let Place { blocks, height, width, .. } = self.place;
+        assert!(channels.div_ceil(LANES) == blocks && planes.len() == channels * height * width);
+        let area = height * width;
+        planes.par_chunks(LANES * area).enumerate().for_each(|(block, planes)| {
+            for row in 0..height {
+                // SAFETY: this row of this block is this task's alone.
+                let to = unsafe { self.data.slice(self.place.at(block, row, 0), width * LANES) };
+                to.fill(0.0);
+                for (lane, plane) in planes.chunks_exact(area).enumerate() {
+                    for (pixel, &value) in to.chunks_exact_mut(LANES).zip(&plane[row * width..][..width]) {
+                        pixel[lane] = value;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Max pooling of `x` by 2x2 windows into `y`, whose sides are half as long.
+///
+/// # Panics
+/// Where the sizes do not fit.
+pub fn max_pool2d_blocked(isa: Isa, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
+    let [blocks, height, width] = y.size();
+    assert!(x.size() == [blocks, 2 * height, 2 * width], "{:?} to {:?}", x.size(), y.size());
+    isa.run(MaxPool { x, y });
+}
+
+struct MaxPool<'a> {
+    x: BlockedView<'a>,
+    y: BlockedViewMut<'a>,
+}
+
+impl Task for MaxPool<'_> {
+    type Output = ();
+
+    fn run<S: Simd>(self, simd: S) {
+        let Self { x, y } = self;
+        let [blocks, height, width] = y.size();
+        (0..blocks * height).into_par_iter().with_min_len(4).for_each(|i| {
+            let (block, row) = (i / height, i % height);
+            let line =
+                |row: usize| x.data[x.place.at(block, row, 0)..][..2 * width * LANES].as_chunks::<LANES>().0;
+            let (top, bottom) = (line(2 * row), line(2 * row + 1));
+            // SAFETY: this row of this block is this task's alone.
+            let to = unsafe { y.data.slice(y.place.at(block, row, 0), width * LANES) };
+            simd.vectorize(
+                #[inline(always)]
+                || {
+                    let pairs = top.as_chunks::<2>().0.iter().zip(bottom.as_chunks::<2>().0);
+                    for (to, (top, bottom)) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(pairs) {
+                        let [a, b] = [simd.load(&top[0]), simd.load(&top[1])];
+                        let [c, d] = [simd.load(&bottom[0]), simd.load(&bottom[1])];
+                        simd.store(simd.max(simd.max(a, b), simd.max(c, d)), to);
+                    }
+                },
+            );
+        });
+    }
+}

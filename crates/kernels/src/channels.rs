@@ -1,0 +1,104 @@
+//! How a convolution's channels fall into blocks, and how its weights are packed for the micro-kernel.
+
+use std::ops::Range;
+
+use crate::aligned::AlignedBuffer;
+use crate::panel::SEGMENT_STEP;
+use crate::simd::{LANES, Simd};
+
+/// The input channels of a convolution, block by block.
+///
+/// A concatenation of maps starts each of them at a new block, so that a branch of 8 channels fills half of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InputBlocks {
+    /// Input channels in each block.
+    pub(crate) channels: Vec<Range<usize>>,
+    /// Lanes of a block that count: the most channels in one, rounded up to [`SEGMENT_STEP`].
+    pub(crate) segment: usize,
+}
+
+impl InputBlocks {
+    /// The blocks of maps with `parts` channels each, one behind the other.
+    pub(crate) fn new(parts: &[usize]) -> Self {
+        assert!(!parts.is_empty() && !parts.contains(&0), "parts of {parts:?} channels");
+        let mut channels = Vec::new();
+        let mut first = 0;
+        for &part in parts {
+            let end = first + part;
+            channels.extend((first..end).step_by(LANES).map(|start| start..end.min(start + LANES)));
+            first = end;
+        }
+        let longest = channels.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+        Self { channels, segment: longest.next_multiple_of(SEGMENT_STEP) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Input channels.
+    pub(crate) fn total(&self) -> usize {
+        self.channels.last().map_or(0, |last| last.end)
+    }
+}
+
+/// The columns of a packed matrix in groups of [`Simd::BLOCKS`] blocks, the last perhaps smaller.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ColumnGroups {
+    /// Column blocks.
+    pub(crate) blocks: usize,
+    /// Column blocks in a group.
+    group: usize,
+    /// Rows of the matrix.
+    depth: usize,
+}
+
+impl ColumnGroups {
+    pub(crate) fn new<S: Simd>(_: S, columns: usize, depth: usize) -> Self {
+        Self { blocks: columns.div_ceil(LANES), group: S::BLOCKS, depth }
+    }
+
+    /// Groups of a single block: `[block][row][lane]`.
+    pub(crate) fn single(columns: usize, depth: usize) -> Self {
+        Self { blocks: columns.div_ceil(LANES), group: 1, depth }
+    }
+
+    /// The column blocks of each group.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.blocks).step_by(self.group).map(move |first| first..self.blocks.min(first + self.group))
+    }
+
+    pub(crate) fn count(self) -> usize {
+        self.blocks.div_ceil(self.group)
+    }
+
+    /// The column blocks of group `index`.
+    pub(crate) fn at(self, index: usize) -> Range<usize> {
+        let first = index * self.group;
+        first..self.blocks.min(first + self.group)
+    }
+
+    /// Elements of the packed matrix.
+    pub(crate) fn elements(self) -> usize {
+        self.blocks * LANES * self.depth
+    }
+
+    /// Where the group that starts at column block `first` lies.
+    pub(crate) fn start(self, first: usize) -> usize {
+        first * LANES * self.depth
+    }
+
+    /// Where row `k` of column block `block` lies, sixteen neighbouring columns.
+    pub(crate) fn place(self, k: usize, block: usize) -> usize {
+        let first = block - block % self.group;
+        let width = self.group.min(self.blocks - first);
+        self.start(first) + (k * width + block - first) * LANES
+    }
+}
+
+/// A bias of `channels` values, filled with zeros to whole blocks.
+pub(crate) fn pack_bias(bias: &[f32]) -> AlignedBuffer {
+    let mut packed = AlignedBuffer::zeroed(bias.len().next_multiple_of(LANES));
+    packed[..bias.len()].copy_from_slice(bias);
+    packed
+}

@@ -1,0 +1,164 @@
+//! 3x3 convolution to few channels, into dense planes: a segmentation head.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::aligned::{AlignedBuffer, with_scratch};
+use crate::blocked::BlockedView;
+use crate::channels::{ColumnGroups, InputBlocks};
+use crate::panel::{Panel, Start};
+use crate::shared::Shared;
+use crate::simd::{Isa, LANES, Simd, Task};
+use crate::winograd::Panels;
+
+/// `y[o, i, j] = bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1]` from a blocked map to dense
+/// planes, for so few outputs that a block of them would be nearly empty.
+///
+/// The products with all nine taps are one matrix product whose columns are taps times outputs, and so lie dense in
+/// blocks; then nine shifted values are added for each output.
+pub struct HeadConv2d {
+    isa: Isa,
+    inputs: InputBlocks,
+    outputs: usize,
+    /// One packed matrix, columns `[tap][output]` without gaps.
+    weights: AlignedBuffer,
+    bias: Vec<f32>,
+}
+
+/// Output rows of a task: it computes the products of a row before and one behind as well.
+const TASK_ROWS: usize = 8;
+
+impl HeadConv2d {
+    /// Packs `weight` (`[out, in, 3, 3]`); `parts` as for [`crate::WinogradConv2d::new`].
+    ///
+    /// # Panics
+    /// Where the lengths of `weight` and `bias` do not fit the channels.
+    pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32]) -> Self {
+        let inputs = InputBlocks::new(parts);
+        let (outputs, total) = (bias.len(), inputs.total());
+        assert_eq!(weight.len(), outputs * total * 9, "weights of {outputs} outputs, {total} inputs");
+        let weights = isa.run(Pack { inputs: &inputs, outputs, weight });
+        Self { isa, inputs, outputs, weights, bias: bias.to_vec() }
+    }
+
+    /// Writes rows of `planes` (`[out, height, width]`): those that `x`, a view of rows, shows, from row `first` on.
+    ///
+    /// # Panics
+    /// Where sizes do not fit.
+    pub fn run(&self, x: BlockedView<'_>, first: usize, height: usize, planes: &mut [f32]) {
+        let [inputs, rows, width] = x.size();
+        assert!(inputs == self.inputs.len() && planes.len() == self.outputs * height * width, "sizes");
+        assert!(first + rows <= height, "rows {first} + {rows} of {height}");
+        x.check_reach(1, 0);
+        self.isa.run(Run { layer: self, x, first, height, planes });
+    }
+
+    /// Multiply-adds for a map of this size.
+    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+        [9, self.inputs.total(), self.outputs, height, width].iter().map(|&n| n as u64).product()
+    }
+
+    /// Bytes of the packed weights.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.weights[..])
+    }
+}
+
+struct Pack<'a> {
+    inputs: &'a InputBlocks,
+    outputs: usize,
+    weight: &'a [f32],
+}
+
+impl Task for Pack<'_> {
+    type Output = AlignedBuffer;
+
+    fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
+        let Self { inputs, outputs, weight } = self;
+        let groups = ColumnGroups::new(simd, 9 * outputs, inputs.len() * inputs.segment);
+        let mut packed = AlignedBuffer::zeroed(groups.elements());
+        for (block, channels) in inputs.channels.iter().enumerate() {
+            for (lane, channel) in channels.clone().enumerate() {
+                for column in 0..9 * outputs {
+                    let (tap, o) = (column / outputs, column % outputs);
+                    let place = groups.place(block * inputs.segment + lane, column / LANES);
+                    packed[place + column % LANES] = weight[(o * inputs.total() + channel) * 9 + tap];
+                }
+            }
+        }
+        packed
+    }
+}
+
+struct Run<'a> {
+    layer: &'a HeadConv2d,
+    x: BlockedView<'a>,
+    first: usize,
+    height: usize,
+    planes: &'a mut [f32],
+}
+
+impl Task for Run<'_> {
+    type Output = ();
+
+    fn run<S: Simd>(self, simd: S) {
+        let Self { layer, x, first, height, planes } = self;
+        let [blocks, rows, width] = x.size();
+        let groups = ColumnGroups::new(simd, 9 * layer.outputs, blocks * layer.inputs.segment);
+        let segments: Vec<usize> = (0..blocks).map(|block| block * x.place.plane).collect();
+        let row_elements = groups.blocks * width * LANES;
+        let out = Shared::new(planes);
+        let tasks: Vec<Range<usize>> =
+            (0..rows).step_by(TASK_ROWS).map(|row| row..rows.min(row + TASK_ROWS)).collect();
+        tasks.into_par_iter().for_each(|rows| {
+            with_scratch((rows.len() + 2) * row_elements, |z| {
+                let shared = Shared::new(z);
+                // row i of z belongs to row `rows.start + i - 1` of x
+                for i in 0..rows.len() + 2 {
+                    let row = x.place.at(0, rows.start + i, 0) - x.place.pitch;
+                    for columns in groups.iter() {
+                        for pixels in Panels::new(width, S::ROWS).iter() {
+                            let at = i * row_elements + (columns.start * width + pixels.start) * LANES;
+                            let reach = ((columns.len() - 1) * width + pixels.len()) * LANES - 1;
+                            // SAFETY: `x` holds a row before and one behind its own (`run` checks the reach); the
+                            // scratch is this task's alone.
+                            unsafe {
+                                let panel = Panel {
+                                    a: x.data[row + pixels.start * LANES..].as_ptr(),
+                                    segments: &segments,
+                                    segment: layer.inputs.segment,
+                                    b: layer.weights[groups.start(columns.start)..].as_ptr(),
+                                    c: shared.at(at, reach),
+                                    block_stride: width * LANES,
+                                    start: Start::Zero,
+                                    floor: f32::NEG_INFINITY,
+                                };
+                                simd.panel(pixels.len(), columns.len(), &panel);
+                            }
+                        }
+                    }
+                }
+                for (o, &bias) in layer.bias.iter().enumerate() {
+                    for (i, row) in rows.clone().enumerate() {
+                        let at = (o * height + first + row) * width;
+                        // SAFETY: this row of the output is this task's alone.
+                        let to = unsafe { out.slice(at, width) };
+                        to.fill(bias);
+                        for tap in 0..9 {
+                            let column = tap * layer.outputs + o;
+                            let line = (i + tap / 3) * row_elements + column / LANES * width * LANES;
+                            let line = &z[line..line + width * LANES];
+                            let values = line.iter().skip(column % LANES).step_by(LANES);
+                            match tap % 3 {
+                                0 => to[1..].iter_mut().zip(values).for_each(|(to, value)| *to += value),
+                                1 => to.iter_mut().zip(values).for_each(|(to, value)| *to += value),
+                                _ => to.iter_mut().zip(values.skip(1)).for_each(|(to, value)| *to += value),
+                            }
+                        }
+                    }
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,112 @@
+//! The micro-kernel: a small matrix product that stays in registers.
+
+use crate::simd::{Block, LANES, Simd};
+
+/// Rows are `LANES` elements apart, `k` runs along the lanes: pixels or tiles as rows, channels as `k`.
+pub(crate) const ALONG_LANES: bool = false;
+/// Rows are neighbouring lanes, `k` runs in steps of `LANES`: channels as rows, pixels or tiles as `k`.
+pub(crate) const ACROSS_LANES: bool = true;
+
+/// `k` is cut in quarters of a block, so that a segment of few channels costs little.
+pub(crate) const SEGMENT_STEP: usize = 4;
+
+/// What a sum starts from.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// The value in each column: a bias; the pointer is to `blocks * LANES` of them.
+    Columns(*const f32),
+    /// Zero.
+    Zero,
+    /// What is in `c`.
+    Output,
+}
+
+/// `c = max(floor, start + a b)` for a few rows of `a` and a few column blocks of `b`.
+///
+/// `a` is read in `segments`: element k of segment s of row r lies at `a + segments[s] + r * LANES + k`
+/// ([`ALONG_LANES`]) or `a + segments[s] + r + k * LANES` ([`ACROSS_LANES`]). So one kernel serves Winograd,
+/// where the segments are channel blocks, and direct convolution, where they are channel blocks times taps.
+/// `b` is packed, `[segment][k][block][lane]`. Row r of column block n of `c` lies at `c + n * block_stride + r * LANES`.
+///
+/// # Safety
+/// Whoever runs a panel promises that all these places, for the rows and blocks at hand, lie within live
+/// allocations, that those of `c` are written by nobody else meanwhile, and that `segment` is a multiple of
+/// [`SEGMENT_STEP`].
+pub(crate) struct Panel<'a> {
+    pub(crate) a: *const f32,
+    pub(crate) segments: &'a [usize],
+    /// Values of k in a segment.
+    pub(crate) segment: usize,
+    pub(crate) b: *const f32,
+    pub(crate) c: *mut f32,
+    pub(crate) block_stride: usize,
+    pub(crate) start: Start,
+    pub(crate) floor: f32,
+}
+
+/// How far ahead of its use `b` is asked for, in blocks.
+const PREFETCH: usize = 48;
+
+/// Runs a panel of `M` rows and `N` column blocks.
+///
+/// # Safety
+/// As [`Panel`] says.
+#[inline(always)]
+pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACROSS: bool>(
+    simd: S,
+    panel: &Panel,
+) {
+    let (row_stride, k_stride) = if ACROSS { (1, LANES) } else { (LANES, 1) };
+    // SAFETY: every address is one that the panel's promise covers.
+    unsafe {
+        let mut sums = [[simd.splat(0.0); N]; M];
+        match panel.start {
+            Start::Zero => {}
+            Start::Columns(bias) => {
+                for n in 0..N {
+                    let bias = simd.load(&*bias.add(n * LANES).cast::<Block>());
+                    for row in &mut sums {
+                        row[n] = bias;
+                    }
+                }
+            }
+            Start::Output => {
+                for (r, row) in sums.iter_mut().enumerate() {
+                    for (n, sum) in row.iter_mut().enumerate() {
+                        *sum = simd.load(&*panel.c.add(n * panel.block_stride + r * LANES).cast::<Block>());
+                    }
+                }
+            }
+        }
+        let mut b = panel.b;
+        for &segment in panel.segments {
+            let mut a = panel.a.add(segment);
+            for _ in 0..panel.segment / SEGMENT_STEP {
+                for i in 0..SEGMENT_STEP * N {
+                    simd.prefetch(b.wrapping_add((PREFETCH + i) * LANES));
+                }
+                for k in 0..SEGMENT_STEP {
+                    let mut columns = [simd.splat(0.0); N];
+                    for (n, column) in columns.iter_mut().enumerate() {
+                        *column = simd.load(&*b.add((k * N + n) * LANES).cast::<Block>());
+                    }
+                    for (r, row) in sums.iter_mut().enumerate() {
+                        let x = simd.splat(*a.add(r * row_stride + k * k_stride));
+                        for (sum, &column) in row.iter_mut().zip(&columns) {
+                            *sum = simd.mul_add(x, column, *sum);
+                        }
+                    }
+                }
+                a = a.add(SEGMENT_STEP * k_stride);
+                b = b.add(SEGMENT_STEP * N * LANES);
+            }
+        }
+        let floor = simd.splat(panel.floor);
+        for (r, row) in sums.iter().enumerate() {
+            for (n, &sum) in row.iter().enumerate() {
+                let to = panel.c.add(n * panel.block_stride + r * LANES).cast::<Block>();
+                simd.store(simd.at_least(sum, floor), &mut *to);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Plain Rust that the compiler vectorises for whatever the target has.
+
+use std::array;
+
+use super::{Block, LANES, Simd, panel_instance};
+use crate::panel::{ACROSS_LANES, ALONG_LANES, Panel, multiply};
+
+/// Every CPU has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Portable;
+
+unsafe fn panel<const M: usize, const N: usize>(panel: &Panel) {
+    // SAFETY: the caller's promise.
+    unsafe { multiply::<Portable, M, N, ALONG_LANES>(Portable, panel) }
+}
+
+unsafe fn outer_panel<const M: usize, const N: usize>(panel: &Panel) {
+    // SAFETY: the caller's promise.
+    unsafe { multiply::<Portable, M, N, ACROSS_LANES>(Portable, panel) }
+}
+
+impl Simd for Portable {
+    type V = Block;
+    const ROWS: usize = 2;
+    const BLOCKS: usize = 1;
+    const OUTER_ROWS: usize = 2;
+
+    #[inline(always)]
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> Block {
+        [value; LANES]
+    }
+    #[inline(always)]
+    fn load(self, from: &Block) -> Block {
+        *from
+    }
+    #[inline(always)]
+    fn store(self, v: Block, to: &mut Block) {
+        *to = v;
+    }
+    #[inline(always)]
+    fn add(self, a: Block, b: Block) -> Block {
+        array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: Block, b: Block) -> Block {
+        array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: Block, b: Block) -> Block {
+        array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Block, b: Block, c: Block) -> Block {
+        // without the instruction a fused multiply-add is a slow call
+        array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn at_least(self, v: Block, floor: Block) -> Block {
+        array::from_fn(|i| if floor[i] > v[i] { floor[i] } else { v[i] })
+    }
+    #[inline(always)]
+    fn max(self, a: Block, b: Block) -> Block {
+        array::from_fn(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn transpose(self, v: &mut [Block; LANES]) {
+        let from = *v;
+        *v = array::from_fn(|i| array::from_fn(|j| from[j][i]));
+    }
+    #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+    #[inline]
+    unsafe fn panel(self, rows: usize, blocks: usize, p: &Panel) {
+        // SAFETY: the caller's promise.
+        unsafe { panel_instance!(panel, p, (rows, blocks), [1 2], [1]) }
+    }
+    #[inline]
+    unsafe fn outer_panel(self, blocks: usize, p: &Panel) {
+        // SAFETY: the caller's promise.
+        unsafe { panel_instance!(outer_panel, p, (Self::OUTER_ROWS, blocks), [2], [1]) }
+    }
+}

@@ -1,0 +1,306 @@
+//! 3x3 convolution of an upsampled map without upsampling it.
+//!
+//! Upsampling `U` acts on each channel alone, so it commutes with mixing channels: the convolution is
+//! `b + sum over taps of shift_tap(U(W_tap x))`, where the shift fills with zeros outside. One matrix product at low
+//! resolution gives the nine `z_tap = W_tap x`; for an output row a vertical pass adds, for each of the three column
+//! taps, the three row taps of the upsampled rows; a horizontal pass adds the three column taps. About six multiply-
+//! adds an output value replace `9 * in_channels`, and the sum is exact, borders included.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::aligned::{AlignedBuffer, with_scratch};
+use crate::bilinear::{Source, sources};
+use crate::blocked::{BlockedView, BlockedViewMut};
+use crate::channels::{ColumnGroups, InputBlocks, pack_bias};
+use crate::panel::{Panel, Start};
+use crate::shared::Shared;
+use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::winograd::Panels;
+
+/// `y = max(0, bias + conv3x3(U x))` between blocked maps, where `U` is bilinear upsampling by a whole factor (half-pixel
+/// centres, edges clamped) and the convolution pads with zeros.
+pub struct UpsampledConv2d {
+    isa: Isa,
+    scale: usize,
+    inputs: InputBlocks,
+    outputs: usize,
+    /// One packed matrix, columns `[tap][output]`, each tap from a new block on.
+    weights: AlignedBuffer,
+    bias: AlignedBuffer,
+    floor: f32,
+}
+
+/// Rows of `z` that are at hand, in a ring: what one strip of output rows leaves for the next.
+#[derive(Debug)]
+pub struct TapRows {
+    memory: AlignedBuffer,
+    /// Rows of the ring.
+    capacity: usize,
+    present: Range<usize>,
+}
+
+impl UpsampledConv2d {
+    /// Packs `weight` (`[out, in, 3, 3]`); `parts` as for [`crate::WinogradConv2d::new`].
+    ///
+    /// # Panics
+    /// Where the lengths of `weight` and `bias` do not fit the channels, or the scale is 0.
+    pub fn new(isa: Isa, scale: usize, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
+        let inputs = InputBlocks::new(parts);
+        let (outputs, total) = (bias.len(), inputs.total());
+        assert!(scale > 0, "scale 0");
+        assert_eq!(weight.len(), outputs * total * 9, "weights of {outputs} outputs, {total} inputs");
+        let weights = isa.run(Pack { inputs: &inputs, outputs, weight });
+        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+        Self { isa, scale, inputs, outputs, weights, bias: pack_bias(bias), floor }
+    }
+
+    /// An empty ring for strips of at most `rows` output rows of a map whose low-resolution rows are `width` long.
+    pub fn rows_for(&self, rows: usize, width: usize) -> TapRows {
+        // a row of neighbours on each side, and the row below each of them
+        let capacity = rows.div_ceil(self.scale) + 3;
+        let memory = AlignedBuffer::zeroed(capacity * self.row_elements(width));
+        TapRows { memory, capacity, present: 0..0 }
+    }
+
+    /// Writes output rows `rows` into `y`, whose first row is the first of them; `x` is the whole low-resolution map.
+    /// Strips follow one another downwards; a ring starts again with row 0.
+    ///
+    /// # Panics
+    /// Where sizes do not fit, or there are more rows than the ring is made for.
+    pub fn run(&self, x: BlockedView<'_>, rows: Range<usize>, y: BlockedViewMut<'_>, ring: &mut TapRows) {
+        let ([inputs, height, width], [outputs, strip, cols]) = (x.size(), y.size());
+        assert!(inputs == self.inputs.len() && outputs == self.outputs.div_ceil(LANES), "channels");
+        assert!(
+            cols == width * self.scale && rows.end <= height * self.scale && strip == rows.len(),
+            "sizes"
+        );
+        x.check_reach(0, 0);
+        let vertical = sources::<f32>(height, self.scale);
+        let needed =
+            vertical[rows.start.saturating_sub(1)].low..vertical[rows.end.min(vertical.len() - 1)].high + 1;
+        assert!(needed.len() <= ring.capacity, "{} rows in a ring of {}", needed.len(), ring.capacity);
+        assert_eq!(ring.memory.len(), ring.capacity * self.row_elements(width), "a ring of another map");
+        if rows.start == 0 {
+            ring.present = 0..0;
+        }
+        let missing = needed.start.max(ring.present.end)..needed.end;
+        ring.present = needed.start..needed.end.max(ring.present.end);
+        self.isa.run(Products {
+            layer: self,
+            x,
+            rows: missing,
+            capacity: ring.capacity,
+            z: &mut ring.memory,
+        });
+        self.isa.run(Sums {
+            layer: self,
+            rows,
+            width,
+            y,
+            capacity: ring.capacity,
+            z: &ring.memory,
+            vertical: &vertical,
+        });
+    }
+
+    /// Multiply-adds for a low-resolution map of this size.
+    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+        [9, self.inputs.total(), self.outputs, height, width].iter().map(|&n| n as u64).product()
+    }
+
+    /// Bytes of the packed weights.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.weights[..])
+    }
+
+    fn output_blocks(&self) -> usize {
+        self.outputs.div_ceil(LANES)
+    }
+
+    fn depth(&self) -> usize {
+        self.inputs.len() * self.inputs.segment
+    }
+
+    /// Elements of a row of `z`: `[tap][output block][column][lane]`.
+    fn row_elements(&self, width: usize) -> usize {
+        9 * self.output_blocks() * width * LANES
+    }
+}
+
+struct Pack<'a> {
+    inputs: &'a InputBlocks,
+    outputs: usize,
+    weight: &'a [f32],
+}
+
+impl Task for Pack<'_> {
+    type Output = AlignedBuffer;
+
+    fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
+        let Self { inputs, outputs, weight } = self;
+        let blocks = outputs.div_ceil(LANES);
+        let groups = ColumnGroups::new(simd, 9 * blocks * LANES, inputs.len() * inputs.segment);
+        let mut packed = AlignedBuffer::zeroed(groups.elements());
+        for o in 0..outputs {
+            for (block, channels) in inputs.channels.iter().enumerate() {
+                for (lane, channel) in channels.clone().enumerate() {
+                    for tap in 0..9 {
+                        let place = groups.place(block * inputs.segment + lane, tap * blocks + o / LANES);
+                        packed[place + o % LANES] = weight[(o * inputs.total() + channel) * 9 + tap];
+                    }
+                }
+            }
+        }
+        packed
+    }
+}
+
+/// `z = W x` for some rows.
+struct Products<'a> {
+    layer: &'a UpsampledConv2d,
+    x: BlockedView<'a>,
+    rows: Range<usize>,
+    capacity: usize,
+    z: &'a mut [f32],
+}
+
+impl Task for Products<'_> {
+    type Output = ();
+
+    fn run<S: Simd>(self, simd: S) {
+        let Self { layer, x, rows, capacity, z } = self;
+        let [blocks, _, width] = x.size();
+        let groups = ColumnGroups::new(simd, 9 * layer.output_blocks() * LANES, layer.depth());
+        let segments: Vec<usize> = (0..blocks).map(|block| block * x.place.plane).collect();
+        let row_elements = layer.row_elements(width);
+        let z = Shared::new(z);
+        // a task is some columns of all rows, so that its weights stay in the cache
+        (0..groups.count()).into_par_iter().for_each(|group| {
+            let columns = groups.at(group);
+            let weights = &layer.weights[groups.start(columns.start)..];
+            for row in rows.clone() {
+                for pixels in Panels::new(width, S::ROWS).iter() {
+                    let at = row % capacity * row_elements + (columns.start * width + pixels.start) * LANES;
+                    let reach = ((columns.len() - 1) * width + pixels.len()) * LANES - 1;
+                    // SAFETY: `x` was checked to hold its pixels; these columns of `z` are this task's alone.
+                    unsafe {
+                        let panel = Panel {
+                            a: x.data[x.place.at(0, row, pixels.start)..].as_ptr(),
+                            segments: &segments,
+                            segment: layer.inputs.segment,
+                            b: weights.as_ptr(),
+                            c: z.at(at, reach),
+                            block_stride: width * LANES,
+                            start: Start::Zero,
+                            floor: f32::NEG_INFINITY,
+                        };
+                        simd.panel(pixels.len(), columns.len(), &panel);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The passes over `z`.
+struct Sums<'a> {
+    layer: &'a UpsampledConv2d,
+    rows: Range<usize>,
+    width: usize,
+    y: BlockedViewMut<'a>,
+    capacity: usize,
+    z: &'a [f32],
+    vertical: &'a [Source<f32>],
+}
+
+/// A row of `z` and the weight with which it enters; none where the weight is 0.
+type Term<'a> = (&'a [Block], f32);
+
+impl Task for Sums<'_> {
+    type Output = ();
+
+    fn run<S: Simd>(self, s: S) {
+        let Self { layer, ref rows, width, y, .. } = self;
+        let horizontal = sources::<f32>(width, layer.scale);
+        let blocks = layer.output_blocks();
+        (0..rows.len() * blocks).into_par_iter().with_min_len(blocks).for_each(|task| {
+            let (row, block) = (task / blocks, task % blocks);
+            let terms: [Vec<Term>; 3] = std::array::from_fn(|kx| self.terms(rows.start + row, kx, block));
+            // SAFETY: this row of this block is this task's alone.
+            let to = unsafe { y.data.slice(y.place.at(block, row, 0), horizontal.len() * LANES) };
+            let to = to.as_chunks_mut::<LANES>().0;
+            let bias = &layer.bias[block * LANES..].as_chunks::<LANES>().0[0];
+            with_scratch(3 * width * LANES, |lines| {
+                let lines = lines.as_chunks_mut::<LANES>().0;
+                s.vectorize(
+                    #[inline(always)]
+                    || {
+                        for (line, terms) in lines.chunks_exact_mut(width).zip(&terms) {
+                            weighted_sum(s, terms, line);
+                        }
+                        let (bias, floor) = (s.load(bias), s.splat(layer.floor));
+                        for (j, to) in to.iter_mut().enumerate() {
+                            let mut sum = bias;
+                            for (kx, line) in lines.chunks_exact(width).enumerate() {
+                                // a column outside adds nothing
+                                if let Some(source) = horizontal.get((j + kx).wrapping_sub(1)) {
+                                    let (low, high) = (s.load(&line[source.low]), s.load(&line[source.high]));
+                                    sum = s.mul_add(s.splat(1.0 - source.fraction), low, sum);
+                                    sum = s.mul_add(s.splat(source.fraction), high, sum);
+                                }
+                            }
+                            s.store(s.at_least(sum, floor), to);
+                        }
+                    },
+                );
+            });
+        });
+    }
+}
+
+impl<'a> Sums<'a> {
+    /// The rows of `z` that enter output row `row` for column tap `kx`.
+    fn terms(&self, row: usize, kx: usize, block: usize) -> Vec<Term<'a>> {
+        let elements = self.layer.row_elements(self.width);
+        let line = |ky: usize, source: usize| {
+            let column = ((3 * ky + kx) * self.layer.output_blocks() + block) * self.width * LANES;
+            let start = source % self.capacity * elements + column;
+            self.z[start..start + self.width * LANES].as_chunks::<LANES>().0
+        };
+        (0..3)
+            // a row outside adds nothing
+            .filter_map(|ky| Some((ky, self.vertical.get((row + ky).checked_sub(1)?)?)))
+            .flat_map(|(ky, source)| {
+                let low = (line(ky, source.low), 1.0 - source.fraction);
+                [low, (line(ky, source.high), source.fraction)]
+            })
+            .filter(|&(_, weight)| weight != 0.0)
+            .collect()
+    }
+}
+
+/// `to = sum of weight * row`.
+#[inline(always)]
+fn weighted_sum<S: Simd>(s: S, terms: &[Term], to: &mut [Block]) {
+    if let [a, b, c, d, e, f] = terms {
+        // away from the borders
+        let rows = a.0.iter().zip(b.0).zip(c.0.iter().zip(d.0)).zip(e.0.iter().zip(f.0));
+        let [wa, wb, wc, wd, we, wf] = [a, b, c, d, e, f].map(|term| s.splat(term.1));
+        for (to, (((a, b), (c, d)), (e, f))) in to.iter_mut().zip(rows) {
+            let first = s.mul_add(wa, s.load(a), s.mul(wb, s.load(b)));
+            let second = s.mul_add(wc, s.load(c), s.mul(wd, s.load(d)));
+            let third = s.mul_add(we, s.load(e), s.mul(wf, s.load(f)));
+            s.store(s.add(s.add(first, second), third), to);
+        }
+        return;
+    }
+    for (i, to) in to.iter_mut().enumerate() {
+        let mut sum = s.splat(0.0);
+        for (row, weight) in terms {
+            sum = s.mul_add(s.splat(*weight), s.load(&row[i]), sum);
+        }
+        s.store(sum, to);
+    }
+}

@@ -1,0 +1,279 @@
+//! Gradient of a 3x3 convolution with respect to its weight: the adjoint of the algorithm in its weights.
+//!
+//! The convolution is `y = A^T [U * V] A` with `U = G g G^T` and `V = B^T d B`, so that
+//! `grad g = G^T [sum over tiles of V * (A grad_y A^T)] G`: as many multiplications as forward.
+
+use std::marker::PhantomData;
+
+use rayon::prelude::*;
+
+use super::forward::Source;
+use super::planes::{PlaneSource, Planes};
+use super::tiles::{Patch, blocks};
+use super::transform::{F4, MAX_SIDE, MAX_TILE, Transform};
+use crate::aligned::{AlignedBuffer, with_scratch};
+use crate::channels::ColumnGroups;
+use crate::panel::{Panel, SEGMENT_STEP, Start};
+use crate::shared::Shared;
+use crate::simd::{Block, Isa, LANES, Simd, Task};
+
+/// Elements of transformed inputs and gradients that are held at once: 16 MB, which a shared cache keeps.
+const HELD: usize = 1 << 22;
+/// Fewest tiles that are summed before the sums go back to memory.
+const FEWEST_TILES: usize = 64;
+/// Tiles that one task transforms.
+const PATCH_TILES: usize = 32;
+
+/// `grad_w[o, c, ky, kx] = sum over images and pixels of grad_y[o, i, j] x[c, i + ky - 1, j + kx - 1]`, by F(4x4, 3x3).
+pub(crate) fn weight_gradient(
+    isa: Isa,
+    images: usize,
+    x: &PlaneSource,
+    grad_y: &PlaneSource,
+    grad_w: &mut [f32],
+) {
+    isa.run(WeightGradient { transform: PhantomData::<F4>, images, x, grad_y, grad_w });
+}
+
+struct WeightGradient<'a, T> {
+    transform: PhantomData<T>,
+    images: usize,
+    x: &'a PlaneSource<'a>,
+    grad_y: &'a PlaneSource<'a>,
+    grad_w: &'a mut [f32],
+}
+
+/// Transformed tiles: at each place a matrix of tiles and channels.
+#[derive(Clone, Copy)]
+struct Transformed {
+    matrix: ColumnGroups,
+    /// Elements between places.
+    stride: usize,
+}
+
+impl Transformed {
+    fn new(matrix: ColumnGroups) -> Self {
+        // off the same cache sets
+        Self { matrix, stride: matrix.elements() + LANES }
+    }
+}
+
+impl<T: Transform> Task for WeightGradient<'_, T> {
+    type Output = ();
+
+    fn run<S: Simd>(self, simd: S) {
+        let Self { images, x, grad_y, grad_w, .. } = self;
+        let places = T::SIDE * T::SIDE;
+        let Planes { channels: inputs, height, width } = x.planes;
+        let outputs = grad_y.planes.channels;
+        let (rows, cols) = (height.div_ceil(T::TILE), width.div_ceil(T::TILE));
+        let lanes = (inputs.next_multiple_of(LANES) + outputs.next_multiple_of(LANES)) * places;
+        let most = (HELD / lanes).max(FEWEST_TILES);
+        let patches: Vec<Patch> = blocks(images, rows, cols, PATCH_TILES).into_iter().flatten().collect();
+        // sums of the products: at each place a matrix of inputs and outputs
+        let sums_of = ColumnGroups::single(outputs, inputs.next_multiple_of(LANES));
+        let mut sums = AlignedBuffer::zeroed(places * sums_of.elements());
+        let mut memory = AlignedBuffer::zeroed(0);
+        let mut rest = &patches[..];
+        let mut first = true;
+        while !rest.is_empty() {
+            let mut tiles = 0;
+            let count = rest.iter().take_while(|patch| {
+                let fits = tiles == 0 || tiles + patch.tiles() <= most;
+                tiles += if fits { patch.tiles() } else { 0 };
+                fits
+            });
+            let (now, later) = rest.split_at(count.count());
+            rest = later;
+            // the sum runs over whole steps of the micro-kernel: tiles beyond the last are zero
+            let filled = tiles.next_multiple_of(SEGMENT_STEP);
+            let of_x = Transformed::new(ColumnGroups::single(inputs, filled));
+            let of_y = Transformed::new(ColumnGroups::new(simd, outputs, filled));
+            let needed = places * (of_x.stride + of_y.stride);
+            if memory.len() < needed {
+                memory = AlignedBuffer::zeroed(needed);
+            }
+            let (for_x, for_y) = memory[..needed].split_at_mut(places * of_x.stride);
+            transform::<S, T, false>(simd, now, x, of_x, for_x);
+            transform::<S, T, true>(simd, now, grad_y, of_y, for_y);
+            for (of, data) in [(of_x, &mut *for_x), (of_y, &mut *for_y)] {
+                clear_tiles(of, data, tiles..filled);
+            }
+            multiply(simd, [of_x, of_y], [for_x, for_y], filled, first, sums_of, &mut sums);
+            first = false;
+        }
+        gather::<S, T>(simd, inputs, outputs, sums_of, &sums, grad_w);
+    }
+}
+
+/// Transforms the tiles of `patches`: inputs by `B^T d B`, gradients (`ADJOINT`) by `A y A^T`.
+fn transform<S: Simd, T: Transform, const ADJOINT: bool>(
+    s: S,
+    patches: &[Patch],
+    source: &PlaneSource,
+    of: Transformed,
+    data: &mut [f32],
+) {
+    let pad = if ADJOINT { 0 } else { 1 };
+    let side = if ADJOINT { T::TILE } else { T::SIDE };
+    let out = Shared::new(data);
+    let starts = patches.iter().scan(0, |next, patch| {
+        let start = *next;
+        *next += patch.tiles();
+        Some(start)
+    });
+    let tasks: Vec<_> = patches.iter().zip(starts).collect();
+    let blocks = of.matrix.blocks;
+    (0..tasks.len() * blocks).into_par_iter().for_each(|task| {
+        let ((patch, start), block) = (tasks[task / blocks], task % blocks);
+        let pixels = |tiles: usize| tiles * T::TILE + 2 * pad;
+        let scratch = source.scratch(pixels(patch.rows.len()), pixels(patch.cols.len()));
+        with_scratch(scratch, |scratch| {
+            // SAFETY: the scratch is as long as asked for.
+            let (from, pitch) = unsafe { source.patch(s, patch, [T::TILE, pad], block, scratch) };
+            let cols = patch.cols.len();
+            s.vectorize(
+                #[inline(always)]
+                || {
+                    let zero = s.splat(0.0);
+                    for i in 0..patch.tiles() {
+                        // SAFETY: the source gives `side` rows and columns from each tile's corner.
+                        let tile = unsafe { from.add((i / cols * pitch + i % cols * LANES) * T::TILE) };
+                        let to = of.matrix.place(start + i, block);
+                        // SAFETY: these tiles of this block are this task's alone.
+                        let to = unsafe { out.at(to, (T::SIDE * T::SIDE - 1) * of.stride + LANES - 1) };
+                        let mut half = [[zero; MAX_SIDE]; MAX_SIDE];
+                        for (y, half) in half.iter_mut().enumerate().take(side) {
+                            let mut row = [zero; MAX_SIDE];
+                            for (x, value) in row.iter_mut().enumerate().take(side) {
+                                // SAFETY: as above.
+                                *value = s.load(unsafe { &*tile.add(y * pitch + x * LANES).cast::<Block>() });
+                            }
+                            *half = one::<S, T, ADJOINT>(s, &row);
+                        }
+                        for x in 0..T::SIDE {
+                            let mut column = [zero; MAX_SIDE];
+                            for (value, half) in column.iter_mut().zip(&half) {
+                                *value = half[x];
+                            }
+                            let column = one::<S, T, ADJOINT>(s, &column);
+                            for (y, &value) in column.iter().enumerate().take(T::SIDE) {
+                                // SAFETY: within the reach asked for above.
+                                let to =
+                                    unsafe { &mut *to.add((y * T::SIDE + x) * of.stride).cast::<Block>() };
+                                s.store(value, to);
+                            }
+                        }
+                    }
+                },
+            );
+        });
+    });
+}
+
+#[inline(always)]
+fn one<S: Simd, T: Transform, const ADJOINT: bool>(s: S, line: &[S::V; MAX_SIDE]) -> [S::V; MAX_SIDE] {
+    if ADJOINT {
+        let mut y = [line[0]; MAX_TILE];
+        y.copy_from_slice(&line[..MAX_TILE]);
+        T::output_adjoint(s, &y)
+    } else {
+        T::input(s, line)
+    }
+}
+
+fn clear_tiles(of: Transformed, data: &mut [f32], tiles: std::ops::Range<usize>) {
+    for place in data.chunks_exact_mut(of.stride) {
+        for block in 0..of.matrix.blocks {
+            for tile in tiles.clone() {
+                place[of.matrix.place(tile, block)..][..LANES].fill(0.0);
+            }
+        }
+    }
+}
+
+/// `sums = x^T y` at every place, or `sums += x^T y` where they are not the first.
+fn multiply<S: Simd>(
+    simd: S,
+    [of_x, of_y]: [Transformed; 2],
+    [x, y]: [&mut [f32]; 2],
+    tiles: usize,
+    first: bool,
+    sums_of: ColumnGroups,
+    sums: &mut [f32],
+) {
+    let (places, groups) = (x.len() / of_x.stride, of_y.matrix.count());
+    let segments: Vec<usize> = (0..tiles).step_by(SEGMENT_STEP).map(|tile| tile * LANES).collect();
+    let out = Shared::new(sums);
+    (0..places * groups).into_par_iter().for_each(|task| {
+        let (place, group) = (task / groups, of_y.matrix.at(task % groups));
+        let b = &y[place * of_y.stride + of_y.matrix.start(group.start)..][..tiles * group.len() * LANES];
+        for block in 0..of_x.matrix.blocks {
+            let a = &x[place * of_x.stride + of_x.matrix.start(block)..][..tiles * LANES];
+            for row in (0..LANES).step_by(S::OUTER_ROWS) {
+                let c = place * sums_of.elements() + sums_of.place(block * LANES + row, group.start);
+                let block_stride = sums_of.start(1);
+                let reach = (group.len() - 1) * block_stride + S::OUTER_ROWS * LANES - 1;
+                // SAFETY: `a` holds sixteen rows and `b` the group's columns for every tile; the sums of this place and
+                // these columns are this task's alone.
+                unsafe {
+                    let panel = Panel {
+                        a: a[row..].as_ptr(),
+                        segments: &segments,
+                        segment: SEGMENT_STEP,
+                        b: b.as_ptr(),
+                        c: out.at(c, reach),
+                        block_stride,
+                        start: if first { Start::Zero } else { Start::Output },
+                        floor: f32::NEG_INFINITY,
+                    };
+                    simd.outer_panel(group.len(), &panel);
+                }
+            }
+        }
+    });
+}
+
+/// `grad_w = G^T sums G`.
+fn gather<S: Simd, T: Transform>(
+    simd: S,
+    inputs: usize,
+    outputs: usize,
+    sums_of: ColumnGroups,
+    sums: &[f32],
+    grad_w: &mut [f32],
+) {
+    let kernel = T::kernel();
+    assert_eq!(grad_w.len(), outputs * inputs * 9);
+    grad_w.par_chunks_mut(LANES * inputs * 9).enumerate().for_each(|(block, grad_w)| {
+        for channel in 0..inputs {
+            let mut taps = [[0.0f64; LANES]; 9];
+            simd.vectorize(
+                #[inline(always)]
+                || {
+                    for i in 0..T::SIDE {
+                        let mut row = [[0.0f64; LANES]; 3];
+                        for (j, g) in kernel.iter().enumerate().take(T::SIDE) {
+                            let at = (i * T::SIDE + j) * sums_of.elements() + sums_of.place(channel, block);
+                            let sums = &sums[at..at + LANES];
+                            for (kx, row) in row.iter_mut().enumerate() {
+                                row.iter_mut()
+                                    .zip(sums)
+                                    .for_each(|(row, &sum)| *row += g[kx] * f64::from(sum));
+                            }
+                        }
+                        for (tap, taps) in taps.iter_mut().enumerate() {
+                            let g = kernel[i][tap / 3];
+                            taps.iter_mut().zip(&row[tap % 3]).for_each(|(tap, &row)| *tap += g * row);
+                        }
+                    }
+                },
+            );
+            for (o, grad_w) in grad_w.chunks_exact_mut(inputs * 9).enumerate() {
+                for (to, taps) in grad_w[channel * 9..][..9].iter_mut().zip(&taps) {
+                    *to = taps[o] as f32;
+                }
+            }
+        }
+    });
+}

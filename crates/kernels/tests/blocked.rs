@@ -1,0 +1,270 @@
+//! The kernels on blocked maps: every algorithm on every instruction set that this CPU has, against the definitions in
+//! `reference`, at sizes around every edge, with signed inputs and NaN in outputs.
+#![allow(clippy::unwrap_used)]
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use unet3p_kernels::*;
+
+/// Relative L2 error allowed in f32 against sums in f64. Direct sums of up to 9 * 80 terms: 720^0.5 * 2^-24 = 1.6e-6;
+/// Winograd's transforms lose up to four bits more on a few of them.
+const BUDGET: f64 = 3e-6;
+
+const ALL: [&str; 3] = ["avx512", "avx2", "portable"];
+
+fn noise(rng: &mut ChaCha8Rng, len: usize) -> Vec<f32> {
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+fn assert_close(what: &str, got: &[f32], want: &[f32]) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let error = norm(&mut got.iter().zip(want).map(|(&g, &w)| f64::from(g) - f64::from(w)));
+    let scale = norm(&mut want.iter().map(|&w| f64::from(w)));
+    assert!(error <= BUDGET * scale, "{what}: relative error {:e}", error / scale);
+}
+
+/// Runs `check` on each instruction set, and says which ones this CPU does not have.
+fn on_every_isa(check: impl Fn(Isa)) {
+    for name in ALL {
+        match Isa::named(name) {
+            Some(isa) => check(isa),
+            None => eprintln!("skipped: this CPU has no {name}"),
+        }
+    }
+}
+
+/// A map that held NaN everywhere before the values were written into it.
+fn blocked(shape: BlockedShape, parts: &[usize], planes: &[f32]) -> AlignedBuffer {
+    let mut buffer = dirty(shape);
+    let area = shape.height * shape.width;
+    let (mut block, mut plane) = (0, 0);
+    for &part in parts {
+        let blocks = part.div_ceil(LANES);
+        let slot = shape.view_mut(&mut buffer).blocks(block..block + blocks);
+        slot.pack(part, &planes[plane * area..][..part * area]);
+        (block, plane) = (block + blocks, plane + part);
+    }
+    buffer
+}
+
+fn dirty(shape: BlockedShape) -> AlignedBuffer {
+    let mut buffer = AlignedBuffer::zeroed(shape.elements());
+    buffer.fill(f32::NAN);
+    shape.clear_halo(&mut buffer);
+    buffer
+}
+
+/// The image without halo, after checking that a kernel left the halo alone.
+fn dense(shape: BlockedShape, buffer: &mut AlignedBuffer) -> Vec<f32> {
+    let mut planes = vec![f32::NAN; shape.channels * shape.height * shape.width];
+    shape.view(buffer).unpack(shape.channels, &mut planes);
+    let with_halo: f64 = buffer.iter().map(|&v| f64::from(v).abs()).sum();
+    let inside: f64 = planes.iter().map(|&v| f64::from(v).abs()).sum();
+    assert!((with_halo - inside).abs() <= 1e-9 * inside, "halo or filling channels were written");
+    planes
+}
+
+/// Blocks of channels of a concatenation, as channels of a map without gaps.
+fn map_of(parts: &[usize], height: usize, width: usize) -> BlockedShape {
+    BlockedShape { channels: parts.iter().map(|part| part.next_multiple_of(LANES)).sum(), height, width }
+}
+
+fn relu(values: Vec<f32>, relu: bool) -> Vec<f32> {
+    if relu { values.into_iter().map(|v| v.max(0.0)).collect() } else { values }
+}
+
+type Size = (&'static [usize], usize, usize, usize);
+
+/// (parts of the input, outputs, height, width): tiles are of 2 and 4, panels of 2, 6 and 14 pixels, blocks of 28 tiles.
+const SIZES: [Size; 10] = [
+    (&[1], 1, 1, 1),
+    (&[3], 20, 3, 5),
+    (&[3], 16, 16, 29),
+    (&[16], 32, 4, 4),
+    (&[17], 33, 5, 9),
+    (&[8, 8, 8, 8, 8], 40, 6, 13),
+    (&[16, 20, 4], 80, 8, 14),
+    (&[32], 16, 13, 60),
+    (&[64], 48, 24, 15),
+    (&[80], 80, 20, 20),
+];
+
+#[test]
+fn convolution() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for (parts, outputs, height, width) in SIZES {
+        let inputs = parts.iter().sum::<usize>();
+        let shape = Conv2d { batch: 1, in_channels: inputs, out_channels: outputs, height, width, kernel: 3 };
+        let x = noise(&mut rng, inputs * height * width);
+        let w = noise(&mut rng, outputs * inputs * 9);
+        let bias = noise(&mut rng, outputs);
+        let map = map_of(parts, height, width);
+        let from = blocked(map, parts, &x);
+        let to = BlockedShape { channels: outputs, height, width };
+        for with_relu in [false, true] {
+            let want = relu(reference::conv2d(&shape, &x, &w, Some(&bias)), with_relu);
+            on_every_isa(|isa| {
+                let run = |what: &str, layer: &dyn Fn(BlockedView, BlockedViewMut)| {
+                    let mut y = dirty(to);
+                    layer(map.view(&from), to.view_mut(&mut y));
+                    assert_close(&format!("{isa} {what} {shape:?} {parts:?}"), &dense(to, &mut y), &want);
+                };
+                for tile in [Tile::Two, Tile::Four] {
+                    let layer = WinogradConv2d::new(isa, tile, parts, &w, &bias, with_relu);
+                    run(&format!("{tile:?}"), &|x, y| layer.run(x, y));
+                }
+                let layer = DirectConv2d::new(isa, parts, &w, &bias, with_relu);
+                run("direct", &|x, y| layer.run(x, y));
+                let layer = UpsampledConv2d::new(isa, 1, parts, &w, &bias, with_relu);
+                run("upsampled by 1", &|x, y| layer.run(x, 0..height, y, &mut layer.rows_for(height, width)));
+                if !with_relu {
+                    let mut y = vec![f32::NAN; want.len()];
+                    let layer = HeadConv2d::new(isa, parts, &w, &bias);
+                    layer.run(map.view(&from), 0, height, &mut y);
+                    assert_close(&format!("{isa} head {shape:?}"), &y, &want);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn convolution_of_an_upsampled_map() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    for scale in [2, 4, 8, 16] {
+        for (inputs, outputs, height, width) in
+            [(5, 3, 1, 1), (16, 16, 3, 5), (20, 33, 6, 2), (80, 16, 5, 15)]
+        {
+            let x = noise(&mut rng, inputs * height * width);
+            let w = noise(&mut rng, outputs * inputs * 9);
+            let bias = noise(&mut rng, outputs);
+            let full = Conv2d {
+                batch: 1,
+                in_channels: inputs,
+                out_channels: outputs,
+                height: height * scale,
+                width: width * scale,
+                kernel: 3,
+            };
+            let up = reference::upsample_bilinear2d([height, width], scale, &x);
+            let want = relu(reference::conv2d(&full, &up, &w, Some(&bias)), true);
+            let map = BlockedShape { channels: inputs, height, width };
+            let from = blocked(map, &[inputs], &x);
+            let to = BlockedShape { channels: outputs, height: full.height, width: full.width };
+            on_every_isa(|isa| {
+                let layer = UpsampledConv2d::new(isa, scale, &[inputs], &w, &bias, true);
+                // whole, and in strips that share a ring
+                for strip in [full.height, 4, 6] {
+                    let mut ring = layer.rows_for(strip, width);
+                    let mut y = dirty(to);
+                    for start in (0..full.height).step_by(strip) {
+                        let rows = start..full.height.min(start + strip);
+                        let part = to.view_mut(&mut y).rows(rows.clone());
+                        layer.run(map.view(&from), rows, part, &mut ring);
+                    }
+                    assert_close(
+                        &format!("{isa} x{scale} {full:?} strips of {strip}"),
+                        &dense(to, &mut y),
+                        &want,
+                    );
+                }
+            });
+        }
+    }
+}
+
+/// Strips of rows and slots of channels are the whole: equal bit for bit where tiles do not shift.
+#[test]
+fn rows_and_slots() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let (inputs, outputs, height, width) = (16, 16, 16, 20);
+    let x = noise(&mut rng, inputs * height * width);
+    let w = noise(&mut rng, outputs * inputs * 9);
+    let bias = noise(&mut rng, outputs);
+    let map = BlockedShape { channels: inputs, height, width };
+    let from = blocked(map, &[inputs], &x);
+    let to = BlockedShape { channels: 3 * outputs, height, width };
+    on_every_isa(|isa| {
+        let layer = WinogradConv2d::new(isa, Tile::Four, &[inputs], &w, &bias, false);
+        let mut whole = dirty(map);
+        layer.run(map.view(&from), map.view_mut(&mut whole));
+        let whole = dense(map, &mut whole);
+        let mut y = AlignedBuffer::zeroed(to.elements());
+        for rows in [0..4, 4..12, 12..16] {
+            layer.run(map.view(&from).rows(rows.clone()), to.view_mut(&mut y).blocks(1..2).rows(rows));
+        }
+        let mut planes = vec![f32::NAN; 3 * outputs * height * width];
+        to.view(&y).unpack(3 * outputs, &mut planes);
+        let (before, rest) = planes.split_at(outputs * height * width);
+        let (slot, after) = rest.split_at(outputs * height * width);
+        assert!(before.iter().chain(after).all(|&v| v == 0.0), "{isa}: a neighbouring slot was written");
+        assert!(slot == whole, "{isa}: strips differ");
+    });
+}
+
+#[test]
+fn pooling() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for (channels, height, width) in [(1, 1, 1), (16, 2, 3), (40, 5, 9)] {
+        let size = [2 * height, 2 * width];
+        let x: Vec<f32> =
+            (0..4 * channels * height * width).map(|_| rng.random_range(-2..3) as f32).collect();
+        let (want, _) = reference::max_pool2d(size, 2, &x);
+        let map = BlockedShape { channels, height: 2 * height, width: 2 * width };
+        let from = blocked(map, &[channels], &x);
+        let to = BlockedShape { channels, height, width };
+        on_every_isa(|isa| {
+            let mut y = dirty(to);
+            max_pool2d_blocked(isa, map.view(&from), to.view_mut(&mut y));
+            assert_eq!(dense(to, &mut y), want, "{isa}");
+        });
+    }
+}
+
+#[test]
+fn nan_is_not_swallowed() {
+    let map = BlockedShape { channels: 1, height: 2, width: 2 };
+    for place in 0..4 {
+        let mut x = [1.0; 4];
+        x[place] = f32::NAN;
+        let from = blocked(map, &[1], &x);
+        on_every_isa(|isa| {
+            let to = BlockedShape { channels: 1, height: 1, width: 1 };
+            let mut y = dirty(to);
+            max_pool2d_blocked(isa, map.view(&from), to.view_mut(&mut y));
+            let mut value = [0.0];
+            to.view(&y).unpack(1, &mut value);
+            assert!(value[0].is_nan(), "{isa}: pooling, {place}");
+
+            let mut w = [0.0; 9];
+            w[4] = 1.0;
+            let mut y = dirty(map);
+            DirectConv2d::new(isa, &[1], &w, &[0.0], true).run(map.view(&from), map.view_mut(&mut y));
+            let mut values = [0.0; 4];
+            map.view(&y).unpack(1, &mut values);
+            assert!(values[place].is_nan(), "{isa}: ReLU, {place}");
+        });
+    }
+}
+
+/// The result may not depend on the number of threads.
+#[test]
+fn threads_do_not_change_the_result() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let map = BlockedShape { channels: 48, height: 40, width: 44 };
+    let x = noise(&mut rng, 48 * 40 * 44);
+    let w = noise(&mut rng, 48 * 48 * 9);
+    let from = blocked(map, &[48], &x);
+    on_every_isa(|isa| {
+        let layer = WinogradConv2d::new(isa, Tile::Four, &[48], &w, &[0.5; 48], true);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut y = dirty(map);
+            pool.install(|| layer.run(map.view(&from), map.view_mut(&mut y)));
+            dense(map, &mut y)
+        };
+        let one = run(1);
+        assert!([2, 3, 5].into_iter().all(|threads| run(threads) == one), "{isa}");
+    });
+}
