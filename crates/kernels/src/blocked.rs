@@ -72,6 +72,36 @@ impl BlockedShape {
         }
     }
 
+    /// Copies rows of every block of channels to `to` and those behind it, halo columns included.
+    ///
+    /// # Panics
+    /// Where there are no such rows, or `data` is not [`BlockedShape::elements`] long.
+    pub fn move_rows(&self, data: &mut [f32], rows: Range<usize>, to: usize) {
+        assert_eq!(data.len(), self.elements());
+        assert!(
+            rows.end <= self.height && to + rows.len() <= self.height,
+            "{rows:?} to {to} of {}",
+            self.height
+        );
+        let start = |row: usize| (BEFORE + row) * self.pitch();
+        for plane in data.chunks_exact_mut(self.plane()) {
+            plane.copy_within(start(rows.start)..start(rows.end), start(to));
+        }
+    }
+
+    /// Sets rows of every block of channels to zero.
+    ///
+    /// # Panics
+    /// Where there are no such rows, or `data` is not [`BlockedShape::elements`] long.
+    pub fn clear_rows(&self, data: &mut [f32], rows: Range<usize>) {
+        assert_eq!(data.len(), self.elements());
+        assert!(rows.end <= self.height, "{rows:?} of {}", self.height);
+        let start = |row: usize| (BEFORE + row) * self.pitch();
+        for plane in data.chunks_exact_mut(self.plane()) {
+            plane[start(rows.start)..start(rows.end)].fill(0.0);
+        }
+    }
+
     /// The map in `data` for reading.
     ///
     /// # Panics

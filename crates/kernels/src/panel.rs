@@ -52,6 +52,7 @@ const PREFETCH: usize = 48;
 /// # Safety
 /// As [`Panel`] says.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
 pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACROSS: bool>(
     simd: S,
     panel: &Panel,
@@ -59,41 +60,42 @@ pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACR
     let (row_stride, k_stride) = if ACROSS { (1, LANES) } else { (LANES, 1) };
     // SAFETY: every address is one that the panel's promise covers.
     unsafe {
+        let c = |r: usize, n: usize| panel.c.add(n * panel.block_stride + r * LANES).cast::<Block>();
         let mut sums = [[simd.splat(0.0); N]; M];
         match panel.start {
             Start::Zero => {}
             Start::Columns(bias) => {
                 for n in 0..N {
                     let bias = simd.load(&*bias.add(n * LANES).cast::<Block>());
-                    for row in &mut sums {
-                        row[n] = bias;
+                    for r in 0..M {
+                        sums[r][n] = bias;
                     }
                 }
             }
             Start::Output => {
-                for (r, row) in sums.iter_mut().enumerate() {
-                    for (n, sum) in row.iter_mut().enumerate() {
-                        *sum = simd.load(&*panel.c.add(n * panel.block_stride + r * LANES).cast::<Block>());
+                for r in 0..M {
+                    for n in 0..N {
+                        sums[r][n] = simd.load(&*c(r, n));
                     }
                 }
             }
         }
         let mut b = panel.b;
-        for &segment in panel.segments {
-            let mut a = panel.a.add(segment);
+        for s in 0..panel.segments.len() {
+            let mut a = panel.a.add(*panel.segments.get_unchecked(s));
             for _ in 0..panel.segment / SEGMENT_STEP {
                 for i in 0..SEGMENT_STEP * N {
                     simd.prefetch(b.wrapping_add((PREFETCH + i) * LANES));
                 }
                 for k in 0..SEGMENT_STEP {
                     let mut columns = [simd.splat(0.0); N];
-                    for (n, column) in columns.iter_mut().enumerate() {
-                        *column = simd.load(&*b.add((k * N + n) * LANES).cast::<Block>());
+                    for n in 0..N {
+                        columns[n] = simd.load(&*b.add((k * N + n) * LANES).cast::<Block>());
                     }
-                    for (r, row) in sums.iter_mut().enumerate() {
+                    for r in 0..M {
                         let x = simd.splat(*a.add(r * row_stride + k * k_stride));
-                        for (sum, &column) in row.iter_mut().zip(&columns) {
-                            *sum = simd.mul_add(x, column, *sum);
+                        for n in 0..N {
+                            sums[r][n] = simd.mul_add(x, columns[n], sums[r][n]);
                         }
                     }
                 }
@@ -102,10 +104,9 @@ pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACR
             }
         }
         let floor = simd.splat(panel.floor);
-        for (r, row) in sums.iter().enumerate() {
-            for (n, &sum) in row.iter().enumerate() {
-                let to = panel.c.add(n * panel.block_stride + r * LANES).cast::<Block>();
-                simd.store(simd.at_least(sum, floor), &mut *to);
+        for r in 0..M {
+            for n in 0..N {
+                simd.store(simd.at_least(sums[r][n], floor), &mut *c(r, n));
             }
         }
     }

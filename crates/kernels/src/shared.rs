@@ -25,6 +25,7 @@ impl<'a, T> Shared<'a, T> {
     ///
     /// # Safety
     /// No other task may read or write, during the life of the borrow, an element written through it.
+    #[inline(always)]
     pub(crate) unsafe fn at(&self, index: usize, reach: usize) -> *mut T {
         assert!(
             index.checked_add(reach).is_some_and(|last| last < self.len),
@@ -39,6 +40,7 @@ impl<'a, T> Shared<'a, T> {
     ///
     /// # Safety
     /// As for [`Shared::at`], for the whole range and while the returned slice lives.
+    #[inline(always)]
     #[allow(clippy::mut_from_ref)] // the caller's promise makes the ranges disjoint
     pub(crate) unsafe fn slice(&self, index: usize, len: usize) -> &mut [T] {
         assert!(

@@ -222,6 +222,7 @@ impl Task for Sums<'_> {
     type Output = ();
 
     fn run<S: Simd>(self, s: S) {
+        #![allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
         let Self { layer, ref rows, width, y, .. } = self;
         let horizontal = sources::<f32>(width, layer.scale);
         let blocks = layer.output_blocks();
@@ -237,21 +238,22 @@ impl Task for Sums<'_> {
                 s.vectorize(
                     #[inline(always)]
                     || {
-                        for (line, terms) in lines.chunks_exact_mut(width).zip(&terms) {
-                            weighted_sum(s, terms, line);
+                        for kx in 0..3 {
+                            weighted_sum(s, &terms[kx], &mut lines[kx * width..][..width]);
                         }
                         let (bias, floor) = (s.load(bias), s.splat(layer.floor));
-                        for (j, to) in to.iter_mut().enumerate() {
+                        for j in 0..to.len() {
                             let mut sum = bias;
-                            for (kx, line) in lines.chunks_exact(width).enumerate() {
+                            for kx in 0..3 {
                                 // a column outside adds nothing
                                 if let Some(source) = horizontal.get((j + kx).wrapping_sub(1)) {
+                                    let line = &lines[kx * width..][..width];
                                     let (low, high) = (s.load(&line[source.low]), s.load(&line[source.high]));
                                     sum = s.mul_add(s.splat(1.0 - source.fraction), low, sum);
                                     sum = s.mul_add(s.splat(source.fraction), high, sum);
                                 }
                             }
-                            s.store(s.at_least(sum, floor), to);
+                            s.store(s.at_least(sum, floor), &mut to[j]);
                         }
                     },
                 );
@@ -283,16 +285,17 @@ impl<'a> Sums<'a> {
 
 /// `to = sum of weight * row`.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
 fn weighted_sum<S: Simd>(s: S, terms: &[Term], to: &mut [Block]) {
     if let [a, b, c, d, e, f] = terms {
         // away from the borders
-        let rows = a.0.iter().zip(b.0).zip(c.0.iter().zip(d.0)).zip(e.0.iter().zip(f.0));
         let [wa, wb, wc, wd, we, wf] = [a, b, c, d, e, f].map(|term| s.splat(term.1));
-        for (to, (((a, b), (c, d)), (e, f))) in to.iter_mut().zip(rows) {
-            let first = s.mul_add(wa, s.load(a), s.mul(wb, s.load(b)));
-            let second = s.mul_add(wc, s.load(c), s.mul(wd, s.load(d)));
-            let third = s.mul_add(we, s.load(e), s.mul(wf, s.load(f)));
-            s.store(s.add(s.add(first, second), third), to);
+        let [a, b, c, d, e, f] = [a, b, c, d, e, f].map(|term| &term.0[..to.len()]);
+        for i in 0..to.len() {
+            let first = s.mul_add(wa, s.load(&a[i]), s.mul(wb, s.load(&b[i])));
+            let second = s.mul_add(wc, s.load(&c[i]), s.mul(wd, s.load(&d[i])));
+            let third = s.mul_add(we, s.load(&e[i]), s.mul(wf, s.load(&f[i])));
+            s.store(s.add(s.add(first, second), third), &mut to[i]);
         }
         return;
     }

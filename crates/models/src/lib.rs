@@ -21,6 +21,7 @@
 mod class_map;
 mod config;
 mod cost;
+mod engine;
 mod error;
 mod folder;
 mod network;
@@ -29,6 +30,7 @@ mod padding;
 pub use class_map::class_map;
 pub use config::{Activation, CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
 pub use cost::{Part, parts, tensor_shapes};
+pub use engine::{Algorithm, CompileOptions, Engine, LayerReport};
 pub use error::{Error, Result};
 pub use network::{AllOutputs, Output, TrainOutput, UNet3Plus};
 pub use padding::{SIZE_MULTIPLE, pad_to_multiple};

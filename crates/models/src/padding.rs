@@ -23,14 +23,18 @@ fn pad(x: &Tensor, dim: usize, len: usize) -> Result<Tensor> {
     if padded == len {
         return Ok(x.clone());
     }
+    let indices: Vec<u32> = (0..padded).map(|i| padding_source(i, len, padded) as u32).collect();
+    x.contiguous()?.index_select(&Tensor::new(indices, x.device())?, dim)
+}
+
+/// The row or column that padded position `i` repeats.
+pub(crate) fn padding_source(i: usize, len: usize, padded: usize) -> usize {
     let reflects = padded - len < len;
-    let source = |i: usize| match i {
+    match i {
         i if i < len => i,
         i if reflects => 2 * (len - 1) - i,
         _ => len - 1,
-    };
-    let indices: Vec<u32> = (0..padded).map(|i| source(i) as u32).collect();
-    x.contiguous()?.index_select(&Tensor::new(indices, x.device())?, dim)
+    }
 }
 
 #[cfg(test)]

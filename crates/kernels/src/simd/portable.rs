@@ -1,13 +1,22 @@
 //! Plain Rust that the compiler vectorises for whatever the target has.
 
-use std::array;
-
 use super::{Block, LANES, Simd, panel_instance};
 use crate::panel::{ACROSS_LANES, ALONG_LANES, Panel, multiply};
 
 /// Every CPU has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Portable;
+
+/// A block whose lane `i` is the expression: a loop that is certainly inlined, which a closure is not.
+macro_rules! lanes {
+    ($i:ident => $lane:expr) => {{
+        let mut lanes = [0.0; LANES];
+        for $i in 0..LANES {
+            lanes[$i] = $lane;
+        }
+        lanes
+    }};
+}
 
 unsafe fn panel<const M: usize, const N: usize>(panel: &Panel) {
     // SAFETY: the caller's promise.
@@ -19,6 +28,7 @@ unsafe fn outer_panel<const M: usize, const N: usize>(panel: &Panel) {
     unsafe { multiply::<Portable, M, N, ACROSS_LANES>(Portable, panel) }
 }
 
+#[allow(clippy::needless_range_loop)] // see `lanes`
 impl Simd for Portable {
     type V = Block;
     const ROWS: usize = 2;
@@ -43,33 +53,35 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn add(self, a: Block, b: Block) -> Block {
-        array::from_fn(|i| a[i] + b[i])
+        lanes!(i => a[i] + b[i])
     }
     #[inline(always)]
     fn sub(self, a: Block, b: Block) -> Block {
-        array::from_fn(|i| a[i] - b[i])
+        lanes!(i => a[i] - b[i])
     }
     #[inline(always)]
     fn mul(self, a: Block, b: Block) -> Block {
-        array::from_fn(|i| a[i] * b[i])
+        lanes!(i => a[i] * b[i])
     }
     #[inline(always)]
     fn mul_add(self, a: Block, b: Block, c: Block) -> Block {
         // without the instruction a fused multiply-add is a slow call
-        array::from_fn(|i| a[i] * b[i] + c[i])
+        lanes!(i => a[i] * b[i] + c[i])
     }
     #[inline(always)]
     fn at_least(self, v: Block, floor: Block) -> Block {
-        array::from_fn(|i| if floor[i] > v[i] { floor[i] } else { v[i] })
+        lanes!(i => if floor[i] > v[i] { floor[i] } else { v[i] })
     }
     #[inline(always)]
     fn max(self, a: Block, b: Block) -> Block {
-        array::from_fn(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
+        lanes!(i => if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
     }
     #[inline(always)]
     fn transpose(self, v: &mut [Block; LANES]) {
         let from = *v;
-        *v = array::from_fn(|i| array::from_fn(|j| from[j][i]));
+        for i in 0..LANES {
+            v[i] = lanes!(j => from[j][i]);
+        }
     }
     #[inline(always)]
     fn prefetch(self, _: *const f32) {}

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Tile;
 use super::tiles::{Panels, Patch, blocks};
-use super::transform::{F2, F4, MAX_SIDE, MAX_TILE, Transform};
+use super::transform::{F2, F4, Transform, two_dimensional};
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{AFTER, BEFORE, BlockedView, BlockedViewMut};
 use crate::channels::{ColumnGroups, InputBlocks, pack_bias};
@@ -319,6 +319,30 @@ const MOST_TOGETHER: usize = 448;
 /// Elements between the places of a transformed block, beyond its own: keeps them off the same cache sets.
 const SKEW: usize = 17 * LANES;
 
+/// The blocks of a grid of them, `row` and `col` elements apart.
+///
+/// # Safety
+/// What is asked for lies in a live allocation and is not written while it is read.
+#[inline(always)]
+pub(crate) unsafe fn at<'a>(start: *const f32, row: usize, col: usize) -> impl Fn(usize, usize) -> &'a Block {
+    // SAFETY: the caller's promise.
+    move |y, x| unsafe { &*start.add(y * row + x * col).cast::<Block>() }
+}
+
+/// [`at`], to write.
+///
+/// # Safety
+/// What is asked for lies in a live allocation, and nobody else reads or writes it meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn at_mut<'a>(
+    start: *mut f32,
+    row: usize,
+    col: usize,
+) -> impl Fn(usize, usize) -> &'a mut Block {
+    // SAFETY: the caller's promise.
+    move |y, x| unsafe { &mut *start.add(y * row + x * col).cast::<Block>() }
+}
+
 /// A block of tiles on its way.
 struct Step<'a, S, T, X, Y> {
     simd: S,
@@ -407,28 +431,19 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
                         let tile = unsafe { from.add(corner) };
                         // SAFETY: this task's tiles of this block are its own.
                         let to = unsafe { memory.at(to, (Self::PLACES - 1) * stride + LANES - 1) };
-                        let zero = s.splat(0.0);
-                        let mut half = [[zero; MAX_SIDE]; MAX_SIDE];
-                        for (y, half) in half.iter_mut().enumerate().take(T::SIDE) {
-                            let mut row = [zero; MAX_SIDE];
-                            for (x, value) in row.iter_mut().enumerate().take(T::SIDE) {
-                                // SAFETY: as above.
-                                *value = s.load(unsafe { &*tile.add(y * pitch + x * LANES).cast::<Block>() });
-                            }
-                            *half = T::input(s, &row);
-                        }
-                        for x in 0..T::SIDE {
-                            let mut column = [zero; MAX_SIDE];
-                            for (value, half) in column.iter_mut().zip(&half) {
-                                *value = half[x];
-                            }
-                            let column = T::input(s, &column);
-                            for (y, &value) in column.iter().enumerate().take(T::SIDE) {
-                                // SAFETY: within the reach asked for above.
-                                let to = unsafe { &mut *to.add((y * T::SIDE + x) * stride).cast::<Block>() };
-                                s.store(value, to);
-                            }
-                        }
+                        // SAFETY: the tile's inputs, and the reach asked for above.
+                        let (load, store) =
+                            unsafe { (at(tile, pitch, LANES), at_mut(to, T::SIDE * stride, stride)) };
+                        two_dimensional(
+                            s,
+                            [T::SIDE; 2],
+                            #[inline(always)]
+                            |s, line| T::input(s, line),
+                            #[inline(always)]
+                            |y, x| s.load(load(y, x)),
+                            #[inline(always)]
+                            |y, x, value| s.store(value, store(y, x)),
+                        );
                     }
                 },
             );
@@ -486,41 +501,32 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
             s.vectorize(
                 #[inline(always)]
                 || {
-                    let (bias, floor, zero) = (s.load(bias), s.splat(floor), s.splat(0.0));
+                    let (bias, floor) = (s.load(bias), s.splat(floor));
                     for (i, [row, col]) in patch.iter().enumerate() {
                         let from = start + (done + i) * LANES;
                         // SAFETY: the products of this block, which nobody writes any more.
                         let from = unsafe { memory.at(from, (Self::PLACES - 1) * stride + LANES - 1) };
-                        let mut half = [[zero; MAX_TILE]; MAX_SIDE];
-                        for (y, half) in half.iter_mut().enumerate().take(T::SIDE) {
-                            let mut line = [zero; MAX_SIDE];
-                            for (x, value) in line.iter_mut().enumerate().take(T::SIDE) {
-                                // SAFETY: within the reach asked for above.
-                                let at = unsafe { &*from.add((y * T::SIDE + x) * stride).cast::<Block>() };
-                                *value = s.load(at);
-                            }
-                            *half = T::output(s, &line);
-                        }
                         let rows_left = height - row * T::TILE;
                         let cols_left = width - col * T::TILE;
-                        let corner = (i / cols * pitch + i % cols * LANES) * T::TILE;
-                        for x in 0..T::TILE {
-                            let mut column = [zero; MAX_SIDE];
-                            for (value, half) in column.iter_mut().zip(&half) {
-                                *value = half[x];
-                            }
-                            let column = T::output(s, &column);
-                            for (y, &value) in column.iter().enumerate().take(T::TILE) {
+                        // SAFETY: the tile's corner lies in the patch.
+                        let to = unsafe { to.add((i / cols * pitch + i % cols * LANES) * T::TILE) };
+                        // SAFETY: the reach asked for above, and pixels of the patch inside the image.
+                        let (load, store) =
+                            unsafe { (at(from, T::SIDE * stride, stride), at_mut(to, pitch, LANES)) };
+                        two_dimensional(
+                            s,
+                            [T::SIDE, T::TILE],
+                            #[inline(always)]
+                            |s, line| T::output(s, line),
+                            #[inline(always)]
+                            |y, x| s.load(load(y, x)),
+                            #[inline(always)]
+                            |y, x, value| {
                                 if y < rows_left && x < cols_left {
-                                    let value = s.at_least(s.add(value, bias), floor);
-                                    // SAFETY: a pixel of the patch inside the image.
-                                    let to = unsafe {
-                                        &mut *to.add(corner + y * pitch + x * LANES).cast::<Block>()
-                                    };
-                                    s.store(value, to);
+                                    s.store(s.at_least(s.add(value, bias), floor), store(y, x));
                                 }
-                            }
-                        }
+                            },
+                        );
                     }
                 },
             );

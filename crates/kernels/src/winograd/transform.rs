@@ -9,8 +9,9 @@ use crate::simd::Simd;
 
 /// Largest [`Transform::SIDE`].
 pub(crate) const MAX_SIDE: usize = 6;
-/// Largest [`Transform::TILE`].
-pub(crate) const MAX_TILE: usize = 4;
+
+/// Values along one side of a tile; those beyond its side are of no account.
+pub(crate) type Line<S> = [<S as Simd>::V; MAX_SIDE];
 
 /// The transforms of one F(m x m, 3 x 3).
 pub(crate) trait Transform: Copy + Send + Sync + 'static {
@@ -19,14 +20,46 @@ pub(crate) trait Transform: Copy + Send + Sync + 'static {
     /// m + 2: inputs of a tile along one side.
     const SIDE: usize;
 
-    /// `B^T d`; elements from `SIDE` on are of no account.
-    fn input<S: Simd>(s: S, d: &[S::V; MAX_SIDE]) -> [S::V; MAX_SIDE];
-    /// `A^T m`.
-    fn output<S: Simd>(s: S, m: &[S::V; MAX_SIDE]) -> [S::V; MAX_TILE];
-    /// `A y`: the adjoint of [`Transform::output`], for the weight gradient.
-    fn output_adjoint<S: Simd>(s: S, y: &[S::V; MAX_TILE]) -> [S::V; MAX_SIDE];
+    /// `B^T d`: `SIDE` values from as many.
+    fn input<S: Simd>(s: S, d: &Line<S>) -> Line<S>;
+    /// `A^T m`: `TILE` values from `SIDE`.
+    fn output<S: Simd>(s: S, m: &Line<S>) -> Line<S>;
+    /// `A y`, the adjoint of [`Transform::output`], for the weight gradient: `SIDE` values from `TILE`.
+    fn output_adjoint<S: Simd>(s: S, y: &Line<S>) -> Line<S>;
     /// G.
     fn kernel() -> [[f64; 3]; MAX_SIDE];
+}
+
+/// `one` along the rows of a tile, then along its columns: from `sides[0]` to `sides[1]` values a side. `load` and `store`
+/// take row and column.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
+pub(crate) fn two_dimensional<S: Simd>(
+    s: S,
+    sides: [usize; 2],
+    one: impl Fn(S, &Line<S>) -> Line<S>,
+    load: impl Fn(usize, usize) -> S::V,
+    mut store: impl FnMut(usize, usize, S::V),
+) {
+    let [from, to] = sides;
+    let mut half = [[s.splat(0.0); MAX_SIDE]; MAX_SIDE];
+    for y in 0..from {
+        let mut row = [s.splat(0.0); MAX_SIDE];
+        for x in 0..from {
+            row[x] = load(y, x);
+        }
+        half[y] = one(s, &row);
+    }
+    for x in 0..to {
+        let mut column = [s.splat(0.0); MAX_SIDE];
+        for y in 0..from {
+            column[y] = half[y][x];
+        }
+        let column = one(s, &column);
+        for y in 0..to {
+            store(y, x, column[y]);
+        }
+    }
 }
 
 /// F(2x2, 3x3), with the interpolation points 0, 1, -1, infinity.
@@ -38,15 +71,15 @@ impl Transform for F2 {
     const SIDE: usize = 4;
 
     #[inline(always)]
-    fn input<S: Simd>(s: S, d: &[S::V; MAX_SIDE]) -> [S::V; MAX_SIDE] {
+    fn input<S: Simd>(s: S, d: &Line<S>) -> Line<S> {
         [s.sub(d[0], d[2]), s.add(d[1], d[2]), s.sub(d[2], d[1]), s.sub(d[3], d[1]), d[0], d[0]]
     }
     #[inline(always)]
-    fn output<S: Simd>(s: S, m: &[S::V; MAX_SIDE]) -> [S::V; MAX_TILE] {
-        [s.add(s.add(m[0], m[1]), m[2]), s.add(s.sub(m[1], m[2]), m[3]), m[0], m[0]]
+    fn output<S: Simd>(s: S, m: &Line<S>) -> Line<S> {
+        [s.add(s.add(m[0], m[1]), m[2]), s.add(s.sub(m[1], m[2]), m[3]), m[0], m[0], m[0], m[0]]
     }
     #[inline(always)]
-    fn output_adjoint<S: Simd>(s: S, y: &[S::V; MAX_TILE]) -> [S::V; MAX_SIDE] {
+    fn output_adjoint<S: Simd>(s: S, y: &Line<S>) -> Line<S> {
         [y[0], s.add(y[0], y[1]), s.sub(y[0], y[1]), y[1], y[0], y[0]]
     }
     fn kernel() -> [[f64; 3]; MAX_SIDE] {
@@ -69,7 +102,7 @@ impl Transform for F4 {
     const SIDE: usize = 6;
 
     #[inline(always)]
-    fn input<S: Simd>(s: S, d: &[S::V; MAX_SIDE]) -> [S::V; MAX_SIDE] {
+    fn input<S: Simd>(s: S, d: &Line<S>) -> Line<S> {
         // rows are the coefficients of the Lagrange polynomials' numerators: for +-p, (x^2 - q^2) x (x +- p)
         let even_p = s.mul_add(s.splat(-2.0), d[2], d[4]);
         let odd_p = s.mul(s.splat(P), s.mul_add(s.splat(-2.0), d[1], d[3]));
@@ -85,7 +118,7 @@ impl Transform for F4 {
         ]
     }
     #[inline(always)]
-    fn output<S: Simd>(s: S, m: &[S::V; MAX_SIDE]) -> [S::V; MAX_TILE] {
+    fn output<S: Simd>(s: S, m: &Line<S>) -> Line<S> {
         let (even_p, odd_p) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
         let (even_q, odd_q) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
         [
@@ -93,10 +126,12 @@ impl Transform for F4 {
             s.mul_add(s.splat(Q), odd_q, s.mul(s.splat(P), odd_p)),
             s.mul_add(s.splat(2.0), even_q, s.mul(s.splat(0.5), even_p)),
             s.mul_add(s.splat(2.0 * Q), odd_q, s.mul_add(s.splat(0.5 * P), odd_p, m[5])),
+            m[0],
+            m[0],
         ]
     }
     #[inline(always)]
-    fn output_adjoint<S: Simd>(s: S, y: &[S::V; MAX_TILE]) -> [S::V; MAX_SIDE] {
+    fn output_adjoint<S: Simd>(s: S, y: &Line<S>) -> Line<S> {
         let even_p = s.mul_add(s.splat(0.5), y[2], y[0]);
         let odd_p = s.mul(s.splat(P), s.mul_add(s.splat(0.5), y[3], y[1]));
         let even_q = s.mul_add(s.splat(2.0), y[2], y[0]);

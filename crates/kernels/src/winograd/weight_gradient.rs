@@ -7,15 +7,15 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use super::forward::Source;
+use super::forward::{Source, at, at_mut};
 use super::planes::{PlaneSource, Planes};
 use super::tiles::{Patch, blocks};
-use super::transform::{F4, MAX_SIDE, MAX_TILE, Transform};
+use super::transform::{F4, Transform, two_dimensional};
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::channels::ColumnGroups;
 use crate::panel::{Panel, SEGMENT_STEP, Start};
 use crate::shared::Shared;
-use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::simd::{Isa, LANES, Simd, Task};
 
 /// Elements of transformed inputs and gradients that are held at once: 16 MB, which a shared cache keeps.
 const HELD: usize = 1 << 22;
@@ -135,51 +135,30 @@ fn transform<S: Simd, T: Transform, const ADJOINT: bool>(
             s.vectorize(
                 #[inline(always)]
                 || {
-                    let zero = s.splat(0.0);
                     for i in 0..patch.tiles() {
                         // SAFETY: the source gives `side` rows and columns from each tile's corner.
                         let tile = unsafe { from.add((i / cols * pitch + i % cols * LANES) * T::TILE) };
                         let to = of.matrix.place(start + i, block);
                         // SAFETY: these tiles of this block are this task's alone.
                         let to = unsafe { out.at(to, (T::SIDE * T::SIDE - 1) * of.stride + LANES - 1) };
-                        let mut half = [[zero; MAX_SIDE]; MAX_SIDE];
-                        for (y, half) in half.iter_mut().enumerate().take(side) {
-                            let mut row = [zero; MAX_SIDE];
-                            for (x, value) in row.iter_mut().enumerate().take(side) {
-                                // SAFETY: as above.
-                                *value = s.load(unsafe { &*tile.add(y * pitch + x * LANES).cast::<Block>() });
-                            }
-                            *half = one::<S, T, ADJOINT>(s, &row);
-                        }
-                        for x in 0..T::SIDE {
-                            let mut column = [zero; MAX_SIDE];
-                            for (value, half) in column.iter_mut().zip(&half) {
-                                *value = half[x];
-                            }
-                            let column = one::<S, T, ADJOINT>(s, &column);
-                            for (y, &value) in column.iter().enumerate().take(T::SIDE) {
-                                // SAFETY: within the reach asked for above.
-                                let to =
-                                    unsafe { &mut *to.add((y * T::SIDE + x) * of.stride).cast::<Block>() };
-                                s.store(value, to);
-                            }
-                        }
+                        // SAFETY: the tile's pixels, and the reach asked for above.
+                        let (load, store) =
+                            unsafe { (at(tile, pitch, LANES), at_mut(to, T::SIDE * of.stride, of.stride)) };
+                        two_dimensional(
+                            s,
+                            [side, T::SIDE],
+                            #[inline(always)]
+                            |s, line| if ADJOINT { T::output_adjoint(s, line) } else { T::input(s, line) },
+                            #[inline(always)]
+                            |y, x| s.load(load(y, x)),
+                            #[inline(always)]
+                            |y, x, value| s.store(value, store(y, x)),
+                        );
                     }
                 },
             );
         });
     });
-}
-
-#[inline(always)]
-fn one<S: Simd, T: Transform, const ADJOINT: bool>(s: S, line: &[S::V; MAX_SIDE]) -> [S::V; MAX_SIDE] {
-    if ADJOINT {
-        let mut y = [line[0]; MAX_TILE];
-        y.copy_from_slice(&line[..MAX_TILE]);
-        T::output_adjoint(s, &y)
-    } else {
-        T::input(s, line)
-    }
 }
 
 fn clear_tiles(of: Transformed, data: &mut [f32], tiles: std::ops::Range<usize>) {
