@@ -24,9 +24,9 @@ pub struct Tiling {
 }
 
 impl Tiling {
-    /// The share of a tile's side by which neighbours overlap, unless told: no pixel inside an image is then nearer
-    /// than an eighth of the side to the edge of each of its tiles. The network computes about
-    /// 1 / (1 - 0.25)^2 = 1.8 times the image's pixels; with the 0.5 of nnU-Net it would be 4 times.
+    /// The share of a tile's side by which neighbours overlap, unless told. Wherever tiles meet, each pixel lies in one
+    /// whose edge is at least an eighth of the side away, which is one deviation of the Gaussian. Of a large image the
+    /// network computes about 1 / (1 - 0.25)^2 = 1.8 times the pixels; with the 0.5 of nnU-Net it would be 4 times.
     pub const OVERLAP: f64 = 0.25;
 
     /// Squares with sides of `tile` over an image of `height` x `width`; neighbours share at least `overlap` of a
@@ -101,9 +101,13 @@ impl Tiling {
     fn cut(&self, image: &[f32], (row, column): (usize, usize)) -> Vec<f32> {
         let (rows, columns) = (self.rows.range(row), self.columns.range(column));
         let width = self.columns.side;
-        let planes = image.chunks_exact(self.rows.side * width);
-        let line = |plane: &'_ [f32], y: usize| plane[y * width..][columns.clone()].to_vec();
-        planes.flat_map(|plane| rows.clone().flat_map(move |y| line(plane, y))).collect()
+        let mut pixels = Vec::new();
+        for plane in image.chunks_exact(self.rows.side * width) {
+            for y in rows.clone() {
+                pixels.extend_from_slice(&plane[y * width..][columns.clone()]);
+            }
+        }
+        pixels
     }
 
     /// Adds a tile's prediction to the sum, weighted.
