@@ -24,13 +24,17 @@ mod cost;
 mod engine;
 mod error;
 mod folder;
+mod gate;
 mod network;
 mod padding;
+mod tiles;
 
 pub use class_map::class_map;
 pub use config::{Activation, CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
 pub use cost::{Part, parts, tensor_shapes};
 pub use engine::{Algorithm, CompileOptions, Engine, LayerReport};
 pub use error::{Error, Result};
+pub use gate::{Ungated, UngatedValues};
 pub use network::{AllOutputs, Output, TrainOutput, UNet3Plus};
 pub use padding::{SIZE_MULTIPLE, pad_to_multiple};
+pub use tiles::{Tiling, check_tile};

@@ -11,9 +11,10 @@ use unet3p_core::{
     SegmentationHead,
 };
 
-use crate::config::{Activation, CgmGate, UNet3PlusConfig};
+use crate::config::UNet3PlusConfig;
 use crate::cost::{source_channels, tensor_shapes};
 use crate::error::{Error, Result};
+use crate::gate::{Ungated, after_gate, before_gate};
 use crate::padding::{SIZE_MULTIPLE, pad_to_multiple};
 
 /// Head 1's prediction.
@@ -158,8 +159,18 @@ impl UNet3Plus {
         self.forward_flips(x, &[&[]])
     }
 
-    /// Predicts as [`UNet3Plus::forward`], as the mean over mirrored copies of `x`. Each entry of `flips` lists the
-    /// axes to mirror, 2 (upside down) and 3 (left-right); an empty list is the image as it is.
+    /// Predicts as [`UNet3Plus::forward`], as the mean over mirrored copies of `x`: [`UNet3Plus::forward_ungated`],
+    /// gated.
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::forward_ungated`].
+    pub fn forward_flips(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Output> {
+        self.forward_ungated(x, flips)?.finish(&self.config)
+    }
+
+    /// Predicts, in evaluation mode, with head 1 alone and without the gate, as the mean over mirrored copies of `x`.
+    /// Each entry of `flips` lists the axes to mirror, 2 (upside down) and 3 (left-right); an empty list is the image
+    /// as it is.
     ///
     /// What the gate multiplies is averaged, probabilities or logits, and so are the logits of the
     /// classification-guided module; the gate is decided once, from the mean. Gating each copy by itself would
@@ -167,14 +178,14 @@ impl UNet3Plus {
     ///
     /// # Errors
     /// As [`UNet3Plus::forward`], where `flips` is empty, or where an axis is neither 2 nor 3.
-    pub fn forward_flips(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Output> {
+    pub fn forward_ungated(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Ungated> {
         if flips.is_empty() || flips.iter().any(|axes| axes.iter().any(|axis| ![2, 3].contains(axis))) {
             return Err(Error::Input(format!("flips {flips:?}: at least one list of the axes 2 and 3")));
         }
         let mut sums: Option<(Tensor, Option<Tensor>)> = None;
         for axes in flips {
             let (logits, presence) = self.logits(&x.flip(axes)?.contiguous()?, 1)?;
-            let prediction = self.before_gate(&logits[0])?.contiguous()?.flip(axes)?;
+            let prediction = before_gate(&self.config, &logits[0])?.contiguous()?.flip(axes)?;
             sums = Some(match sums {
                 None => (prediction, presence),
                 Some((sum, presences)) => {
@@ -187,12 +198,9 @@ impl UNet3Plus {
             return Err(Error::Input("no flips".into()));
         };
         let share = 1.0 / flips.len() as f64;
-        let presence = presence.map(|sum| sum * share).transpose()?;
-        let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
-        Ok(Output {
-            probabilities: self.after_gate(&(prediction * share)?, gate.as_ref())?,
-            presence: presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?,
-            present: gate.map(|gate| gate.flatten_all()).transpose()?,
+        Ok(Ungated {
+            prediction: (prediction * share)?,
+            presence: presence.map(|sum| sum * share).transpose()?,
         })
     }
 
@@ -203,7 +211,8 @@ impl UNet3Plus {
     pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
         let (logits, presence) = self.logits(x, self.heads.len())?;
         let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
-        let probabilities = |logits| self.after_gate(&self.before_gate(logits)?, gate.as_ref());
+        let probabilities =
+            |logits| after_gate(&self.config, &before_gate(&self.config, logits)?, gate.as_ref());
         let probabilities = logits.iter().map(probabilities).collect::<Result<_>>()?;
         let presence = presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?;
         Ok(AllOutputs { probabilities, presence })
@@ -222,32 +231,6 @@ impl UNet3Plus {
         };
         let logits = self.heads.iter().zip(&features).take(heads).map(logits);
         Ok((logits.collect::<candle_core::Result<_>>()?, presence))
-    }
-
-    /// Whether the gate comes before the activation.
-    fn gates_logits(&self) -> bool {
-        self.guide.is_some() && self.config.cgm_gate == CgmGate::Logits
-    }
-
-    /// From logits to what the gate multiplies.
-    fn before_gate(&self, logits: &Tensor) -> Result<Tensor> {
-        if self.gates_logits() { Ok(logits.clone()) } else { self.activate(logits) }
-    }
-
-    /// From what the gate multiplies to probabilities.
-    fn after_gate(&self, prediction: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
-        let gated = match gate {
-            Some(gate) => prediction.broadcast_mul(gate)?,
-            None => prediction.clone(),
-        };
-        if self.gates_logits() { self.activate(&gated) } else { Ok(gated) }
-    }
-
-    fn activate(&self, logits: &Tensor) -> Result<Tensor> {
-        Ok(match self.config.activation {
-            Activation::Sigmoid => candle_nn::ops::sigmoid(logits)?,
-            Activation::Softmax => candle_nn::ops::softmax(logits, 1)?,
-        })
     }
 
     /// A forward pass in training mode: batch statistics, which also move the running ones, and dropout drawn

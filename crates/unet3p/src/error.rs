@@ -54,14 +54,19 @@ pub enum Error {
     },
     /// An image for which the network would take more memory than is reasonable.
     #[error(
-        "{height}x{width} pixels (height x width) need about {needed_gib:.0} GiB of memory, and the limit is \
-         {limit_gib:.0} GiB; use a smaller image, or a model whose preprocessor_config.json has a size"
+        "{height}x{width} pixels (height x width) in tiles of {tile_height}x{tile_width} need about \
+         {needed_gib:.0} GiB of memory, and the limit is {limit_gib:.0} GiB; use smaller tiles, a smaller image, \
+         or a model whose preprocessor_config.json has a size"
     )]
     TooLarge {
         /// Height of the network's input.
         height: usize,
         /// Width of the network's input.
         width: usize,
+        /// Height of its tiles, or its own where it is whole.
+        tile_height: usize,
+        /// Width of its tiles, or its own.
+        tile_width: usize,
         /// The estimate.
         needed_gib: f64,
         /// What is allowed.

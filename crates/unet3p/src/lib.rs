@@ -25,6 +25,7 @@
 
 mod bundled;
 mod error;
+mod memory;
 mod npy;
 mod segmentation;
 mod segmenter;

@@ -5,18 +5,12 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use unet3p_data::{Image, LabelMap, MaskRule, Preprocessor, Resample, Volume, default_color, resize};
-use unet3p_models::{Activation, UNet3Plus, UNet3PlusConfig};
+use unet3p_models::{Activation, UNet3Plus, UNet3PlusConfig, UngatedValues, check_tile};
 
+use crate::memory;
 use crate::npy::read_npy_images;
 use crate::segmentation::{class_areas, gray_picture};
 use crate::{Error, ModelSource, Result, Segmentation, VolumeSegmentation};
-
-/// Memory that the network takes for each pixel of its input and each channel of its first stage: measured 1.5 KB
-/// per pixel with 16 channels, to which it is proportional.
-const BYTES_PER_PIXEL_AND_FILTER: u64 = 96;
-
-/// Estimates above this are refused: 16 GiB.
-const MAX_BYTES: u64 = 16 << 30;
 
 /// What the classification guide says of an image.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +27,7 @@ pub struct Segmenter {
     device: Device,
     threshold: f32,
     tta: bool,
+    tile: Option<usize>,
 }
 
 impl Segmenter {
@@ -77,7 +72,7 @@ impl Segmenter {
                 });
             }
         }
-        Ok(Self { model, preprocessor, name, device: device.clone(), threshold: 0.5, tta: false })
+        Ok(Self { model, preprocessor, name, device: device.clone(), threshold: 0.5, tta: false, tile: None })
     }
 
     /// A pixel belongs to a class where its probability exceeds `threshold` (0.5 unless told). Models that end in a
@@ -94,6 +89,20 @@ impl Segmenter {
     pub fn with_tta(mut self, tta: bool) -> Self {
         self.tta = tta;
         self
+    }
+
+    /// The side of the tiles in which images are predicted, in pixels of the network's input: a multiple of
+    /// [`SIZE_MULTIPLE`](unet3p_models::SIZE_MULTIPLE). Tiles overlap by a quarter and are blended
+    /// ([`Tiling`](unet3p_models::Tiling)); the network's memory is that of one tile. An image that is no larger than
+    /// a tile is predicted whole. `None`, which it is unless told, predicts in tiles of 512 what has more than
+    /// 1536 x 1536 pixels, and all else whole.
+    ///
+    /// # Errors
+    /// When the side is no such multiple.
+    pub fn with_tile(mut self, tile: Option<usize>) -> Result<Self> {
+        tile.map_or(Ok(()), check_tile).map_err(Error::Model)?;
+        self.tile = tile;
+        Ok(self)
     }
 
     /// The network's configuration.
@@ -198,13 +207,13 @@ impl Segmenter {
 
     /// The network's probabilities for one image at its size, and what its classification guide says.
     fn probabilities(&self, image: &Image) -> Result<(Image, Option<Guess>)> {
-        self.check_memory(image)?;
-        let shape = (1, image.channels, image.height, image.width);
-        let input = Tensor::from_slice(&image.data, shape, &self.device)?;
-        let flips: &[&[usize]] = if self.tta { &[&[], &[3], &[2], &[2, 3]] } else { &[&[]] };
-        let output = self.model.forward_flips(&input, flips)?;
-        let channels = output.probabilities.dim(1)?;
-        let values = output.probabilities.flatten_all()?.to_vec1()?;
+        let (height, width) = (image.height, image.width);
+        let classes = self.config().num_classes;
+        let tiling = memory::tiling(self.config(), height, width, self.tile)?;
+        let ungated = tiling.blend(&image.data, classes, |tile, (height, width)| {
+            self.ungated(tile, (1, image.channels, height, width))
+        })?;
+        let output = ungated.finish(self.config(), height, width)?;
         let guess = match (output.presence, output.present) {
             (Some(estimate), Some(decision)) => Some(Guess {
                 // [absent, present]
@@ -213,26 +222,15 @@ impl Segmenter {
             }),
             _ => None,
         };
-        Ok((Image::new(channels, image.height, image.width, values)?, guess))
+        let values = output.probabilities.flatten_all()?.to_vec1()?;
+        Ok((Image::new(classes, height, width, values)?, guess))
     }
 
-    /// Memory that the system does not have ends the whole program, so that it is estimated first.
-    fn check_memory(&self, image: &Image) -> Result<()> {
-        let padded = |side: usize| side.next_multiple_of(16) as u64;
-        let bytes = padded(image.height)
-            .saturating_mul(padded(image.width))
-            .saturating_mul(BYTES_PER_PIXEL_AND_FILTER)
-            .saturating_mul(self.config().filters[0] as u64);
-        if bytes <= MAX_BYTES {
-            return Ok(());
-        }
-        let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-        Err(Error::TooLarge {
-            height: image.height,
-            width: image.width,
-            needed_gib: gib(bytes),
-            limit_gib: gib(MAX_BYTES),
-        })
+    /// The network's prediction for one tile.
+    fn ungated(&self, tile: &[f32], shape: (usize, usize, usize, usize)) -> Result<UngatedValues> {
+        let flips: &[&[usize]] = if self.tta { &[&[], &[3], &[2], &[2, 3]] } else { &[&[]] };
+        let input = Tensor::from_slice(tile, shape, &self.device)?;
+        Ok(self.model.forward_ungated(&input, flips)?.into_values()?)
     }
 
     fn segmentation(

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use unet3p::{DEFAULT_MODEL, Segmenter, read_npy_shape};
+use unet3p_models::{SIZE_MULTIPLE, check_tile};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
@@ -45,6 +46,10 @@ pub(crate) struct PredictArgs {
     /// A class needs more than this probability (models with a sigmoid; others take the most probable class)
     #[arg(long, default_value_t = 0.5, value_parser = parse_threshold, value_name = "P")]
     threshold: f32,
+    /// Predict images in overlapping tiles of N x N pixels, N a multiple of 16: less memory [default: 512 for images of
+    /// more than 1536 x 1536 pixels, others whole]
+    #[arg(long, value_parser = parse_tile, value_name = "N")]
+    tile: Option<usize>,
     /// Replace outputs that exist already
     #[arg(long)]
     overwrite: bool,
@@ -57,7 +62,11 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let items = plan::plan(inputs, &args.output, extras, args.overwrite, images_of)?;
     check_folder(&args.output)?;
     let device = global.device.open()?;
-    let segmenter = model::load(&args.model, &device)?.with_threshold(args.threshold).with_tta(args.tta);
+    let segmenter = model::load(&args.model, &device)?
+        .with_threshold(args.threshold)
+        .with_tta(args.tta)
+        .with_tile(args.tile)
+        .map_err(|e| Failure::usage(describe(&e)))?;
     create_folder(&args.output)?;
 
     let predictions = segment_all(&segmenter, &items, &args.output)?;
@@ -68,6 +77,7 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
         labels: segmenter.labels(),
         threshold: args.threshold,
         tta: args.tta,
+        tile: args.tile,
         predictions,
     };
     write_record(&record, &args.output.join(RECORD))?;
@@ -145,4 +155,10 @@ fn parse_threshold(text: &str) -> Result<f32, String> {
         Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
         _ => Err("use a probability from 0 to 1".to_string()),
     }
+}
+
+fn parse_tile(text: &str) -> Result<usize, String> {
+    let side = text.parse().map_err(|_| format!("use a multiple of {SIZE_MULTIPLE}"))?;
+    check_tile(side).map_err(|e| e.to_string())?;
+    Ok(side)
 }

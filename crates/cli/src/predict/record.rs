@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) labels: BTreeMap<u8, String>,
     pub(crate) threshold: f32,
     pub(crate) tta: bool,
+    /// The side of tiles, where the run was told one.
+    pub(crate) tile: Option<usize>,
     /// One entry for each mask and for each input that failed, in the order of the inputs.
     pub(crate) predictions: Vec<Entry>,
 }

@@ -254,3 +254,27 @@ fn arrays_of_several_images_are_segmented_again_into_their_own_folder() {
         assert_eq!(found, expected.map(|(index, mask)| (json!(index), json!(mask))));
     }
 }
+
+#[test]
+fn tiles_give_outputs_of_the_same_size_and_one_that_holds_the_image_the_same_values() {
+    let place = Place::new();
+    place.model();
+    place.gray("in/a.png", 75, 41);
+    unet3p::write_npy(&place.path("in/b.npy"), &[1, 33, 16], &[0.5; 33 * 16]).unwrap();
+    let run = |out: &str, flags: &str| {
+        place.line(&format!("predict -i in -o {out} -m m --save-probabilities {flags}")).ends(0, &[]);
+        assert_eq!(size_of(&place.path(&format!("{out}/a_mask.png"))), (75, 41));
+        assert_eq!(size_of(&place.path(&format!("{out}/b_mask.png"))), (16, 33));
+        let probabilities = fs::read(place.path(&format!("{out}/a_probabilities.npy"))).unwrap();
+        (probabilities, place.json(&format!("{out}/predictions.json")))
+    };
+    let (whole, record) = run("whole", "--tta");
+    assert_eq!(record["tile"], json!(null));
+    let (one, record) = run("one", "--tta --tile 80");
+    assert_eq!(record["tile"], 80);
+    assert!(one == whole);
+    let (tiled, record) = run("tiled", "--tta --tile 32");
+    assert_eq!(record["tile"], 32);
+    assert_eq!(tiled.len(), whole.len());
+    assert!(tiled != whole);
+}

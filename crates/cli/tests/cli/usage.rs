@@ -23,7 +23,7 @@ fn wrong_usage_is_exit_code_2() {
     let place = Place::new();
     place.model();
     place.gray("a.png", 4, 4);
-    let cases: [(&str, &str); 13] = [
+    let cases: [(&str, &str); 17] = [
         ("", "Usage"),
         ("segment", "segment"),
         ("predict", "--input"),
@@ -31,6 +31,10 @@ fn wrong_usage_is_exit_code_2() {
         ("predict -i a.png -o out --treshold 0.4", "--threshold"),
         ("predict -i a.png -o out --threshold 1.5", "probability"),
         ("predict -i a.png -o out --threshold nan", "probability"),
+        ("predict -i a.png -o out --tile 100", "'100' for '--tile <N>'"),
+        ("predict -i a.png -o out --tile 100", "use 96 or 112"),
+        ("predict -i a.png -o out --tile 0", "use 16"),
+        ("predict -i a.png -o out --tile 64x64", "use a multiple of 16"),
         ("predict -i a.png -o out --device gpu", "cuda:N"),
         ("predict -i a.png -o out --threads 0", "--threads"),
         ("predict -i a.png -o out -q -v", "cannot be used"),

@@ -26,6 +26,8 @@ fn the_mask_of_a_volume_has_its_shape_and_affine() {
     let shape = unet3p::read_npy_shape(&place.path("out/sub/ct_probabilities.npy")).unwrap();
     // On the model's grid of 3 mm: 7 slices of 1.25 mm are 3, 26 rows of 2 mm are 17, 20 columns of 1.5 mm are 10.
     assert_eq!(shape, [1, 3, 17, 10]);
+    place.line("predict -i in -o tiled -m m --save-probabilities --tile 16").ends(0, &[]);
+    assert_eq!(unet3p::read_npy_shape(&place.path("tiled/sub/ct_probabilities.npy")).unwrap(), shape);
 
     let record = place.json("out/predictions.json");
     let entry = &record["predictions"][0];

@@ -1,0 +1,102 @@
+//! From a prediction to probabilities: the classification-guided module's gate, and the activation on its side.
+
+use candle_core::{DType, Device, Tensor};
+use unet3p_core::ClassificationGuide;
+
+use crate::config::{Activation, CgmGate, UNet3PlusConfig};
+use crate::error::{Error, Result};
+use crate::network::Output;
+
+/// Head 1's prediction before the gate, which may be averaged and blended: what is gated cannot be, as the gate is
+/// decided once for an image.
+#[derive(Debug, Clone)]
+pub struct Ungated {
+    /// `[batch, classes, height, width]`: probabilities, or logits where the gate multiplies logits.
+    pub prediction: Tensor,
+    /// Logits `[batch, 2]` = [absent, present] of the classification-guided module.
+    pub presence: Option<Tensor>,
+}
+
+/// [`Ungated`] for one image, in plain memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UngatedValues {
+    /// As [`Ungated::prediction`], `[classes, height, width]`.
+    pub prediction: Vec<f32>,
+    /// As [`Ungated::presence`].
+    pub presence: Option<[f32; 2]>,
+}
+
+impl Ungated {
+    /// Decides the gate from the presence logits and applies it, with the activation where that comes after.
+    ///
+    /// # Errors
+    /// Where the tensors have other shapes than those above.
+    pub fn finish(self, config: &UNet3PlusConfig) -> Result<Output> {
+        let gate = self.presence.as_ref().map(ClassificationGuide::gate).transpose()?;
+        Ok(Output {
+            probabilities: after_gate(config, &self.prediction, gate.as_ref())?,
+            presence: self.presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?,
+            present: gate.map(|gate| gate.flatten_all()).transpose()?,
+        })
+    }
+
+    /// The values of a batch of one image.
+    ///
+    /// # Errors
+    /// Where it is a batch of several.
+    pub fn into_values(self) -> Result<UngatedValues> {
+        let (batch, ..) = self.prediction.dims4()?;
+        if batch != 1 {
+            return Err(Error::Input(format!("a batch of {batch} images where one is needed")));
+        }
+        let logit = |logits: &Tensor, i| logits.get(0)?.get(i)?.to_dtype(DType::F32)?.to_scalar();
+        let presence = |logits: &Tensor| candle_core::Result::Ok([logit(logits, 0)?, logit(logits, 1)?]);
+        Ok(UngatedValues {
+            prediction: self.prediction.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?,
+            presence: self.presence.as_ref().map(presence).transpose()?,
+        })
+    }
+}
+
+impl UngatedValues {
+    /// [`Ungated::finish`] for an image of `height` x `width`, on the CPU.
+    ///
+    /// # Errors
+    /// Where the prediction has another number of values than the configuration's classes have pixels.
+    pub fn finish(self, config: &UNet3PlusConfig, height: usize, width: usize) -> Result<Output> {
+        let shape = (1, config.num_classes, height, width);
+        let prediction = Tensor::from_vec(self.prediction, shape, &Device::Cpu)?;
+        let presence = self.presence.map(|logits| Tensor::new(&[logits], &Device::Cpu)).transpose()?;
+        Ungated { prediction, presence }.finish(config)
+    }
+}
+
+/// From logits to what the gate multiplies.
+pub(crate) fn before_gate(config: &UNet3PlusConfig, logits: &Tensor) -> Result<Tensor> {
+    if gates_logits(config) { Ok(logits.clone()) } else { activate(config, logits) }
+}
+
+/// From what the gate multiplies to probabilities.
+pub(crate) fn after_gate(
+    config: &UNet3PlusConfig,
+    prediction: &Tensor,
+    gate: Option<&Tensor>,
+) -> Result<Tensor> {
+    let gated = match gate {
+        Some(gate) => prediction.broadcast_mul(gate)?,
+        None => prediction.clone(),
+    };
+    if gates_logits(config) { activate(config, &gated) } else { Ok(gated) }
+}
+
+/// Whether the gate comes before the activation.
+fn gates_logits(config: &UNet3PlusConfig) -> bool {
+    config.variant.has_cgm() && config.cgm_gate == CgmGate::Logits
+}
+
+fn activate(config: &UNet3PlusConfig, logits: &Tensor) -> Result<Tensor> {
+    Ok(match config.activation {
+        Activation::Sigmoid => candle_nn::ops::sigmoid(logits)?,
+        Activation::Softmax => candle_nn::ops::softmax(logits, 1)?,
+    })
+}
