@@ -5,7 +5,7 @@ use unet3p_core::ClassificationGuide;
 
 use crate::config::{Activation, CgmGate, UNet3PlusConfig};
 use crate::error::{Error, Result};
-use crate::network::Output;
+use crate::network::{AllOutputs, Output};
 
 /// Head 1's prediction before the gate, which may be averaged and blended: what is gated cannot be, as the gate is
 /// decided once for an image.
@@ -71,13 +71,57 @@ impl UngatedValues {
     }
 }
 
+/// The mean over mirrored copies of `x` of what the gate multiplies and of the presence logits; `logits` gives head 1's
+/// and the module's for one copy.
+pub(crate) fn mean_over_flips(
+    config: &UNet3PlusConfig,
+    x: &Tensor,
+    flips: &[&[usize]],
+    logits: impl Fn(&Tensor) -> Result<(Vec<Tensor>, Option<Tensor>)>,
+) -> Result<Ungated> {
+    if flips.is_empty() || flips.iter().any(|axes| axes.iter().any(|axis| ![2, 3].contains(axis))) {
+        return Err(Error::Input(format!("flips {flips:?}: at least one list of the axes 2 and 3")));
+    }
+    let mut sums: Option<(Tensor, Option<Tensor>)> = None;
+    for axes in flips {
+        let (logits, presence) = logits(&x.flip(axes)?.contiguous()?)?;
+        let prediction = before_gate(config, &logits[0])?.contiguous()?.flip(axes)?;
+        sums = Some(match sums {
+            None => (prediction, presence),
+            Some((sum, presences)) => {
+                let presences = presences.zip(presence).map(|(sum, one)| sum + one).transpose()?;
+                ((sum + prediction)?, presences)
+            }
+        });
+    }
+    let Some((prediction, presence)) = sums else {
+        return Err(Error::Input("no flips".into()));
+    };
+    let share = 1.0 / flips.len() as f64;
+    let presence = presence.map(|sum| sum * share).transpose()?;
+    Ok(Ungated { prediction: (prediction * share)?, presence })
+}
+
+/// Every head's probabilities from its logits.
+pub(crate) fn all_outputs(
+    config: &UNet3PlusConfig,
+    logits: &[Tensor],
+    presence: Option<Tensor>,
+) -> Result<AllOutputs> {
+    let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
+    let probabilities = |logits| after_gate(config, &before_gate(config, logits)?, gate.as_ref());
+    let probabilities = logits.iter().map(probabilities).collect::<Result<_>>()?;
+    let presence = presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?;
+    Ok(AllOutputs { probabilities, presence })
+}
+
 /// From logits to what the gate multiplies.
-pub(crate) fn before_gate(config: &UNet3PlusConfig, logits: &Tensor) -> Result<Tensor> {
+fn before_gate(config: &UNet3PlusConfig, logits: &Tensor) -> Result<Tensor> {
     if gates_logits(config) { Ok(logits.clone()) } else { activate(config, logits) }
 }
 
 /// From what the gate multiplies to probabilities.
-pub(crate) fn after_gate(
+fn after_gate(
     config: &UNet3PlusConfig,
     prediction: &Tensor,
     gate: Option<&Tensor>,

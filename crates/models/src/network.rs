@@ -14,7 +14,7 @@ use unet3p_core::{
 use crate::config::UNet3PlusConfig;
 use crate::cost::{source_channels, tensor_shapes};
 use crate::error::{Error, Result};
-use crate::gate::{Ungated, after_gate, before_gate};
+use crate::gate::{Ungated, all_outputs, mean_over_flips};
 use crate::padding::{SIZE_MULTIPLE, pad_to_multiple};
 
 /// Head 1's prediction.
@@ -179,29 +179,7 @@ impl UNet3Plus {
     /// # Errors
     /// As [`UNet3Plus::forward`], where `flips` is empty, or where an axis is neither 2 nor 3.
     pub fn forward_ungated(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Ungated> {
-        if flips.is_empty() || flips.iter().any(|axes| axes.iter().any(|axis| ![2, 3].contains(axis))) {
-            return Err(Error::Input(format!("flips {flips:?}: at least one list of the axes 2 and 3")));
-        }
-        let mut sums: Option<(Tensor, Option<Tensor>)> = None;
-        for axes in flips {
-            let (logits, presence) = self.logits(&x.flip(axes)?.contiguous()?, 1)?;
-            let prediction = before_gate(&self.config, &logits[0])?.contiguous()?.flip(axes)?;
-            sums = Some(match sums {
-                None => (prediction, presence),
-                Some((sum, presences)) => {
-                    let presences = presences.zip(presence).map(|(sum, one)| sum + one).transpose()?;
-                    ((sum + prediction)?, presences)
-                }
-            });
-        }
-        let Some((prediction, presence)) = sums else {
-            return Err(Error::Input("no flips".into()));
-        };
-        let share = 1.0 / flips.len() as f64;
-        Ok(Ungated {
-            prediction: (prediction * share)?,
-            presence: presence.map(|sum| sum * share).transpose()?,
-        })
+        mean_over_flips(&self.config, x, flips, |x| self.logits(x, 1))
     }
 
     /// Predicts, in evaluation mode, with every head.
@@ -210,16 +188,11 @@ impl UNet3Plus {
     /// As [`UNet3Plus::forward`].
     pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
         let (logits, presence) = self.logits(x, self.heads.len())?;
-        let gate = presence.as_ref().map(ClassificationGuide::gate).transpose()?;
-        let probabilities =
-            |logits| after_gate(&self.config, &before_gate(&self.config, logits)?, gate.as_ref());
-        let probabilities = logits.iter().map(probabilities).collect::<Result<_>>()?;
-        let presence = presence.map(|logits| candle_nn::ops::sigmoid(&logits)).transpose()?;
-        Ok(AllOutputs { probabilities, presence })
+        all_outputs(&self.config, &logits, presence)
     }
 
     /// The logits of the first heads at the size of `x`, and those of the classification-guided module, ungated.
-    fn logits(&self, x: &Tensor, heads: usize) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+    pub(crate) fn logits(&self, x: &Tensor, heads: usize) -> Result<(Vec<Tensor>, Option<Tensor>)> {
         let (_, _, height, width) = x.dims4()?;
         let features = self.features(&pad_to_multiple(x)?, Mode::Evaluation)?;
         let presence = match (&self.guide, features.last()) {

@@ -23,7 +23,8 @@ pub use layer::Algorithm;
 
 use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
-use crate::network::UNet3Plus;
+use crate::gate::{Ungated, all_outputs, mean_over_flips};
+use crate::network::{AllOutputs, Output, UNet3Plus};
 use crate::padding::{SIZE_MULTIPLE, padding_source};
 use buffers::Buffers;
 use compile::{Branch, Layers};
@@ -135,9 +136,42 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).times.clone()
     }
 
+    /// As [`UNet3Plus::forward`].
+    ///
+    /// # Errors
+    /// Where `x` has other channels than the network takes, or is empty.
+    pub fn forward(&self, x: &Tensor) -> Result<Output> {
+        self.forward_flips(x, &[&[]])
+    }
+
+    /// As [`UNet3Plus::forward_flips`].
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::forward_flips`].
+    pub fn forward_flips(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Output> {
+        self.forward_ungated(x, flips)?.finish(&self.config)
+    }
+
+    /// As [`UNet3Plus::forward_ungated`].
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::forward_ungated`].
+    pub fn forward_ungated(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Ungated> {
+        mean_over_flips(&self.config, x, flips, |x| self.logits(x, 1))
+    }
+
+    /// As [`UNet3Plus::forward_all`].
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
+        let (logits, presence) = self.logits(x, self.layers.heads.len())?;
+        all_outputs(&self.config, &logits, presence)
+    }
+
     /// Logits `[batch, classes, height, width]` of the first `heads` heads at the size of `x`, and those of the
     /// classification-guided module, `[batch, 2]`.
-    pub(crate) fn logits(&self, x: &Tensor, heads: usize) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+    fn logits(&self, x: &Tensor, heads: usize) -> Result<(Vec<Tensor>, Option<Tensor>)> {
         let (batch, channels, height, width) = x.dims4()?;
         if channels != self.config.in_channels {
             let takes = self.config.in_channels;

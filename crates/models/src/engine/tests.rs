@@ -1,32 +1,104 @@
+//! The engine against the network it was compiled from.
 #![allow(clippy::unwrap_used)]
+
 use super::*;
-use crate::UNet3PlusConfig;
+use crate::config::{Activation, CgmGate, UNet3PlusConfigBuilder, Variant};
+use crate::pad_to_multiple;
+
+/// Relative L2 error allowed between two computations in f32 that are each within 1e-5 of the truth.
+const BUDGET: f64 = 1e-5;
+
+/// A network with running statistics as training leaves them: of its own activations.
+fn trained(config: &UNet3PlusConfig) -> UNet3Plus {
+    use rand_chacha::rand_core::SeedableRng;
+    let model = UNet3Plus::init(config, 3, DType::F32, &Device::Cpu).unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    for seed in 0..3 {
+        model.forward_train(&noise((2, config.in_channels, 48, 32), seed), &mut rng).unwrap();
+    }
+    model
+}
+
+fn noise(shape: (usize, usize, usize, usize), seed: u64) -> Tensor {
+    use rand::{Rng, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(100 + seed);
+    let count = shape.0 * shape.1 * shape.2 * shape.3;
+    let values: Vec<f32> = (0..count).map(|_| rng.random_range(-2.0..2.0)).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn error(got: &Tensor, want: &Tensor) -> f64 {
+    assert_eq!(got.dims(), want.dims());
+    let norm = |t: &Tensor| t.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+    (norm(&(got - want).unwrap()) / norm(want).max(f64::MIN_POSITIVE)).sqrt()
+}
+
+fn check(config: UNet3PlusConfigBuilder, sizes: &[(usize, usize, usize)]) {
+    let config = config.build().unwrap();
+    let model = trained(&config);
+    for isa in Isa::available() {
+        let engine = model.clone().compile(CompileOptions { isa, ..Default::default() }).unwrap();
+        for &(batch, height, width) in sizes {
+            let x = noise((batch, config.in_channels, height, width), 9);
+            let (want, presence) = model.logits(&x, engine.layers.heads.len()).unwrap();
+            let (got, found) = engine.logits(&x, engine.layers.heads.len()).unwrap();
+            assert_eq!(got.len(), want.len());
+            for (head, (got, want)) in got.iter().zip(&want).enumerate() {
+                let error = error(got, want);
+                assert!(error <= BUDGET, "{isa} {config:?} {height}x{width} head {}: {error:e}", head + 1);
+            }
+            assert_eq!(found.is_some(), presence.is_some());
+            if let (Some(found), Some(presence)) = (found, presence) {
+                let error = error(&found, &presence);
+                assert!(error <= BUDGET, "{isa} presence: {error:e}");
+            }
+        }
+    }
+}
 
 #[test]
-fn timing() {
-    let f = std::env::var("F").map_or(64, |f| f.parse().unwrap());
-    let n = std::env::var("N").map_or(320, |f| f.parse().unwrap());
-    let config = UNet3PlusConfig::builder().base_filters(f).build().unwrap();
-    let model = UNet3Plus::init(&config, 1, DType::F32, &Device::Cpu).unwrap();
-    let t = Instant::now();
-    let engine = model.compile(CompileOptions::default()).unwrap();
-    println!("compile {:?}", t.elapsed());
-    let x = Tensor::randn(0f32, 1.0, (1, 3, n, n), &Device::Cpu).unwrap();
-    let mut times = vec![];
-    for _ in 0..6 {
-        let t = Instant::now();
-        engine.logits(&x, 1).unwrap();
-        times.push(t.elapsed());
-    }
-    println!("{times:?}");
-    for l in engine.layers() {
-        println!(
-            "{:24} {:20} {:8.1} ms {:8.2} GMAC {:6.0} GF/s",
-            l.name,
-            l.algorithm.map(|a| a.to_string()).unwrap_or_default(),
-            l.time.as_secs_f64() * 1e3,
-            l.multiply_adds as f64 * 1e-9,
-            l.multiply_adds as f64 * 2e-9 / l.time.as_secs_f64()
-        );
-    }
+fn equals_the_network_in_every_variant() {
+    let sizes = [(1, 16, 16), (2, 33, 50), (1, 128, 80)];
+    check(UNet3PlusConfig::builder().base_filters(8), &sizes);
+    check(UNet3PlusConfig::builder().base_filters(6).variant(Variant::DeepSupervision).num_classes(3), &sizes);
+    let cgm = UNet3PlusConfig::builder().base_filters(16).variant(Variant::DeepSupervisionCgm).in_channels(1);
+    check(cgm.cgm_gate(CgmGate::Logits), &sizes);
+    check(UNet3PlusConfig::builder().filters([5, 7, 12, 20, 33]).num_classes(4).activation(Activation::Softmax), &sizes);
+}
+
+/// Many strips: more rows than one holds, at several levels.
+#[test]
+fn strips_do_not_show() {
+    let config = UNet3PlusConfig::builder().base_filters(8).build().unwrap();
+    let model = trained(&config);
+    let engine = model.clone().compile(CompileOptions::default()).unwrap();
+    let x = noise((1, 3, 112, 3072), 4);
+    let want = model.forward(&x).unwrap().probabilities;
+    let got = engine.forward(&x).unwrap().probabilities;
+    assert!(error(&got, &want) <= BUDGET, "{:e}", error(&got, &want));
+}
+
+#[test]
+fn sizes_may_change_and_repeat() {
+    let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
+    let engine = trained(&config).compile(CompileOptions::default()).unwrap();
+    let run = |x: &Tensor| engine.forward(x).unwrap().probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (small, large) = (noise((1, 3, 20, 30), 1), noise((1, 3, 64, 48), 2));
+    let first = run(&small);
+    run(&large);
+    assert_eq!(run(&small), first);
+    // what pads the image is what pads it in the network
+    let padded = engine.forward(&pad_to_multiple(&small).unwrap()).unwrap().probabilities;
+    let cropped = padded.narrow(2, 0, 20).unwrap().narrow(3, 0, 30).unwrap();
+    assert_eq!(cropped.flatten_all().unwrap().to_vec1::<f32>().unwrap(), first);
+    assert!(engine.layers().iter().any(|layer| layer.multiply_adds > 0 && layer.time > Duration::ZERO));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
+    let engine = trained(&config).compile(CompileOptions::default()).unwrap();
+    let message = engine.forward(&noise((1, 2, 16, 16), 1)).unwrap_err().to_string();
+    assert!(message.contains("2 channels") && message.contains('3'), "{message}");
+    assert!(engine.forward(&Tensor::zeros((1, 3, 0, 4), DType::F32, &Device::Cpu).unwrap()).is_err());
 }
