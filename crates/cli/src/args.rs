@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Convert(crate::convert::ConvertArgs),
     /// Describe a model: variant, parameters, multiply-adds, size
     Info(crate::info::InfoArgs),
+    /// Measure how fast the network runs on this machine
+    Bench(crate::bench::BenchArgs),
 }
 
 /// A size in pixels: `N` for both sides, or `HEIGHTxWIDTH`.

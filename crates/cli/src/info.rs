@@ -217,7 +217,8 @@ fn thousands(n: usize) -> String {
     text
 }
 
-fn parse_variant(text: &str) -> Result<Variant, String> {
+/// A variant by its name.
+pub(crate) fn parse_variant(text: &str) -> Result<Variant, String> {
     serde_json::from_value(serde_json::Value::String(text.to_string()))
         .map_err(|_| "use base, deep_supervision or deep_supervision_cgm".to_string())
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod convert;
 mod device;
 mod failure;
@@ -18,6 +19,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::Parser;
+use unet3p_models::{ISA_VARIABLE, Isa};
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
+    check_isa()?;
     if let Some(threads) = global.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.get())
@@ -52,5 +55,16 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Prepare { what } => prepare::run(what),
         Command::Convert(args) => convert::run(args),
         Command::Info(args) => info::run(args),
+        Command::Bench(args) => bench::run(args, global),
     }
+}
+
+/// An instruction set asked for by environment variable must be there, or what runs is not what was asked for.
+fn check_isa() -> Result<(), Failure> {
+    let Ok(name) = std::env::var(ISA_VARIABLE) else { return Ok(()) };
+    let available = Isa::available();
+    if available.iter().any(|isa| isa.name() == name) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{ISA_VARIABLE}={name}: this CPU has {available:?}")))
 }

@@ -121,11 +121,7 @@ fn before_gate(config: &UNet3PlusConfig, logits: &Tensor) -> Result<Tensor> {
 }
 
 /// From what the gate multiplies to probabilities.
-fn after_gate(
-    config: &UNet3PlusConfig,
-    prediction: &Tensor,
-    gate: Option<&Tensor>,
-) -> Result<Tensor> {
+fn after_gate(config: &UNet3PlusConfig, prediction: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
     let gated = match gate {
         Some(gate) => prediction.broadcast_mul(gate)?,
         None => prediction.clone(),

@@ -38,3 +38,4 @@ pub use gate::{Ungated, UngatedValues};
 pub use network::{AllOutputs, Output, TrainOutput, UNet3Plus};
 pub use padding::{SIZE_MULTIPLE, pad_to_multiple};
 pub use tiles::{Tiling, check_tile};
+pub use unet3p_kernels::{ISA_VARIABLE, Isa};

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use unet3p_data::{Image, LabelMap, MaskRule, Preprocessor, Resample, Volume, default_color, resize};
-use unet3p_models::{Activation, UNet3Plus, UNet3PlusConfig, UngatedValues, check_tile};
+use unet3p_models::{
+    Activation, CompileOptions, Engine, UNet3Plus, UNet3PlusConfig, Ungated, UngatedValues, check_tile,
+};
 
 use crate::memory;
 use crate::npy::read_npy_images;
@@ -19,9 +21,31 @@ struct Guess {
     present: bool,
 }
 
+/// What predicts: compiled layers on the CPU, the network as it is on a GPU.
+enum Network {
+    Compiled(Box<Engine>),
+    AsIs(Box<UNet3Plus>),
+}
+
+impl Network {
+    fn config(&self) -> &UNet3PlusConfig {
+        match self {
+            Self::Compiled(engine) => engine.config(),
+            Self::AsIs(model) => model.config(),
+        }
+    }
+
+    fn forward_ungated(&self, x: &Tensor, flips: &[&[usize]]) -> unet3p_models::Result<Ungated> {
+        match self {
+            Self::Compiled(engine) => engine.forward_ungated(x, flips),
+            Self::AsIs(model) => model.forward_ungated(x, flips),
+        }
+    }
+}
+
 /// A network and its preprocessing: files in, masks out.
 pub struct Segmenter {
-    model: UNet3Plus,
+    network: Network,
     preprocessor: Option<Preprocessor>,
     name: String,
     device: Device,
@@ -72,7 +96,23 @@ impl Segmenter {
                 });
             }
         }
-        Ok(Self { model, preprocessor, name, device: device.clone(), threshold: 0.5, tta: false, tile: None })
+        let network = if device.is_cpu() {
+            let size = preprocessor.as_ref().and_then(|preprocessor| preprocessor.size);
+            let default = CompileOptions::default();
+            let size = size.map_or(default.size, |size| [size.height, size.width]);
+            Network::Compiled(Box::new(model.compile(CompileOptions { size, ..default })?))
+        } else {
+            Network::AsIs(Box::new(model))
+        };
+        Ok(Self {
+            network,
+            preprocessor,
+            name,
+            device: device.clone(),
+            threshold: 0.5,
+            tta: false,
+            tile: None,
+        })
     }
 
     /// A pixel belongs to a class where its probability exceeds `threshold` (0.5 unless told). Models that end in a
@@ -107,7 +147,7 @@ impl Segmenter {
 
     /// The network's configuration.
     pub fn config(&self) -> &UNet3PlusConfig {
-        self.model.config()
+        self.network.config()
     }
 
     /// How images become the network's input, where the model says so.
@@ -230,7 +270,7 @@ impl Segmenter {
     fn ungated(&self, tile: &[f32], shape: (usize, usize, usize, usize)) -> Result<UngatedValues> {
         let flips: &[&[usize]] = if self.tta { &[&[], &[3], &[2], &[2, 3]] } else { &[&[]] };
         let input = Tensor::from_slice(tile, shape, &self.device)?;
-        Ok(self.model.forward_ungated(&input, flips)?.into_values()?)
+        Ok(self.network.forward_ungated(&input, flips)?.into_values()?)
     }
 
     fn segmentation(

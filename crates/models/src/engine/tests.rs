@@ -29,7 +29,9 @@ fn noise(shape: (usize, usize, usize, usize), seed: u64) -> Tensor {
 
 fn error(got: &Tensor, want: &Tensor) -> f64 {
     assert_eq!(got.dims(), want.dims());
-    let norm = |t: &Tensor| t.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+    let norm = |t: &Tensor| {
+        t.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+    };
     (norm(&(got - want).unwrap()) / norm(want).max(f64::MIN_POSITIVE)).sqrt()
 }
 
@@ -60,10 +62,16 @@ fn check(config: UNet3PlusConfigBuilder, sizes: &[(usize, usize, usize)]) {
 fn equals_the_network_in_every_variant() {
     let sizes = [(1, 16, 16), (2, 33, 50), (1, 128, 80)];
     check(UNet3PlusConfig::builder().base_filters(8), &sizes);
-    check(UNet3PlusConfig::builder().base_filters(6).variant(Variant::DeepSupervision).num_classes(3), &sizes);
+    check(
+        UNet3PlusConfig::builder().base_filters(6).variant(Variant::DeepSupervision).num_classes(3),
+        &sizes,
+    );
     let cgm = UNet3PlusConfig::builder().base_filters(16).variant(Variant::DeepSupervisionCgm).in_channels(1);
     check(cgm.cgm_gate(CgmGate::Logits), &sizes);
-    check(UNet3PlusConfig::builder().filters([5, 7, 12, 20, 33]).num_classes(4).activation(Activation::Softmax), &sizes);
+    check(
+        UNet3PlusConfig::builder().filters([5, 7, 12, 20, 33]).num_classes(4).activation(Activation::Softmax),
+        &sizes,
+    );
 }
 
 /// Many strips: more rows than one holds, at several levels.
@@ -82,7 +90,9 @@ fn strips_do_not_show() {
 fn sizes_may_change_and_repeat() {
     let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
     let engine = trained(&config).compile(CompileOptions::default()).unwrap();
-    let run = |x: &Tensor| engine.forward(x).unwrap().probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let run = |x: &Tensor| {
+        engine.forward(x).unwrap().probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
     let (small, large) = (noise((1, 3, 20, 30), 1), noise((1, 3, 64, 48), 2));
     let first = run(&small);
     run(&large);
