@@ -15,7 +15,7 @@ use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 
 /// Tiles of a block that one task takes through all three phases.
-const BLOCK_TILES: usize = 28;
+const BLOCK_TILES: usize = 56;
 /// Transformed weights of one place above this size are read once for a block: columns outside, tiles inside.
 const CACHED_WEIGHTS: usize = 1 << 17;
 /// With fewer blocks than this, or with weights so large that blocks would read them too often, all tiles go through

@@ -3,18 +3,17 @@
 use unet3p_kernels::{AlignedBuffer, BlockedShape, BlockedView, BlockedViewMut, LANES, TapRows};
 
 use super::compile::{Branch, Layers};
-use super::strip::Strip;
 use crate::config::UNet3PlusConfig;
 
 /// Memory that the strip of a concatenation takes, about: enough rows that all threads have blocks of tiles to share,
 /// little beside the maps that exist whole.
-const STRIP_BYTES: usize = 24 << 20;
+const STRIP_BYTES: usize = 16 << 20;
 /// Strips are a multiple of this many rows: whole tiles.
-const STRIP_STEP: usize = 16;
+pub(crate) const STRIP_STEP: usize = 16;
 /// Rows that a fusing convolution needs from before a strip: it follows a tile of 4 behind, and reads one more.
-const KEPT_FOR_TILES: usize = 5;
+pub(crate) const KEPT_FOR_TILES: usize = 5;
 /// Rows that a head needs from before a strip: it follows one behind, and reads one more.
-const KEPT_FOR_HEAD: usize = 2;
+pub(crate) const KEPT_FOR_HEAD: usize = 2;
 
 /// A map that exists whole.
 pub(crate) struct Map {
@@ -37,14 +36,14 @@ impl Map {
     }
 }
 
-/// What a decoder node works with.
+/// How a decoder node is computed.
 pub(crate) struct NodeBuffers {
-    /// The branches side by side.
-    pub(crate) concatenation: Strip,
-    /// Low-resolution products of the upsampled branches.
-    pub(crate) rings: Vec<Option<TapRows>>,
+    /// The branches side by side: a map that exists in strips only.
+    pub(crate) concatenation: BlockedShape,
     /// Rows of a strip.
     pub(crate) rows: usize,
+    /// Low-resolution products of the upsampled branches.
+    pub(crate) rings: Vec<Option<TapRows>>,
 }
 
 /// All maps of a forward pass.
@@ -54,20 +53,18 @@ pub(crate) struct Buffers {
     pub(crate) input: Map,
     /// E1 to E5.
     pub(crate) encoder: Vec<Map>,
-    /// Between the two convolutions of each stage.
-    pub(crate) stages: Vec<(Strip, usize)>,
     /// `pooled[s][k]`: E(s+1) pooled by 2^(k+1).
     pub(crate) pooled: Vec<Vec<Map>>,
     /// D2, D3, D4.
     pub(crate) decoder: Vec<Map>,
-    /// D1.
-    pub(crate) finest: Strip,
     pub(crate) nodes: Vec<NodeBuffers>,
+    /// Memory of the strips: of what lies between the convolutions of a stage or a node, one after the other, and of D1.
+    pub(crate) strips: [AlignedBuffer; 2],
 }
 
-/// Rows of a strip of a map with so many channels and columns.
-fn strip_rows(channels: usize, width: usize) -> usize {
-    let rows = STRIP_BYTES / (channels.next_multiple_of(LANES) * width * size_of::<f32>());
+/// Rows of a strip of a map.
+pub(crate) fn strip_rows(map: BlockedShape) -> usize {
+    let rows = STRIP_BYTES / (map.channels.next_multiple_of(LANES) * map.width * size_of::<f32>());
     (rows / STRIP_STEP * STRIP_STEP).max(STRIP_STEP)
 }
 
@@ -83,24 +80,18 @@ impl Buffers {
         let width = config.filters[0] * levels;
         let nodes = layers.nodes.iter().enumerate().map(|(level, node)| {
             let shape = map(branch * levels, level);
-            let rows = strip_rows(shape.channels, shape.width);
+            let rows = strip_rows(shape);
             let ring = |(source, branch): (usize, &Branch)| match branch {
                 Branch::Same(_) => None,
                 Branch::Upsampled(layer) => Some(layer.rows_for(rows.min(shape.height), at(source)[1])),
             };
             let rings = node.branches.iter().enumerate().map(ring).collect();
-            NodeBuffers { concatenation: Strip::new(shape, rows, KEPT_FOR_TILES), rings, rows }
+            NodeBuffers { concatenation: shape, rows, rings }
         });
-        let nodes: Vec<_> = nodes.collect();
-        let stage = |(level, &channels): (usize, &usize)| {
-            let rows = strip_rows(channels, at(level)[1]);
-            (Strip::new(map(channels, level), rows, KEPT_FOR_TILES), rows)
-        };
         Self {
             size,
             input: Map::new(config.in_channels, size),
             encoder: config.filters.iter().enumerate().map(|(level, &n)| Map::new(n, at(level))).collect(),
-            stages: config.filters.iter().enumerate().map(stage).collect(),
             pooled: (0..levels - 1)
                 .map(|level| {
                     // E4 is pooled for the next stage alone; the others for every coarser node as well
@@ -109,9 +100,8 @@ impl Buffers {
                 })
                 .collect(),
             decoder: (1..levels - 1).map(|level| Map::new(width, at(level))).collect(),
-            // the strips of D1 are as long as those of its concatenation, and a tile more at the end
-            finest: Strip::new(map(width, 0), nodes[0].rows + STRIP_STEP, KEPT_FOR_HEAD),
-            nodes,
+            nodes: nodes.collect(),
+            strips: [AlignedBuffer::zeroed(0), AlignedBuffer::zeroed(0)],
         }
     }
 }

@@ -17,7 +17,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_kernels::{BlockedView, BlockedViewMut, Isa, max_pool2d_blocked, upsample_bilinear2d};
+use unet3p_kernels::{
+    AlignedBuffer, BlockedShape, BlockedView, BlockedViewMut, Isa, max_pool2d_blocked, upsample_bilinear2d,
+};
 
 pub use layer::Algorithm;
 
@@ -26,9 +28,9 @@ use crate::error::{Error, Result};
 use crate::gate::{Ungated, all_outputs, mean_over_flips};
 use crate::network::{AllOutputs, Output, UNet3Plus};
 use crate::padding::{SIZE_MULTIPLE, padding_source};
-use buffers::Buffers;
+use buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, STRIP_STEP, strip_rows};
 use compile::{Branch, Layers};
-use strip::{readable, strips};
+use strip::{Strip, readable, strips};
 
 /// Rows of a Winograd tile: what a convolution that reads strips computes at once.
 const TILE: usize = 4;
@@ -215,6 +217,11 @@ impl Engine {
     }
 }
 
+/// Takes a buffer out, and leaves an empty one.
+fn take(buffer: &mut AlignedBuffer) -> AlignedBuffer {
+    std::mem::replace(buffer, AlignedBuffer::zeroed(0))
+}
+
 /// A forward pass on its way.
 struct Pass<'a> {
     engine: &'a Engine,
@@ -264,12 +271,13 @@ impl Pass<'_> {
     /// Two convolutions, the one between them in strips, and the pooled maps of the result.
     fn stage(&mut self, buffers: &mut Buffers, level: usize) {
         let [first, second] = &self.engine.layers.encoder[level];
-        let Buffers { input, encoder, stages, pooled, .. } = buffers;
-        let (between, strip_rows) = &mut stages[level];
-        let height = self.padded[0] >> level;
+        let Buffers { input, encoder, pooled, strips: [memory, _], .. } = buffers;
+        let [height, width] = self.padded.map(|side| side >> level);
         let name = |i: usize| format!("encoder.{}.conv{i}", level + 1);
-        between.restart();
-        for rows in strips(height, *strip_rows) {
+        let map = BlockedShape { channels: encoder[level].shape.channels, height, width };
+        let strip = strip_rows(map);
+        let mut between = Strip::new(map, strip, KEPT_FOR_TILES, take(memory));
+        for rows in strips(height, strip) {
             let x = if level == 0 { &*input } else { &pooled[level - 1][0] };
             let to = between.advance(rows.clone());
             self.timed(|| name(1), first.algorithm(), || first.run(x.view().rows(rows.clone()), to));
@@ -279,7 +287,8 @@ impl Pass<'_> {
                 self.timed(|| name(2), second.algorithm(), || second.run(between.rows(ready), to));
             }
         }
-        let size = self.padded.map(|side| side >> level);
+        *memory = between.into_memory();
+        let size = [height, width];
         self.count(&name(1), first.multiply_adds(size));
         self.count(&name(2), second.multiply_adds(size));
         let Some(pooled) = pooled.get_mut(level) else { return };
@@ -301,18 +310,22 @@ impl Pass<'_> {
     fn node(&mut self, buffers: &mut Buffers, level: usize, planes: &mut Vec<f32>) {
         let node = &self.engine.layers.nodes[level];
         let head = &self.engine.layers.heads[0];
-        let Buffers { encoder, pooled, decoder, finest, nodes, .. } = buffers;
+        let Buffers { encoder, pooled, decoder, nodes, strips: memory, .. } = buffers;
         let own = &mut nodes[level];
         let [height, width] = self.padded.map(|side| side >> level);
         let size = [height, width];
         let part = format!("decoder.{}", level + 1);
-        own.concatenation.restart();
-        if level == 0 {
-            finest.restart();
+        let [for_branches, for_finest] = memory;
+        let mut branches = Strip::new(own.concatenation, own.rows, KEPT_FOR_TILES, take(for_branches));
+        let mut finest = (level == 0).then(|| {
             planes.resize(self.engine.config.num_classes * height * width, 0.0);
-        }
+            let channels = self.engine.config.filters[0] * node.branches.len();
+            // as many rows as come of the branches, and the tile that the last strip has more
+            let map = BlockedShape { channels, height, width };
+            Strip::new(map, own.rows + STRIP_STEP, KEPT_FOR_HEAD, take(for_finest))
+        });
         for rows in strips(height, own.rows) {
-            let concatenation = own.concatenation.advance(rows.clone());
+            let concatenation = branches.advance(rows.clone());
             let blocks = concatenation.size()[0] / node.branches.len();
             for (source, branch) in node.branches.iter().enumerate() {
                 let slot = concatenation.blocks(source * blocks..(source + 1) * blocks);
@@ -340,20 +353,24 @@ impl Pass<'_> {
             if ready.is_empty() {
                 continue;
             }
-            let x = own.concatenation.rows(ready.clone());
+            let x = branches.rows(ready.clone());
             let mut fuse = |x: BlockedView<'_>, y: BlockedViewMut<'_>| {
                 self.timed(|| format!("{part}.fuse"), node.fuse.algorithm(), || node.fuse.run(x, y));
             };
-            if level > 0 {
+            let Some(finest) = &mut finest else {
                 fuse(x, decoder[level - 1].view_mut().rows(ready));
                 continue;
-            }
+            };
             fuse(x, finest.advance(ready.clone()));
             let ready = readable(&ready, height, 1, 1);
             if !ready.is_empty() {
                 let run = || head.run(finest.rows(ready.clone()), ready.start, height, planes);
                 self.timed(|| "head.1".into(), Algorithm::Taps, run);
             }
+        }
+        *for_branches = branches.into_memory();
+        if let Some(finest) = finest {
+            *for_finest = finest.into_memory();
         }
         for (source, branch) in node.branches.iter().enumerate() {
             let multiply_adds = match branch {

@@ -8,6 +8,7 @@ use unet3p_kernels::{AlignedBuffer, BlockedShape, BlockedView, BlockedViewMut};
 /// rows behind; the rows that it still needs are kept from strip to strip.
 pub(crate) struct Strip {
     shape: BlockedShape,
+    /// The map's elements, and perhaps more.
     data: AlignedBuffer,
     /// Rows kept from one strip for the next.
     kept: usize,
@@ -20,23 +21,28 @@ pub(crate) struct Strip {
 }
 
 impl Strip {
-    /// Strips of at most `rows` rows of a map; the reader needs up to `kept` rows from before a strip.
-    pub(crate) fn new(map: BlockedShape, rows: usize, kept: usize) -> Self {
+    /// Strips of at most `rows` rows of a map, in `memory` whatever it holds; the reader needs up to `kept` rows
+    /// from before a strip. Above and beside the map is zero.
+    pub(crate) fn new(map: BlockedShape, rows: usize, kept: usize, mut memory: AlignedBuffer) -> Self {
         let shape = BlockedShape { height: rows.min(map.height) + kept, ..map };
-        Self {
-            shape,
-            data: AlignedBuffer::zeroed(shape.elements()),
-            kept,
-            height: map.height,
-            start: 0,
-            end: 0,
+        if memory.len() < shape.elements() {
+            // the old one goes before the new one comes
+            drop(memory);
+            memory = AlignedBuffer::zeroed(shape.elements());
         }
+        let mut strip = Self { shape, data: memory, kept, height: map.height, start: 0, end: 0 };
+        shape.clear_halo(strip.elements());
+        shape.clear_rows(strip.elements(), 0..kept);
+        strip
     }
 
-    /// Starts a map: what lies above it is zero.
-    pub(crate) fn restart(&mut self) {
-        self.shape.clear_rows(&mut self.data, 0..self.kept);
-        (self.start, self.end) = (0, 0);
+    /// The memory, for another strip.
+    pub(crate) fn into_memory(self) -> AlignedBuffer {
+        self.data
+    }
+
+    fn elements(&mut self) -> &mut [f32] {
+        &mut self.data[..self.shape.elements()]
     }
 
     /// Moves on to `rows`, which follow those written last, and gives them for writing.
@@ -44,20 +50,24 @@ impl Strip {
         debug_assert_eq!(rows.start, self.end);
         if rows.start > self.start {
             let written = self.end - self.start;
-            self.shape.move_rows(&mut self.data, written..written + self.kept, 0);
+            let (shape, kept) = (self.shape, self.kept);
+            shape.move_rows(self.elements(), written..written + kept, 0);
         }
         (self.start, self.end) = (rows.start, rows.end);
         if rows.end == self.height {
             // below the map is zero padding
-            self.shape.clear_rows(&mut self.data, self.kept + rows.len()..self.shape.height);
+            let (shape, kept) = (self.shape, self.kept);
+            shape.clear_rows(self.elements(), kept + rows.len()..shape.height);
         }
-        self.shape.view_mut(&mut self.data).rows(self.kept..self.kept + rows.len())
+        let (shape, kept) = (self.shape, self.kept);
+        let data = self.elements();
+        shape.view_mut(data).rows(kept..kept + rows.len())
     }
 
     /// Rows of the map for reading, of those written or kept.
     pub(crate) fn rows(&self, rows: Range<usize>) -> BlockedView<'_> {
         let place = |row: usize| row + self.kept - self.start;
-        self.shape.view(&self.data).rows(place(rows.start)..place(rows.end))
+        self.shape.view(&self.data[..self.shape.elements()]).rows(place(rows.start)..place(rows.end))
     }
 }
 
