@@ -12,11 +12,12 @@ use unet3p_losses::LossConfig;
 use unet3p_models::UNet3PlusConfig;
 use unet3p_train::{DataConfig, ObjectiveConfig, OptimizationConfig, TrainConfig};
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "docs/architecture.md",
     "docs/configuration.md",
     "docs/gpu.md",
     "docs/guide.md",
+    "docs/performance.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
 ];

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::scalar::Scalar;
+use crate::simd::Isa;
 
 /// Mean and biased variance of each channel, in f64 so that large maps lose nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,20 +25,36 @@ fn channel_planes<T>(x: &[T], channels: usize, plane: usize, channel: usize) -> 
     x.chunks_exact(channels * plane).map(move |image| &image[channel * plane..][..plane])
 }
 
-/// Sum of the values in f64: in blocks short enough that summing a block in `T` costs no accuracy.
-fn block_sum<T: Scalar>(values: impl ExactSizeIterator<Item = T>) -> f64 {
+/// Sum of `f` over the elements of slices of one length, in f64: in blocks short enough that summing a block in `T`
+/// costs no accuracy, and in lanes, so that the compiler vectorises it.
+#[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
+fn block_sum<T: Scalar, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N]) -> T) -> f64 {
     const LANES: usize = 16;
-    const BLOCK: usize = 32 * LANES;
-    let mut total = 0.0;
-    let mut lanes = [T::ZERO; LANES];
-    for (i, value) in values.enumerate() {
-        lanes[i % LANES] += value;
-        if i % BLOCK == BLOCK - 1 {
-            total += lanes.iter().map(|lane| lane.to_f64()).sum::<f64>();
-            lanes = [T::ZERO; LANES];
-        }
-    }
-    total + lanes.iter().map(|lane| lane.to_f64()).sum::<f64>()
+    const BLOCK: usize = 32;
+    Isa::current().vectorize(
+        #[inline(always)]
+        || {
+            let mut total = 0.0;
+            let groups = slices.map(|slice| slice.as_chunks::<LANES>().0);
+            let count = groups.iter().map(|groups| groups.len()).min().unwrap_or(0);
+            for start in (0..count).step_by(BLOCK) {
+                let mut lanes = [T::ZERO; LANES];
+                for group in start..count.min(start + BLOCK) {
+                    for lane in 0..LANES {
+                        let mut values = [T::ZERO; N];
+                        for n in 0..N {
+                            values[n] = groups[n][group][lane];
+                        }
+                        lanes[lane] += f(values);
+                    }
+                }
+                total += lanes.iter().map(|lane| lane.to_f64()).sum::<f64>();
+            }
+            let rests = slices.map(|slice| slice.as_chunks::<LANES>().1);
+            let rest = rests.iter().map(|rest| rest.len()).min().unwrap_or(0);
+            total + (0..rest).map(|i| f(rests.map(|rest| rest[i])).to_f64()).sum::<f64>()
+        },
+    )
 }
 
 /// Sum of each channel of `x` (`[batch, channels, plane]`), in f64.
@@ -46,8 +63,7 @@ fn block_sum<T: Scalar>(values: impl ExactSizeIterator<Item = T>) -> f64 {
 /// Where `x` is not whole images.
 pub fn channel_sums<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> Vec<f64> {
     assert!(x.len().is_multiple_of(channels * plane));
-    let sum =
-        |channel| channel_planes(x, channels, plane, channel).map(|p| block_sum(p.iter().copied())).sum();
+    let sum = |channel| channel_planes(x, channels, plane, channel).map(|p| block_sum([p], |[v]| v)).sum();
     (0..channels).into_par_iter().map(sum).collect()
 }
 
@@ -66,7 +82,7 @@ pub fn channel_statistics<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> 
             let planes = || channel_planes(x, channels, plane, channel);
             let mean = sum / count;
             let centre = T::from_f64(mean);
-            let squares = planes().map(|p| block_sum(p.iter().map(|&v| (v - centre) * (v - centre))));
+            let squares = planes().map(|p| block_sum([p], |[v]| (v - centre) * (v - centre)));
             // the centre was rounded to T: put the difference right
             let rounding = mean - centre.to_f64();
             (mean, squares.sum::<f64>() / count - rounding * rounding)
@@ -98,11 +114,16 @@ pub fn batch_norm<T: Scalar>(
         let scale = gamma[channel].to_f64() * statistics.reciprocal_deviation(channel, eps);
         let shift = T::from_f64(beta[channel].to_f64() - statistics.mean[channel] * scale);
         let scale = T::from_f64(scale);
-        for (y, &x) in y.iter_mut().zip(x) {
-            let value = x * scale + shift;
-            // written so that NaN passes
-            *y = if relu && value <= T::ZERO { T::ZERO } else { value };
-        }
+        Isa::current().vectorize(
+            #[inline(always)]
+            || {
+                for i in 0..y.len().min(x.len()) {
+                    let value = x[i] * scale + shift;
+                    // written so that NaN passes
+                    y[i] = if relu && value <= T::ZERO { T::ZERO } else { value };
+                }
+            },
+        );
     });
 }
 
@@ -140,9 +161,8 @@ pub fn batch_norm_backward_sums<T: Scalar>(
                 .zip(channel_planes(y, channels, plane, channel))
                 .zip(channel_planes(grad_y, channels, plane, channel));
             for ((x, y), grad) in planes {
-                let gated = || y.iter().zip(grad).map(move |(&y, &g)| gate(relu, y, g));
-                beta += block_sum(gated());
-                gamma += block_sum(gated().zip(x).map(|(g, &x)| g * (x - mean)));
+                beta += block_sum([y, grad], |[y, g]| gate(relu, y, g));
+                gamma += block_sum([y, grad, x], |[y, g, x]| gate(relu, y, g) * (x - mean));
             }
             (gamma * statistics.reciprocal_deviation(channel, eps), beta)
         })
@@ -184,10 +204,15 @@ pub fn batch_norm_backward_input<T: Scalar>(
         let constant = T::from_f64(-scale * grad_beta / count);
         let (scale, mean) = (T::from_f64(scale), T::from_f64(statistics.mean[channel]));
         let range = i * plane..(i + 1) * plane;
-        let inputs = x[range.clone()].iter().zip(&y[range.clone()]).zip(&grad_y[range]);
-        for (grad_x, ((&x, &y), &g)) in grad_x.iter_mut().zip(inputs) {
-            *grad_x = scale * gate(relu, y, g) + slope * (x - mean) + constant;
-        }
+        let (x, y, grad_y) = (&x[range.clone()], &y[range.clone()], &grad_y[range]);
+        Isa::current().vectorize(
+            #[inline(always)]
+            || {
+                for i in 0..plane {
+                    grad_x[i] = scale * gate(relu, y[i], grad_y[i]) + slope * (x[i] - mean) + constant;
+                }
+            },
+        );
     });
 }
 

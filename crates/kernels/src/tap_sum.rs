@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use crate::bilinear::{Source, add_scaled, sources};
 use crate::scalar::Scalar;
+use crate::simd::Isa;
 
 /// Sum over the nine taps: with `z` of `[planes, 9, height, width]` (taps row-major) and `U` the bilinear
 /// upsampling by `scale`, `y[p, i, j] = sum over ky, kx of U(z[p, 3 ky + kx])[i + ky - 1, j + kx - 1]`, zero
@@ -29,9 +30,14 @@ pub fn tap_sum<T: Scalar>([height, width]: [usize; 2], scale: usize, z: &[T], y:
                     for (kx, line) in line.chunks_exact_mut(width).enumerate() {
                         let z = &z[(3 * ky + kx) * plane..][..plane];
                         let (low, high) = (&z[row.low * width..][..width], &z[row.high * width..][..width]);
-                        for ((line, &low), &high) in line.iter_mut().zip(low).zip(high) {
-                            *line += low + row.fraction * (high - low);
-                        }
+                        Isa::current().vectorize(
+                            #[inline(always)]
+                            || {
+                                for i in 0..width {
+                                    line[i] += low[i] + row.fraction * (high[i] - low[i]);
+                                }
+                            },
+                        );
                     }
                 }
                 for (y, taps) in y.iter_mut().zip(&cols) {

@@ -2,6 +2,7 @@
 // Helpers are outside of test functions, where clippy's exception for tests does not reach.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod convert;
 mod info;
 mod model_errors;

@@ -136,6 +136,19 @@ impl Isa {
         }
     }
 
+    /// Calls `f`, which must be `#[inline(always)]`, where this instruction set is enabled: for plain loops that the
+    /// compiler vectorises.
+    #[inline(always)]
+    pub(crate) fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(simd) => simd.vectorize(f),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(simd) => simd.vectorize(f),
+            Kind::Portable(simd) => simd.vectorize(f),
+        }
+    }
+
     pub(crate) fn run<T: Task>(self, task: T) -> T::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

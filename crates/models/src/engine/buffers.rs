@@ -9,7 +9,7 @@ use crate::config::UNet3PlusConfig;
 /// little beside the maps that exist whole.
 const STRIP_BYTES: usize = 16 << 20;
 /// Strips are a multiple of this many rows: whole tiles.
-pub(crate) const STRIP_STEP: usize = 16;
+const STRIP_STEP: usize = 16;
 /// Rows that a fusing convolution needs from before a strip: it follows a tile of 4 behind, and reads one more.
 pub(crate) const KEPT_FOR_TILES: usize = 5;
 /// Rows that a head needs from before a strip: it follows one behind, and reads one more.

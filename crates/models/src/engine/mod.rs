@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::gate::{Ungated, all_outputs, mean_over_flips};
 use crate::network::{AllOutputs, Output, UNet3Plus};
 use crate::padding::{SIZE_MULTIPLE, padding_source};
-use buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, STRIP_STEP, strip_rows};
+use buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, strip_rows};
 use compile::{Branch, Layers};
 use strip::{Strip, readable, strips};
 
@@ -322,7 +322,7 @@ impl Pass<'_> {
             let channels = self.engine.config.filters[0] * node.branches.len();
             // as many rows as come of the branches, and the tile that the last strip has more
             let map = BlockedShape { channels, height, width };
-            Strip::new(map, own.rows + STRIP_STEP, KEPT_FOR_HEAD, take(for_finest))
+            Strip::new(map, own.rows + TILE, KEPT_FOR_HEAD, take(for_finest))
         });
         for rows in strips(height, own.rows) {
             let concatenation = branches.advance(rows.clone());

@@ -1,0 +1,118 @@
+//! The layers of UNet 3+ with 64 filters at 320x320, by each algorithm that can compute them: what the engine's cost model
+//! is checked against. `UNET3P_ISA` chooses the instruction set.
+#![allow(missing_docs)]
+
+use std::fmt::{self, Display};
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use unet3p_kernels::{
+    AlignedBuffer, BlockedShape, DirectConv2d, HeadConv2d, Isa, Tile, UpsampledConv2d, WinogradConv2d,
+};
+
+fn main() {
+    println!("{} of {:?}", Isa::current(), Isa::available());
+    divan::main();
+}
+
+/// A convolution: channels in and out, side of the map; side of the input where that is upsampled.
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    side: usize,
+    scale: usize,
+}
+
+impl Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inputs, outputs, side, scale } = self;
+        write!(f, "{inputs} to {outputs} at {side}")?;
+        if *scale > 1 { write!(f, " from {}", side / scale) } else { Ok(()) }
+    }
+}
+
+fn layer(inputs: usize, outputs: usize, side: usize, scale: usize) -> Layer {
+    Layer { inputs, outputs, side, scale }
+}
+
+fn same_size() -> Vec<Layer> {
+    vec![
+        layer(3, 64, 320, 1),
+        layer(16, 16, 320, 1),
+        layer(64, 64, 320, 1),
+        layer(320, 320, 160, 1),
+        layer(256, 256, 80, 1),
+        layer(512, 512, 40, 1),
+        layer(1024, 1024, 20, 1),
+    ]
+}
+
+fn upsampled() -> Vec<Layer> {
+    vec![layer(320, 64, 320, 2), layer(320, 64, 320, 4), layer(320, 64, 320, 8), layer(1024, 64, 320, 16)]
+}
+
+impl Layer {
+    fn weight(&self) -> Vec<f32> {
+        (0..self.outputs * self.inputs * 9).map(|i| (i % 17) as f32 * 0.01 - 0.08).collect()
+    }
+
+    fn map(channels: usize, side: usize) -> (BlockedShape, AlignedBuffer) {
+        let shape = BlockedShape { channels, height: side, width: side };
+        let mut data = AlignedBuffer::zeroed(shape.elements());
+        data.iter_mut().enumerate().for_each(|(i, v)| *v = (i % 31) as f32 * 0.1);
+        shape.clear_halo(&mut data);
+        (shape, data)
+    }
+}
+
+#[divan::bench(args = same_size())]
+fn direct(bencher: Bencher, layer: &Layer) {
+    let conv =
+        DirectConv2d::new(Isa::current(), &[layer.inputs], &layer.weight(), &vec![0.1; layer.outputs], true);
+    let ((from, x), (to, mut y)) =
+        (Layer::map(layer.inputs, layer.side), Layer::map(layer.outputs, layer.side));
+    let count = ItemsCount::new(conv.multiply_adds(layer.side, layer.side));
+    bencher.counter(count).bench_local(|| conv.run(from.view(&x), to.view_mut(&mut y)));
+}
+
+fn winograd(bencher: Bencher, layer: &Layer, tile: Tile) {
+    let bias = vec![0.1; layer.outputs];
+    let conv = WinogradConv2d::new(Isa::current(), tile, &[layer.inputs], &layer.weight(), &bias, true);
+    let ((from, x), (to, mut y)) =
+        (Layer::map(layer.inputs, layer.side), Layer::map(layer.outputs, layer.side));
+    let count = ItemsCount::new(conv.multiply_adds(layer.side, layer.side));
+    bencher.counter(count).bench_local(|| conv.run(from.view(&x), to.view_mut(&mut y)));
+}
+
+#[divan::bench(args = same_size())]
+fn winograd_2x2(bencher: Bencher, layer: &Layer) {
+    winograd(bencher, layer, Tile::Two);
+}
+
+#[divan::bench(args = same_size())]
+fn winograd_4x4(bencher: Bencher, layer: &Layer) {
+    winograd(bencher, layer, Tile::Four);
+}
+
+#[divan::bench(args = upsampled())]
+fn before_upsampling(bencher: Bencher, layer: &Layer) {
+    let (low, bias) = (layer.side / layer.scale, vec![0.1; layer.outputs]);
+    let conv =
+        UpsampledConv2d::new(Isa::current(), layer.scale, &[layer.inputs], &layer.weight(), &bias, true);
+    let ((from, x), (to, mut y)) = (Layer::map(layer.inputs, low), Layer::map(layer.outputs, layer.side));
+    let mut ring = conv.rows_for(layer.side, low);
+    let count = ItemsCount::new(conv.multiply_adds(low, low));
+    let rows = 0..layer.side;
+    bencher
+        .counter(count)
+        .bench_local(|| conv.run(from.view(&x), rows.clone(), to.view_mut(&mut y), &mut ring));
+}
+
+#[divan::bench(args = [layer(320, 1, 320, 1)])]
+fn head(bencher: Bencher, layer: &Layer) {
+    let conv = HeadConv2d::new(Isa::current(), &[layer.inputs], &layer.weight(), &[0.1]);
+    let (from, x) = Layer::map(layer.inputs, layer.side);
+    let mut planes = vec![0.0; layer.side * layer.side];
+    let count = ItemsCount::new(conv.multiply_adds(layer.side, layer.side));
+    bencher.counter(count).bench_local(|| conv.run(from.view(&x), 0, layer.side, &mut planes));
+}
