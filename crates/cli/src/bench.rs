@@ -142,9 +142,9 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
     };
     if args.json {
         let text = serde_json::to_string(&measured).map_err(|error| Failure::run(error.to_string()))?;
-        report::output_line(&text);
+        report::output_line(text);
     } else {
-        report::output_line(&measured.table());
+        report::output_line(measured.table());
     }
     Ok(())
 }

@@ -211,6 +211,7 @@ struct Pack<'a, T, W> {
 impl<T: Transform, W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, T, W> {
     type Output = AlignedBuffer;
 
+    #[allow(clippy::needless_range_loop)] // taps lie the other way round than they are read
     fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
         let Self { inputs, outputs, weight, .. } = self;
         let places = T::SIDE * T::SIDE;
