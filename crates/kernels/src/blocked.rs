@@ -45,8 +45,15 @@ impl BlockedShape {
     }
 
     /// Elements of the map, halo included.
+    ///
+    /// # Panics
+    /// Where they exceed the address space: what is unsafe in the kernels rests on this product.
+    #[allow(clippy::expect_used)] // a size that no memory has
     pub fn elements(&self) -> usize {
-        self.blocks() * self.plane()
+        let sides = [self.height, self.width].map(|side| side.checked_add(BEFORE + AFTER));
+        let factors = [Some(self.blocks()), sides[0], sides[1], Some(LANES)];
+        let product = factors.into_iter().try_fold(1usize, |product, factor| product.checked_mul(factor?));
+        product.expect("a map beyond the address space")
     }
 
     fn origin(&self) -> usize {
@@ -235,14 +242,18 @@ impl BlockedView<'_> {
     }
 }
 
-/// A blocked map, or rows and blocks of channels of it, for writing.
-#[derive(Clone, Copy)]
+/// A blocked map, or rows and blocks of channels of it, for writing: the only one, as a mutable borrow is.
 pub struct BlockedViewMut<'a> {
     pub(crate) data: Shared<'a, f32>,
     pub(crate) place: Place,
 }
 
 impl BlockedViewMut<'_> {
+    /// The same view, for a shorter time.
+    pub fn reborrow(&mut self) -> BlockedViewMut<'_> {
+        BlockedViewMut { data: self.data, place: self.place }
+    }
+
     /// These rows alone.
     ///
     /// # Panics

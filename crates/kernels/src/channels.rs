@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::aligned::AlignedBuffer;
 use crate::panel::SEGMENT_STEP;
-use crate::simd::{LANES, Simd};
+use crate::simd::{Isa, LANES, Simd, Task};
 
 /// The input channels of a convolution, block by block.
 ///
@@ -94,6 +94,57 @@ impl ColumnGroups {
         let width = self.group.min(self.blocks - first);
         self.start(first) + (k * width + block - first) * LANES
     }
+}
+
+/// Packs `weight` (`[outputs, inputs, 3, 3]`) for `S`: `place(block, lane, tap, output)` is the row and the column of the
+/// matrix that a weight goes to, `[rows, columns]` are the matrix's.
+pub(crate) fn pack_weights(
+    isa: Isa,
+    inputs: &InputBlocks,
+    weight: &[f32],
+    [rows, columns]: [usize; 2],
+    place: impl Fn(usize, usize, usize, usize) -> [usize; 2],
+) -> AlignedBuffer {
+    let groups = isa.run(Groups { columns, depth: rows });
+    let mut packed = AlignedBuffer::zeroed(groups.elements());
+    for (o, weight) in weight.chunks_exact(9 * inputs.total()).enumerate() {
+        for (block, channels) in inputs.channels.iter().enumerate() {
+            for (lane, channel) in channels.clone().enumerate() {
+                for (tap, &weight) in weight[channel * 9..][..9].iter().enumerate() {
+                    let [k, column] = place(block, lane, tap, o);
+                    packed[groups.place(k, column / LANES) + column % LANES] = weight;
+                }
+            }
+        }
+    }
+    packed
+}
+
+/// The groups that an instruction set takes.
+struct Groups {
+    columns: usize,
+    depth: usize,
+}
+
+impl Task for Groups {
+    type Output = ColumnGroups;
+
+    fn run<S: Simd>(self, simd: S) -> ColumnGroups {
+        ColumnGroups::new(simd, self.columns, self.depth)
+    }
+}
+
+/// The blocks of an input of `parts`, after checking that weights and bias fit it.
+pub(crate) fn checked_inputs(parts: &[usize], weight: &[f32], bias: &[f32]) -> InputBlocks {
+    let inputs = InputBlocks::new(parts);
+    let (outputs, total) = (bias.len(), inputs.total());
+    assert_eq!(weight.len(), outputs * total * 9, "weights of {outputs} outputs, {total} inputs");
+    inputs
+}
+
+/// Multiply-adds of nine taps of every input and output for each of `height * width` pixels.
+pub(crate) fn nine_taps(inputs: &InputBlocks, outputs: usize, height: usize, width: usize) -> u64 {
+    [9, inputs.total(), outputs, height, width].iter().map(|&n| n as u64).product()
 }
 
 /// A bias of `channels` values, filled with zeros to whole blocks.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, pack_bias};
+use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights};
 use crate::panel::{Panel, Start};
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::winograd::Panels;
@@ -29,10 +29,12 @@ impl DirectConv2d {
     /// # Panics
     /// Where the lengths of `weight` and `bias` do not fit the channels.
     pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = InputBlocks::new(parts);
-        let (outputs, total) = (bias.len(), inputs.total());
-        assert_eq!(weight.len(), outputs * total * 9, "weights of {outputs} outputs, {total} inputs");
-        let weights = isa.run(Pack { inputs: &inputs, outputs, weight });
+        let inputs = checked_inputs(parts, weight, bias);
+        let outputs = bias.len();
+        let matrix = [inputs.len() * 9 * inputs.segment, outputs];
+        let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
+            [(block * 9 + tap) * inputs.segment + lane, o]
+        });
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
         Self { isa, inputs, outputs, weights, bias: pack_bias(bias), floor }
     }
@@ -51,40 +53,7 @@ impl DirectConv2d {
 
     /// Multiply-adds for a map of this size.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
-        [9, self.inputs.total(), self.outputs, height, width].iter().map(|&n| n as u64).product()
-    }
-
-    /// Bytes of the packed weights.
-    pub fn bytes(&self) -> usize {
-        size_of_val(&self.weights[..])
-    }
-}
-
-struct Pack<'a> {
-    inputs: &'a InputBlocks,
-    outputs: usize,
-    weight: &'a [f32],
-}
-
-impl Task for Pack<'_> {
-    type Output = AlignedBuffer;
-
-    fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
-        let Self { inputs, outputs, weight } = self;
-        let groups = ColumnGroups::new(simd, outputs, inputs.len() * 9 * inputs.segment);
-        let mut packed = AlignedBuffer::zeroed(groups.elements());
-        for o in 0..outputs {
-            for (block, channels) in inputs.channels.iter().enumerate() {
-                for (lane, channel) in channels.clone().enumerate() {
-                    for tap in 0..9 {
-                        let k = (block * 9 + tap) * inputs.segment + lane;
-                        packed[groups.place(k, o / LANES) + o % LANES] =
-                            weight[(o * inputs.total() + channel) * 9 + tap];
-                    }
-                }
-            }
-        }
-        packed
+        nine_taps(&self.inputs, self.outputs, height, width)
     }
 }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::BlockedView;
-use crate::channels::{ColumnGroups, InputBlocks};
+use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_weights};
 use crate::panel::{Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
@@ -35,10 +35,12 @@ impl HeadConv2d {
     /// # Panics
     /// Where the lengths of `weight` and `bias` do not fit the channels.
     pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32]) -> Self {
-        let inputs = InputBlocks::new(parts);
-        let (outputs, total) = (bias.len(), inputs.total());
-        assert_eq!(weight.len(), outputs * total * 9, "weights of {outputs} outputs, {total} inputs");
-        let weights = isa.run(Pack { inputs: &inputs, outputs, weight });
+        let inputs = checked_inputs(parts, weight, bias);
+        let outputs = bias.len();
+        let matrix = [inputs.len() * inputs.segment, 9 * outputs];
+        let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
+            [block * inputs.segment + lane, tap * outputs + o]
+        });
         Self { isa, inputs, outputs, weights, bias: bias.to_vec() }
     }
 
@@ -56,38 +58,7 @@ impl HeadConv2d {
 
     /// Multiply-adds for a map of this size.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
-        [9, self.inputs.total(), self.outputs, height, width].iter().map(|&n| n as u64).product()
-    }
-
-    /// Bytes of the packed weights.
-    pub fn bytes(&self) -> usize {
-        size_of_val(&self.weights[..])
-    }
-}
-
-struct Pack<'a> {
-    inputs: &'a InputBlocks,
-    outputs: usize,
-    weight: &'a [f32],
-}
-
-impl Task for Pack<'_> {
-    type Output = AlignedBuffer;
-
-    fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
-        let Self { inputs, outputs, weight } = self;
-        let groups = ColumnGroups::new(simd, 9 * outputs, inputs.len() * inputs.segment);
-        let mut packed = AlignedBuffer::zeroed(groups.elements());
-        for (block, channels) in inputs.channels.iter().enumerate() {
-            for (lane, channel) in channels.clone().enumerate() {
-                for column in 0..9 * outputs {
-                    let (tap, o) = (column / outputs, column % outputs);
-                    let place = groups.place(block * inputs.segment + lane, column / LANES);
-                    packed[place + column % LANES] = weight[(o * inputs.total() + channel) * 9 + tap];
-                }
-            }
-        }
-        packed
+        nine_taps(&self.inputs, self.outputs, height, width)
     }
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::bilinear::{Source, sources};
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, pack_bias};
+use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights};
 use crate::panel::{Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
@@ -47,11 +47,14 @@ impl UpsampledConv2d {
     /// # Panics
     /// Where the lengths of `weight` and `bias` do not fit the channels, or the scale is 0.
     pub fn new(isa: Isa, scale: usize, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = InputBlocks::new(parts);
-        let (outputs, total) = (bias.len(), inputs.total());
+        let inputs = checked_inputs(parts, weight, bias);
+        let outputs = bias.len();
         assert!(scale > 0, "scale 0");
-        assert_eq!(weight.len(), outputs * total * 9, "weights of {outputs} outputs, {total} inputs");
-        let weights = isa.run(Pack { inputs: &inputs, outputs, weight });
+        let columns = outputs.next_multiple_of(LANES);
+        let matrix = [inputs.len() * inputs.segment, 9 * columns];
+        let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
+            [block * inputs.segment + lane, tap * columns + o]
+        });
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
         Self { isa, scale, inputs, outputs, weights, bias: pack_bias(bias), floor }
     }
@@ -107,12 +110,7 @@ impl UpsampledConv2d {
 
     /// Multiply-adds for a low-resolution map of this size.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
-        [9, self.inputs.total(), self.outputs, height, width].iter().map(|&n| n as u64).product()
-    }
-
-    /// Bytes of the packed weights.
-    pub fn bytes(&self) -> usize {
-        size_of_val(&self.weights[..])
+        nine_taps(&self.inputs, self.outputs, height, width)
     }
 
     fn output_blocks(&self) -> usize {
@@ -126,34 +124,6 @@ impl UpsampledConv2d {
     /// Elements of a row of `z`: `[tap][output block][column][lane]`.
     fn row_elements(&self, width: usize) -> usize {
         9 * self.output_blocks() * width * LANES
-    }
-}
-
-struct Pack<'a> {
-    inputs: &'a InputBlocks,
-    outputs: usize,
-    weight: &'a [f32],
-}
-
-impl Task for Pack<'_> {
-    type Output = AlignedBuffer;
-
-    fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
-        let Self { inputs, outputs, weight } = self;
-        let blocks = outputs.div_ceil(LANES);
-        let groups = ColumnGroups::new(simd, 9 * blocks * LANES, inputs.len() * inputs.segment);
-        let mut packed = AlignedBuffer::zeroed(groups.elements());
-        for o in 0..outputs {
-            for (block, channels) in inputs.channels.iter().enumerate() {
-                for (lane, channel) in channels.clone().enumerate() {
-                    for tap in 0..9 {
-                        let place = groups.place(block * inputs.segment + lane, tap * blocks + o / LANES);
-                        packed[place + o % LANES] = weight[(o * inputs.total() + channel) * 9 + tap];
-                    }
-                }
-            }
-        }
-        packed
     }
 }
 
@@ -223,7 +193,7 @@ impl Task for Sums<'_> {
 
     fn run<S: Simd>(self, s: S) {
         #![allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
-        let Self { layer, ref rows, width, y, .. } = self;
+        let Self { layer, ref rows, width, ref y, .. } = self;
         let horizontal = sources::<f32>(width, layer.scale);
         let blocks = layer.output_blocks();
         (0..rows.len() * blocks).into_par_iter().with_min_len(blocks).for_each(|task| {

@@ -9,7 +9,7 @@ use super::tiles::{Panels, Patch, blocks};
 use super::transform::{F2, F4, Transform, two_dimensional};
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{AFTER, BEFORE, BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, pack_bias};
+use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, pack_bias};
 use crate::panel::{Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
@@ -165,9 +165,8 @@ impl WinogradConv2d {
     /// # Panics
     /// Where the lengths of `weight` and `bias` do not fit the channels.
     pub fn new(isa: Isa, tile: Tile, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = InputBlocks::new(parts);
+        let inputs = checked_inputs(parts, weight, bias);
         let total = inputs.total();
-        assert_eq!(weight.len(), bias.len() * total * 9, "weights of {} outputs, {total} inputs", bias.len());
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
         Self(Winograd::new(isa, tile, inputs, bias.len(), taps, bias, relu))
     }
@@ -192,11 +191,6 @@ impl WinogradConv2d {
         let (tile, side) = if self.0.tile == Tile::Two { (2, 4) } else { (4, 6) };
         let places = height.div_ceil(tile) * width.div_ceil(tile) * side * side;
         [places, self.0.inputs.total(), self.0.outputs].iter().map(|&n| n as u64).product()
-    }
-
-    /// Bytes of the packed weights.
-    pub fn bytes(&self) -> usize {
-        size_of_val(&self.0.weights[..])
     }
 }
 

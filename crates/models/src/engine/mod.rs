@@ -325,10 +325,10 @@ impl Pass<'_> {
             Strip::new(map, own.rows + TILE, KEPT_FOR_HEAD, take(for_finest))
         });
         for rows in strips(height, own.rows) {
-            let concatenation = branches.advance(rows.clone());
+            let mut concatenation = branches.advance(rows.clone());
             let blocks = concatenation.size()[0] / node.branches.len();
             for (source, branch) in node.branches.iter().enumerate() {
-                let slot = concatenation.blocks(source * blocks..(source + 1) * blocks);
+                let slot = concatenation.reborrow().blocks(source * blocks..(source + 1) * blocks);
                 let name = || format!("{part}.branch{}", source + 1);
                 match (branch, own.rings[source].as_mut()) {
                     (Branch::Same(layer), _) => {
