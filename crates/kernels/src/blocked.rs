@@ -127,8 +127,28 @@ impl BlockedShape {
         BlockedViewMut { data: Shared::new(data), place: self.place() }
     }
 
+    /// The same map of `images` images, one behind the other in `data`.
+    ///
+    /// # Panics
+    /// Where `data` is not `images` times [`BlockedShape::elements`] long.
+    pub fn batch<'a>(&self, images: usize, data: &'a [f32]) -> BlockedView<'a> {
+        assert_eq!(Some(data.len()), self.elements().checked_mul(images), "{images} times {self:?}");
+        BlockedView { data, place: Place { images, ..self.place() } }
+    }
+
+    /// [`BlockedShape::batch`] for writing.
+    ///
+    /// # Panics
+    /// As [`BlockedShape::batch`].
+    pub fn batch_mut<'a>(&self, images: usize, data: &'a mut [f32]) -> BlockedViewMut<'a> {
+        assert_eq!(Some(data.len()), self.elements().checked_mul(images), "{images} times {self:?}");
+        BlockedViewMut { data: Shared::new(data), place: Place { images, ..self.place() } }
+    }
+
     fn place(&self) -> Place {
         Place {
+            images: 1,
+            image: self.elements(),
             origin: self.origin(),
             plane: self.plane(),
             pitch: self.pitch(),
@@ -139,9 +159,12 @@ impl BlockedShape {
     }
 }
 
-/// A rectangle of pixels in a buffer, over some blocks of channels.
+/// A rectangle of pixels in a buffer, over some blocks of channels, of each image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
+    pub(crate) images: usize,
+    /// Elements between images.
+    pub(crate) image: usize,
     /// Element of the first channel of pixel (0, 0).
     pub(crate) origin: usize,
     pub(crate) plane: usize,
@@ -170,7 +193,14 @@ impl Place {
         self
     }
 
-    /// Element of the first lane of a pixel of a block.
+    fn one(mut self, image: usize) -> Self {
+        assert!(image < self.images, "image {image} of {}", self.images);
+        self.origin += image * self.image;
+        self.images = 1;
+        self
+    }
+
+    /// Element of the first lane of a pixel of a block of the first image.
     pub(crate) fn at(&self, block: usize, row: usize, col: usize) -> usize {
         self.origin + block * self.plane + row * self.pitch + col * LANES
     }
@@ -202,6 +232,15 @@ impl BlockedView<'_> {
         Self { place: self.place.blocks(blocks), ..self }
     }
 
+    /// One image alone.
+    ///
+    /// # Panics
+    /// Where there is no such image.
+    #[must_use]
+    pub fn image(self, image: usize) -> Self {
+        Self { place: self.place.one(image), ..self }
+    }
+
     /// Blocks of channels, rows and columns.
     pub fn size(&self) -> [usize; 3] {
         [self.place.blocks, self.place.height, self.place.width]
@@ -210,9 +249,10 @@ impl BlockedView<'_> {
     /// Asserts that windows that start a row and column before each pixel and reach `reach` rows and columns behind
     /// the last lie within the data.
     pub(crate) fn check_reach(&self, rows: usize, cols: usize) {
-        let Place { origin, plane, pitch, blocks, height, width } = self.place;
+        let Place { images, image, origin, plane, pitch, blocks, height, width } = self.place;
         assert!(origin >= BEFORE * pitch + BEFORE * LANES, "no halo before the view");
-        let last = origin + (blocks - 1) * plane + (height - 1 + rows) * pitch + (width + cols) * LANES;
+        let last = origin + (images - 1) * image + (blocks - 1) * plane;
+        let last = last + (height - 1 + rows) * pitch + (width + cols) * LANES;
         assert!(
             last <= self.data.len(),
             "no halo behind the view: {:?}, {rows} rows, {cols} columns",
@@ -270,6 +310,15 @@ impl BlockedViewMut<'_> {
     #[must_use]
     pub fn blocks(self, blocks: Range<usize>) -> Self {
         Self { place: self.place.blocks(blocks), ..self }
+    }
+
+    /// One image alone.
+    ///
+    /// # Panics
+    /// Where there is no such image.
+    #[must_use]
+    pub fn image(self, image: usize) -> Self {
+        Self { place: self.place.one(image), ..self }
     }
 
     /// Blocks of channels, rows and columns.

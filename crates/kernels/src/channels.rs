@@ -36,6 +36,25 @@ impl InputBlocks {
         self.channels.len()
     }
 
+    /// The input channel in a lane, counted over all blocks; none where the lane is filling.
+    pub(crate) fn channel(&self, lane: usize) -> Option<usize> {
+        let channels = self.channels.get(lane / LANES)?;
+        Some(channels.start + lane % LANES).filter(|channel| channels.contains(channel))
+    }
+
+    /// Memory for `len` packed weights: `old` where it suffices. What packing leaves out is zero.
+    pub(crate) fn weights_memory(&self, old: AlignedBuffer, len: usize) -> AlignedBuffer {
+        if old.len() < len {
+            drop(old);
+            return AlignedBuffer::zeroed(len);
+        }
+        let mut memory = old;
+        if self.channels.iter().any(|channels| channels.len() < self.segment) {
+            memory[..len].fill(0.0);
+        }
+        memory
+    }
+
     /// Input channels.
     pub(crate) fn total(&self) -> usize {
         self.channels.last().map_or(0, |last| last.end)
@@ -121,9 +140,9 @@ pub(crate) fn pack_weights(
 }
 
 /// The groups that an instruction set takes.
-struct Groups {
-    columns: usize,
-    depth: usize,
+pub(crate) struct Groups {
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
 }
 
 impl Task for Groups {
@@ -152,4 +171,20 @@ pub(crate) fn pack_bias(bias: &[f32]) -> AlignedBuffer {
     let mut packed = AlignedBuffer::zeroed(bias.len().next_multiple_of(LANES));
     packed[..bias.len()].copy_from_slice(bias);
     packed
+}
+
+/// The taps of a block of outputs, of which there are `outputs`, for one input channel; zero beyond the outputs.
+pub(crate) fn taps_of_block(
+    taps: &impl Fn(usize, usize) -> [f32; 9],
+    outputs: usize,
+    block: usize,
+    channel: usize,
+) -> [[f32; LANES]; 9] {
+    let mut turned = [[0.0; LANES]; 9];
+    for (lane, o) in (block * LANES..outputs).take(LANES).enumerate() {
+        for (turned, value) in turned.iter_mut().zip(taps(o, channel)) {
+            turned[lane] = value;
+        }
+    }
+    turned
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::aligned::AlignedBuffer;
 use crate::channels::InputBlocks;
 use crate::im2col::im2col3x3;
 use crate::matmul::{Matrix, matmul};
@@ -145,7 +146,16 @@ pub(crate) fn winograd(
     let Conv2d { batch, in_channels, out_channels, height, width, .. } = *shape;
     let zeros = vec![0.0; if bias.is_some() { 0 } else { out_channels }];
     let inputs = InputBlocks::new(&[in_channels]);
-    let layer = Winograd::new(isa, Tile::Four, inputs, out_channels, taps, bias.unwrap_or(&zeros), false);
+    let layer = Winograd::new(
+        isa,
+        Tile::Four,
+        inputs,
+        out_channels,
+        taps,
+        bias.unwrap_or(&zeros),
+        false,
+        AlignedBuffer::zeroed(0),
+    );
     let source = PlaneSource { data: x, planes: Planes { channels: in_channels, height, width } };
     let sink = PlaneSink { data: Shared::new(y), planes: Planes { channels: out_channels, height, width } };
     layer.run(batch, &source, &sink);
@@ -217,7 +227,16 @@ pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T], 
         let Conv2d { batch, in_channels, out_channels, height, width, .. } = *shape;
         let x = PlaneSource { data: x, planes: Planes { channels: in_channels, height, width } };
         let grad_y = PlaneSource { data: grad_y, planes: Planes { channels: out_channels, height, width } };
-        return winograd::weight_gradient(Isa::current(), batch, &x, &grad_y, grad_w);
+        let inputs = InputBlocks::new(&[in_channels]);
+        let size = [height, width];
+        return winograd::weight_gradient(
+            Isa::current(),
+            batch,
+            size,
+            (&x, &inputs),
+            (&grad_y, out_channels),
+            grad_w,
+        );
     }
     weight_gradient_by_gemm(shape, x, grad_y, grad_w);
 }

@@ -6,10 +6,11 @@ use rayon::prelude::*;
 
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights};
-use crate::panel::{Panel, Start};
+use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, taps_of_block};
+use crate::product::Product;
+use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
-use crate::winograd::Panels;
+use crate::training::Write;
 
 /// A 3x3 convolution computed as it is written, with bias and ReLU, between blocked maps:
 /// `y[o, i, j] = max(0, bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1])`.
@@ -30,13 +31,29 @@ impl DirectConv2d {
     /// Where the lengths of `weight` and `bias` do not fit the channels.
     pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
         let inputs = checked_inputs(parts, weight, bias);
-        let outputs = bias.len();
-        let matrix = [inputs.len() * 9 * inputs.segment, outputs];
-        let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
-            [(block * 9 + tap) * inputs.segment + lane, o]
-        });
+        let (outputs, total) = (bias.len(), inputs.total());
+        let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Self { isa, inputs, outputs, weights, bias: pack_bias(bias), floor }
+        let layer = Self::packed(isa, inputs, outputs, taps, AlignedBuffer::zeroed(0));
+        Self { bias: pack_bias(bias), floor, ..layer }
+    }
+
+    /// Without bias and ReLU, packed into `memory` where that suffices; `taps(o, c)` are the weights of output `o` and
+    /// input `c`.
+    pub(crate) fn packed(
+        isa: Isa,
+        inputs: InputBlocks,
+        outputs: usize,
+        taps: impl Fn(usize, usize) -> [f32; 9] + Sync,
+        memory: AlignedBuffer,
+    ) -> Self {
+        let weights = isa.run(Pack { inputs: &inputs, outputs, taps, memory });
+        let bias = AlignedBuffer::zeroed(outputs.next_multiple_of(LANES));
+        Self { isa, inputs, outputs, weights, bias, floor: f32::NEG_INFINITY }
+    }
+
+    pub(crate) fn into_memory(self) -> AlignedBuffer {
+        self.weights
     }
 
     /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
@@ -44,11 +61,31 @@ impl DirectConv2d {
     /// # Panics
     /// Where they do not.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
+        self.apply(x, y, Write::Replace);
+    }
+
+    pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let ([inputs, height, width], [outputs, rows, cols]) = (x.size(), y.size());
         assert!(inputs == self.inputs.len() && outputs == self.outputs.div_ceil(LANES), "channels");
         assert!(height == rows && width == cols, "{height}x{width} to {rows}x{cols}");
+        assert_eq!(x.place.images, y.place.images, "images");
         x.check_reach(1, 1);
-        self.isa.run(Run { layer: self, x, y });
+        let segments: Vec<usize> = (0..inputs)
+            .flat_map(|block| (0..9).map(move |tap| (block, tap)))
+            .map(|(block, tap)| block * x.place.plane + tap / 3 * x.place.pitch + tap % 3 * LANES)
+            .collect();
+        self.isa.run(Product {
+            x,
+            y,
+            segments: &segments,
+            corner: x.place.pitch + LANES,
+            segment: self.inputs.segment,
+            weights: &self.weights,
+            bias: &self.bias,
+            floor: self.floor,
+            outputs: self.outputs,
+            write,
+        });
     }
 
     /// Multiply-adds for a map of this size.
@@ -57,47 +94,34 @@ impl DirectConv2d {
     }
 }
 
-struct Run<'a> {
-    layer: &'a DirectConv2d,
-    x: BlockedView<'a>,
-    y: BlockedViewMut<'a>,
+/// Packs weights, `[block of inputs][tap][lane]` by outputs.
+struct Pack<'a, W> {
+    inputs: &'a InputBlocks,
+    outputs: usize,
+    taps: W,
+    memory: AlignedBuffer,
 }
 
-impl Task for Run<'_> {
-    type Output = ();
+impl<W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, W> {
+    type Output = AlignedBuffer;
 
-    fn run<S: Simd>(self, simd: S) {
-        let Self { layer, x, y } = self;
-        let [_, height, width] = y.size();
-        let groups = ColumnGroups::new(simd, layer.outputs, layer.inputs.len() * 9 * layer.inputs.segment);
-        let segments: Vec<usize> = (0..layer.inputs.len())
-            .flat_map(|block| (0..9).map(move |tap| (block, tap)))
-            .map(|(block, tap)| block * x.place.plane + tap / 3 * x.place.pitch + tap % 3 * LANES)
-            .collect();
-        (0..height).into_par_iter().for_each(|row| {
-            for columns in groups.iter() {
-                let weights = &layer.weights[groups.start(columns.start)..];
-                let bias = &layer.bias[columns.start * LANES..columns.end * LANES];
-                for pixels in Panels::new(width, S::ROWS).iter() {
-                    let first = y.place.at(columns.start, row, pixels.start);
-                    let reach = (columns.len() - 1) * y.place.plane + pixels.len() * LANES - 1;
-                    // SAFETY: the windows lie within `x` (`run` checks the reach); weights and bias are those of the
-                    // columns; this row of the output is this task's alone.
-                    unsafe {
-                        let panel = Panel {
-                            a: x.data[x.place.at(0, row, pixels.start) - x.place.pitch - LANES..].as_ptr(),
-                            segments: &segments,
-                            segment: layer.inputs.segment,
-                            b: weights.as_ptr(),
-                            c: y.data.at(first, reach),
-                            block_stride: y.place.plane,
-                            start: Start::Columns(bias.as_ptr()),
-                            floor: layer.floor,
-                        };
-                        simd.panel(pixels.len(), columns.len(), &panel);
+    fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
+        let Self { inputs, outputs, taps, memory } = self;
+        let groups = ColumnGroups::new(simd, outputs, inputs.len() * 9 * inputs.segment);
+        let mut packed = inputs.weights_memory(memory, groups.elements());
+        let out = Shared::new(&mut packed);
+        (0..groups.blocks).into_par_iter().for_each(|block| {
+            for (input_block, channels) in inputs.channels.iter().enumerate() {
+                for (lane, channel) in channels.clone().enumerate() {
+                    let taps = taps_of_block(&taps, outputs, block, channel);
+                    for (tap, taps) in taps.iter().enumerate() {
+                        let at = groups.place((input_block * 9 + tap) * inputs.segment + lane, block);
+                        // SAFETY: this column block is this task's alone.
+                        unsafe { out.slice(at, LANES) }.copy_from_slice(taps);
                     }
                 }
             }
         });
+        packed
     }
 }

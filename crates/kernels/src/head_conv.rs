@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::BlockedView;
 use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_weights};
-use crate::panel::{Panel, Start};
+use crate::panel::{PACKED, Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::winograd::Panels;
@@ -100,6 +100,7 @@ impl Task for Run<'_> {
                                     segments: &segments,
                                     segment: layer.inputs.segment,
                                     b: layer.weights[groups.start(columns.start)..].as_ptr(),
+                                    b_strides: PACKED,
                                     c: shared.at(at, reach),
                                     block_stride: width * LANES,
                                     start: Start::Zero,

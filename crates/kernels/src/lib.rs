@@ -34,11 +34,13 @@ mod im2col;
 mod matmul;
 mod max_pool;
 mod panel;
+mod product;
 pub mod reference;
 mod scalar;
 mod shared;
 mod simd;
 mod tap_sum;
+mod training;
 mod upsampled_conv;
 mod winograd;
 
@@ -56,5 +58,9 @@ pub use max_pool::{max_pool2d, max_pool2d_backward};
 pub use scalar::Scalar;
 pub use simd::{ISA_VARIABLE, Isa, LANES};
 pub use tap_sum::{tap_sum, tap_sum_backward};
+pub use training::{
+    BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedUpsampledConv2d, Write, max_pools2d_blocked,
+    max_pools2d_blocked_backward,
+};
 pub use upsampled_conv::{TapRows, UpsampledConv2d};
 pub use winograd::{Tile, WinogradConv2d};

@@ -26,7 +26,8 @@ pub(crate) enum Start {
 /// `a` is read in `segments`: element k of segment s of row r lies at `a + segments[s] + r * LANES + k`
 /// ([`ALONG_LANES`]) or `a + segments[s] + r + k * LANES` ([`ACROSS_LANES`]). So one kernel serves Winograd,
 /// where the segments are channel blocks, and direct convolution, where they are channel blocks times taps.
-/// `b` is packed, `[segment][k][block][lane]`. Row r of column block n of `c` lies at `c + n * block_stride + r * LANES`.
+/// `b` is packed, `[segment][k][block][lane]`; with [`ACROSS_LANES`] step k of block n lies at
+/// `b + k * b_strides[0] + n * b_strides[1]` instead. Row r of column block n of `c` lies at `c + n * block_stride + r * LANES`.
 ///
 /// # Safety
 /// Whoever runs a panel promises that all these places, for the rows and blocks at hand, lie within live
@@ -38,11 +39,15 @@ pub(crate) struct Panel<'a> {
     /// Values of k in a segment.
     pub(crate) segment: usize,
     pub(crate) b: *const f32,
+    pub(crate) b_strides: [usize; 2],
     pub(crate) c: *mut f32,
     pub(crate) block_stride: usize,
     pub(crate) start: Start,
     pub(crate) floor: f32,
 }
+
+/// The strides of a `b` that is packed.
+pub(crate) const PACKED: [usize; 2] = [0; 2];
 
 /// How far ahead of its use `b` is asked for, in blocks.
 const PREFETCH: usize = 48;
@@ -58,6 +63,7 @@ pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACR
     panel: &Panel,
 ) {
     let (row_stride, k_stride) = if ACROSS { (1, LANES) } else { (LANES, 1) };
+    let [b_step, b_block] = if ACROSS { panel.b_strides } else { [N * LANES, LANES] };
     // SAFETY: every address is one that the panel's promise covers.
     unsafe {
         let c = |r: usize, n: usize| panel.c.add(n * panel.block_stride + r * LANES).cast::<Block>();
@@ -90,7 +96,7 @@ pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACR
                 for k in 0..SEGMENT_STEP {
                     let mut columns = [simd.splat(0.0); N];
                     for n in 0..N {
-                        columns[n] = simd.load(&*b.add((k * N + n) * LANES).cast::<Block>());
+                        columns[n] = simd.load(&*b.add(k * b_step + n * b_block).cast::<Block>());
                     }
                     for r in 0..M {
                         let x = simd.splat(*a.add(r * row_stride + k * k_stride));
@@ -100,7 +106,7 @@ pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACR
                     }
                 }
                 a = a.add(SEGMENT_STEP * k_stride);
-                b = b.add(SEGMENT_STEP * N * LANES);
+                b = b.add(SEGMENT_STEP * b_step);
             }
         }
         let floor = simd.splat(panel.floor);

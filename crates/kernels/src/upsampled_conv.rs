@@ -14,7 +14,7 @@ use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::bilinear::{Source, sources};
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights};
-use crate::panel::{Panel, Start};
+use crate::panel::{PACKED, Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::winograd::Panels;
@@ -161,6 +161,7 @@ impl Task for Products<'_> {
                             segments: &segments,
                             segment: layer.inputs.segment,
                             b: weights.as_ptr(),
+                            b_strides: PACKED,
                             c: z.at(at, reach),
                             block_stride: width * LANES,
                             start: Start::Zero,

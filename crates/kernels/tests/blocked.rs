@@ -2,73 +2,12 @@
 //! `reference`, at sizes around every edge, with signed inputs and NaN in outputs.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unet3p_kernels::*;
-
-/// Relative L2 error allowed in f32 against sums in f64. Direct sums of up to 9 * 80 terms: 720^0.5 * 2^-24 = 1.6e-6;
-/// Winograd's transforms lose up to four bits more on a few of them.
-const BUDGET: f64 = 3e-6;
-
-const ALL: [&str; 3] = ["avx512", "avx2", "portable"];
-
-fn noise(rng: &mut ChaCha8Rng, len: usize) -> Vec<f32> {
-    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
-}
-
-fn assert_close(what: &str, got: &[f32], want: &[f32]) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let error = norm(&mut got.iter().zip(want).map(|(&g, &w)| f64::from(g) - f64::from(w)));
-    let scale = norm(&mut want.iter().map(|&w| f64::from(w)));
-    assert!(error <= BUDGET * scale, "{what}: relative error {:e}", error / scale);
-}
-
-/// Runs `check` on each instruction set, and says which ones this CPU does not have.
-fn on_every_isa(check: impl Fn(Isa)) {
-    for name in ALL {
-        match Isa::named(name) {
-            Some(isa) => check(isa),
-            None => eprintln!("skipped: this CPU has no {name}"),
-        }
-    }
-}
-
-/// A map that held NaN everywhere before the values were written into it.
-fn blocked(shape: BlockedShape, parts: &[usize], planes: &[f32]) -> AlignedBuffer {
-    let mut buffer = dirty(shape);
-    let area = shape.height * shape.width;
-    let (mut block, mut plane) = (0, 0);
-    for &part in parts {
-        let blocks = part.div_ceil(LANES);
-        let slot = shape.view_mut(&mut buffer).blocks(block..block + blocks);
-        slot.pack(part, &planes[plane * area..][..part * area]);
-        (block, plane) = (block + blocks, plane + part);
-    }
-    buffer
-}
-
-fn dirty(shape: BlockedShape) -> AlignedBuffer {
-    let mut buffer = AlignedBuffer::zeroed(shape.elements());
-    buffer.fill(f32::NAN);
-    shape.clear_halo(&mut buffer);
-    buffer
-}
-
-/// The image without halo, after checking that a kernel left the halo alone.
-fn dense(shape: BlockedShape, buffer: &mut AlignedBuffer) -> Vec<f32> {
-    let mut planes = vec![f32::NAN; shape.channels * shape.height * shape.width];
-    shape.view(buffer).unpack(shape.channels, &mut planes);
-    let with_halo: f64 = buffer.iter().map(|&v| f64::from(v).abs()).sum();
-    let inside: f64 = planes.iter().map(|&v| f64::from(v).abs()).sum();
-    assert!((with_halo - inside).abs() <= 1e-9 * inside, "halo or filling channels were written");
-    planes
-}
-
-/// Blocks of channels of a concatenation, as channels of a map without gaps.
-fn map_of(parts: &[usize], height: usize, width: usize) -> BlockedShape {
-    BlockedShape { channels: parts.iter().map(|part| part.next_multiple_of(LANES)).sum(), height, width }
-}
 
 fn relu(values: Vec<f32>, relu: bool) -> Vec<f32> {
     if relu { values.into_iter().map(|v| v.max(0.0)).collect() } else { values }

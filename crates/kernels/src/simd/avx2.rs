@@ -133,6 +133,20 @@ impl Simd for Avx2 {
         Pair(one(a.0, b.0), one(a.1, b.1))
     }
     #[inline(always)]
+    fn where_positive(self, gate: Pair, v: Pair) -> Pair {
+        let one = |gate, v| {
+            // SAFETY: features by the token.
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate, _mm256_setzero_ps()), v) }
+        };
+        Pair(one(gate.0, v.0), one(gate.1, v.1))
+    }
+    #[inline(always)]
+    fn where_equal(self, a: Pair, b: Pair, v: Pair) -> Pair {
+        // SAFETY: features by the token.
+        let one = |a, b, v| unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b), v) };
+        Pair(one(a.0, b.0, v.0), one(a.1, b.1, v.1))
+    }
+    #[inline(always)]
     fn transpose(self, v: &mut [Pair; LANES]) {
         let quarter = |rows: usize, high: bool| {
             let row = |i: usize| if high { v[rows + i].1 } else { v[rows + i].0 };

@@ -90,6 +90,16 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a) }
     }
     #[inline(always)]
+    fn where_positive(self, gate: __m512, v: __m512) -> __m512 {
+        // SAFETY: features by the token.
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate, _mm512_setzero_ps()), v) }
+    }
+    #[inline(always)]
+    fn where_equal(self, a: __m512, b: __m512, v: __m512) -> __m512 {
+        // SAFETY: features by the token.
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), v) }
+    }
+    #[inline(always)]
     fn transpose(self, v: &mut [__m512; LANES]) {
         // SAFETY: features by the token.
         unsafe {

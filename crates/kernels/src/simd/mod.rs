@@ -50,6 +50,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn at_least(self, v: Self::V, floor: Self::V) -> Self::V;
     /// The larger of the two; NaN where either is NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `v` where `gate` is above 0, else 0.
+    fn where_positive(self, gate: Self::V, v: Self::V) -> Self::V;
+    /// `v` where `a` equals `b`, else 0.
+    fn where_equal(self, a: Self::V, b: Self::V, v: Self::V) -> Self::V;
     /// Lane j of block i becomes lane i of block j.
     fn transpose(self, blocks: &mut [Self::V; LANES]);
     /// Asks for the memory at `at`, which need not be valid.

@@ -77,6 +77,14 @@ impl Simd for Portable {
         lanes!(i => if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
     }
     #[inline(always)]
+    fn where_positive(self, gate: Block, v: Block) -> Block {
+        lanes!(i => if gate[i] > 0.0 { v[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn where_equal(self, a: Block, b: Block, v: Block) -> Block {
+        lanes!(i => if a[i] == b[i] { v[i] } else { 0.0 })
+    }
+    #[inline(always)]
     fn transpose(self, v: &mut [Block; LANES]) {
         let from = *v;
         for i in 0..LANES {

@@ -9,10 +9,11 @@ use super::tiles::{Panels, Patch, blocks};
 use super::transform::{F2, F4, Transform, two_dimensional};
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{AFTER, BEFORE, BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, pack_bias};
-use crate::panel::{Panel, Start};
+use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, pack_bias, taps_of_block};
+use crate::panel::{PACKED, Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::training::Write;
 
 /// Tiles of a block that one task takes through all three phases.
 const BLOCK_TILES: usize = 56;
@@ -46,6 +47,9 @@ pub(crate) trait Source: Sync {
 
 /// Where the outputs of tiles go.
 pub(crate) trait Sink: Sync {
+    /// Whether outputs are added to what is there.
+    const ADDS: bool = false;
+
     /// Rows and columns of the image.
     fn size(&self) -> [usize; 2];
 
@@ -85,6 +89,7 @@ impl Source for BlockedView<'_> {
         _: &mut [f32],
     ) -> (*const f32, usize) {
         let first = self.place.at(block, patch.rows.start * tile, patch.cols.start * tile);
+        let first = first + patch.image * self.place.image;
         let corner = first - pad * (self.place.pitch + LANES);
         (self.data[corner..].as_ptr(), self.place.pitch)
     }
@@ -104,8 +109,36 @@ impl Sink for BlockedViewMut<'_> {
         let last_col = self.place.width.min(patch.cols.end * tile) - 1;
         let first = self.place.at(block, row, col);
         let reach = self.place.at(block, last_row, last_col) + LANES - 1 - first;
+        let first = first + patch.image * self.place.image;
         // SAFETY: the caller's promise.
         (unsafe { self.data.at(first, reach) }, self.place.pitch)
+    }
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, _: S, _: &Patch, _: usize, _: usize, _: &[f32]) {}
+}
+
+/// A map that outputs are added to.
+struct Adding<'a>(BlockedViewMut<'a>);
+
+impl Sink for Adding<'_> {
+    const ADDS: bool = true;
+
+    fn size(&self) -> [usize; 2] {
+        Sink::size(&self.0)
+    }
+    fn scratch(&self, rows: usize, cols: usize) -> usize {
+        Sink::scratch(&self.0, rows, cols)
+    }
+    #[inline(always)]
+    unsafe fn place(
+        &self,
+        patch: &Patch,
+        tile: usize,
+        block: usize,
+        scratch: &mut [f32],
+    ) -> (*mut f32, usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.place(patch, tile, block, scratch) }
     }
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, _: S, _: &Patch, _: usize, _: usize, _: &[f32]) {}
@@ -124,7 +157,9 @@ pub(crate) struct Winograd {
 }
 
 impl Winograd {
-    /// `weight(o, c)` are the nine taps of output `o` and input `c`, row-major.
+    /// `weight(o, c)` are the nine taps of output `o` and input `c`, row-major; `memory` is what the packed weights may
+    /// lie in.
+    #[allow(clippy::too_many_arguments)] // a layer's own parts
     pub(crate) fn new(
         isa: Isa,
         tile: Tile,
@@ -133,10 +168,16 @@ impl Winograd {
         weight: impl Fn(usize, usize) -> [f32; 9] + Sync,
         bias: &[f32],
         relu: bool,
+        memory: AlignedBuffer,
     ) -> Self {
+        let inputs_ref = &inputs;
         let weights = match tile {
-            Tile::Two => isa.run(Pack { transform: PhantomData::<F2>, inputs: &inputs, outputs, weight }),
-            Tile::Four => isa.run(Pack { transform: PhantomData::<F4>, inputs: &inputs, outputs, weight }),
+            Tile::Two => {
+                isa.run(Pack { transform: PhantomData::<F2>, inputs: inputs_ref, outputs, weight, memory })
+            }
+            Tile::Four => {
+                isa.run(Pack { transform: PhantomData::<F4>, inputs: inputs_ref, outputs, weight, memory })
+            }
         };
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
         Self { isa, tile, inputs, outputs, weights, bias: pack_bias(bias), floor }
@@ -168,7 +209,24 @@ impl WinogradConv2d {
         let inputs = checked_inputs(parts, weight, bias);
         let total = inputs.total();
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
-        Self(Winograd::new(isa, tile, inputs, bias.len(), taps, bias, relu))
+        Self(Winograd::new(isa, tile, inputs, bias.len(), taps, bias, relu, AlignedBuffer::zeroed(0)))
+    }
+
+    /// Without bias and ReLU, packed into `memory` where that suffices.
+    pub(crate) fn packed(
+        isa: Isa,
+        tile: Tile,
+        inputs: InputBlocks,
+        outputs: usize,
+        taps: impl Fn(usize, usize) -> [f32; 9] + Sync,
+        memory: AlignedBuffer,
+    ) -> Self {
+        let bias = vec![0.0; outputs];
+        Self(Winograd::new(isa, tile, inputs, outputs, taps, &bias, false, memory))
+    }
+
+    pub(crate) fn into_memory(self) -> AlignedBuffer {
+        self.0.weights
     }
 
     /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
@@ -176,6 +234,10 @@ impl WinogradConv2d {
     /// # Panics
     /// Where they do not.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
+        self.apply(x, y, Write::Replace);
+    }
+
+    pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let ([inputs, height, width], [outputs, rows, cols]) = (x.size(), y.size());
         assert!(inputs == self.0.inputs.len() && outputs == self.0.outputs.div_ceil(LANES), "channels");
         assert!(height == rows && width == cols, "{height}x{width} to {rows}x{cols}");
@@ -183,7 +245,12 @@ impl WinogradConv2d {
         let over = |side: usize| side.next_multiple_of(tile) - side + 1;
         debug_assert!(over(1) <= AFTER && BEFORE == 1);
         x.check_reach(over(height), over(width));
-        self.0.run(1, &x, &y);
+        let images = x.place.images;
+        assert_eq!(images, y.place.images, "images");
+        match write {
+            Write::Replace => self.0.run(images, &x, &y),
+            Write::Add => self.0.run(images, &x, &Adding(y)),
+        }
     }
 
     /// Multiply-adds for a map of this size.
@@ -200,6 +267,7 @@ struct Pack<'a, T, W> {
     inputs: &'a InputBlocks,
     outputs: usize,
     weight: W,
+    memory: AlignedBuffer,
 }
 
 impl<T: Transform, W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, T, W> {
@@ -207,22 +275,18 @@ impl<T: Transform, W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, T, 
 
     #[allow(clippy::needless_range_loop)] // taps lie the other way round than they are read
     fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
-        let Self { inputs, outputs, weight, .. } = self;
+        let Self { inputs, outputs, weight, memory, .. } = self;
         let places = T::SIDE * T::SIDE;
         let depth = inputs.len() * inputs.segment;
         let groups = ColumnGroups::new(simd, outputs, depth);
-        let mut packed = AlignedBuffer::zeroed(places * groups.elements());
+        let mut packed = inputs.weights_memory(memory, places * groups.elements());
         let out = Shared::new(&mut packed);
         let kernel = T::kernel();
         (0..groups.blocks).into_par_iter().for_each(|block| {
             for (input_block, channels) in inputs.channels.iter().enumerate() {
                 for (lane, channel) in channels.clone().enumerate() {
-                    let mut taps = [[0.0f64; LANES]; 9];
-                    for o in 0..LANES.min(outputs - block * LANES) {
-                        for (tap, value) in weight(block * LANES + o, channel).into_iter().enumerate() {
-                            taps[tap][o] = value.into();
-                        }
-                    }
+                    let taps = taps_of_block(&weight, outputs, block, channel);
+                    let taps = taps.map(|lanes| lanes.map(f64::from));
                     let k = input_block * inputs.segment + lane;
                     simd.vectorize(
                         #[inline(always)]
@@ -464,6 +528,7 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
                     segments: &segments,
                     segment: inputs.segment,
                     b: weights[groups.start(columns.start)..].as_ptr(),
+                    b_strides: PACKED,
                     c: memory.at(c_start + (columns.start * self.tiles + rows.start) * LANES, c_reach),
                     block_stride: self.tiles * LANES,
                     start: Start::Zero,
@@ -518,7 +583,8 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
                             #[inline(always)]
                             |y, x, value| {
                                 if y < rows_left && x < cols_left {
-                                    s.store(s.at_least(s.add(value, bias), floor), store(y, x));
+                                    let (value, to) = (s.at_least(s.add(value, bias), floor), store(y, x));
+                                    s.store(if Y::ADDS { s.add(s.load(to), value) } else { value }, to);
                                 }
                             },
                         );

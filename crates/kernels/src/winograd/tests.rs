@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::channels::InputBlocks;
 use crate::conv::{Conv2d, winograd};
 use crate::{Isa, reference};
 
@@ -65,7 +66,15 @@ fn every_instruction_set_equals_the_definition() {
             let planes = |channels| Planes { channels, height, width };
             let source = PlaneSource { data: &x, planes: planes(in_channels) };
             let grad_y = PlaneSource { data: &g, planes: planes(out_channels) };
-            weight_gradient(isa, batch, &source, &grad_y, &mut grad_w);
+            let parts = InputBlocks::new(&[in_channels]);
+            weight_gradient(
+                isa,
+                batch,
+                [height, width],
+                (&source, &parts),
+                (&grad_y, out_channels),
+                &mut grad_w,
+            );
             assert_close(&what("weight gradient"), &grad_w, &want_w);
         }
     }

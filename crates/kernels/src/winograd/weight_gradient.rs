@@ -8,11 +8,10 @@ use std::marker::PhantomData;
 use rayon::prelude::*;
 
 use super::forward::{Source, at, at_mut};
-use super::planes::{PlaneSource, Planes};
 use super::tiles::{Patch, blocks};
 use super::transform::{F4, Transform, two_dimensional};
 use crate::aligned::{AlignedBuffer, with_scratch};
-use crate::channels::ColumnGroups;
+use crate::channels::{ColumnGroups, InputBlocks};
 use crate::panel::{Panel, SEGMENT_STEP, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
@@ -25,21 +24,27 @@ const FEWEST_TILES: usize = 64;
 const PATCH_TILES: usize = 32;
 
 /// `grad_w[o, c, ky, kx] = sum over images and pixels of grad_y[o, i, j] x[c, i + ky - 1, j + kx - 1]`, by F(4x4, 3x3).
-pub(crate) fn weight_gradient(
+pub(crate) fn weight_gradient<X: Source, Y: Source>(
     isa: Isa,
     images: usize,
-    x: &PlaneSource,
-    grad_y: &PlaneSource,
+    size: [usize; 2],
+    (x, inputs): (&X, &InputBlocks),
+    (grad_y, outputs): (&Y, usize),
     grad_w: &mut [f32],
 ) {
-    isa.run(WeightGradient { transform: PhantomData::<F4>, images, x, grad_y, grad_w });
+    let transform = PhantomData::<F4>;
+    isa.run(WeightGradient { transform, images, size, x, inputs, grad_y, outputs, grad_w });
 }
 
-struct WeightGradient<'a, T> {
+struct WeightGradient<'a, T, X, Y> {
     transform: PhantomData<T>,
     images: usize,
-    x: &'a PlaneSource<'a>,
-    grad_y: &'a PlaneSource<'a>,
+    /// Rows and columns.
+    size: [usize; 2],
+    x: &'a X,
+    inputs: &'a InputBlocks,
+    grad_y: &'a Y,
+    outputs: usize,
     grad_w: &'a mut [f32],
 }
 
@@ -58,20 +63,19 @@ impl Transformed {
     }
 }
 
-impl<T: Transform> Task for WeightGradient<'_, T> {
+impl<T: Transform, X: Source, Y: Source> Task for WeightGradient<'_, T, X, Y> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let Self { images, x, grad_y, grad_w, .. } = self;
+        let Self { images, size: [height, width], x, inputs, grad_y, outputs, grad_w, .. } = self;
         let places = T::SIDE * T::SIDE;
-        let Planes { channels: inputs, height, width } = x.planes;
-        let outputs = grad_y.planes.channels;
         let (rows, cols) = (height.div_ceil(T::TILE), width.div_ceil(T::TILE));
-        let lanes = (inputs.next_multiple_of(LANES) + outputs.next_multiple_of(LANES)) * places;
+        let depth = inputs.len() * LANES;
+        let lanes = (depth + outputs.next_multiple_of(LANES)) * places;
         let most = (HELD / lanes).max(FEWEST_TILES);
         let patches: Vec<Patch> = blocks(images, rows, cols, PATCH_TILES).into_iter().flatten().collect();
         // sums of the products: at each place a matrix of inputs and outputs
-        let sums_of = ColumnGroups::single(outputs, inputs.next_multiple_of(LANES));
+        let sums_of = ColumnGroups::single(outputs, depth);
         let mut sums = AlignedBuffer::zeroed(places * sums_of.elements());
         let mut memory = AlignedBuffer::zeroed(0);
         let mut rest = &patches[..];
@@ -87,15 +91,15 @@ impl<T: Transform> Task for WeightGradient<'_, T> {
             rest = later;
             // the sum runs over whole steps of the micro-kernel: tiles beyond the last are zero
             let filled = tiles.next_multiple_of(SEGMENT_STEP);
-            let of_x = Transformed::new(ColumnGroups::single(inputs, filled));
+            let of_x = Transformed::new(ColumnGroups::single(depth, filled));
             let of_y = Transformed::new(ColumnGroups::new(simd, outputs, filled));
             let needed = places * (of_x.stride + of_y.stride);
             if memory.len() < needed {
                 memory = AlignedBuffer::zeroed(needed);
             }
             let (for_x, for_y) = memory[..needed].split_at_mut(places * of_x.stride);
-            transform::<S, T, false>(simd, now, x, of_x, for_x);
-            transform::<S, T, true>(simd, now, grad_y, of_y, for_y);
+            transform::<S, T, _, false>(simd, now, x, of_x, for_x);
+            transform::<S, T, _, true>(simd, now, grad_y, of_y, for_y);
             for (of, data) in [(of_x, &mut *for_x), (of_y, &mut *for_y)] {
                 clear_tiles(of, data, tiles..filled);
             }
@@ -107,10 +111,10 @@ impl<T: Transform> Task for WeightGradient<'_, T> {
 }
 
 /// Transforms the tiles of `patches`: inputs by `B^T d B`, gradients (`ADJOINT`) by `A y A^T`.
-fn transform<S: Simd, T: Transform, const ADJOINT: bool>(
+fn transform<S: Simd, T: Transform, P: Source, const ADJOINT: bool>(
     s: S,
     patches: &[Patch],
-    source: &PlaneSource,
+    source: &P,
     of: Transformed,
     data: &mut [f32],
 ) {
@@ -201,6 +205,7 @@ fn multiply<S: Simd>(
                         segments: &segments,
                         segment: SEGMENT_STEP,
                         b: b.as_ptr(),
+                        b_strides: [group.len() * LANES, LANES],
                         c: out.at(c, reach),
                         block_stride,
                         start: if first { Start::Zero } else { Start::Output },
@@ -216,16 +221,18 @@ fn multiply<S: Simd>(
 /// `grad_w = G^T sums G`.
 fn gather<S: Simd, T: Transform>(
     simd: S,
-    inputs: usize,
+    inputs: &InputBlocks,
     outputs: usize,
     sums_of: ColumnGroups,
     sums: &[f32],
     grad_w: &mut [f32],
 ) {
     let kernel = T::kernel();
-    assert_eq!(grad_w.len(), outputs * inputs * 9);
-    grad_w.par_chunks_mut(LANES * inputs * 9).enumerate().for_each(|(block, grad_w)| {
-        for channel in 0..inputs {
+    let total = inputs.total();
+    assert_eq!(grad_w.len(), outputs * total * 9);
+    grad_w.par_chunks_mut(LANES * total * 9).enumerate().for_each(|(block, grad_w)| {
+        let lanes = (0..inputs.len() * LANES).filter_map(|lane| Some((lane, inputs.channel(lane)?)));
+        for (lane, channel) in lanes {
             let mut taps = [[0.0f64; LANES]; 9];
             simd.vectorize(
                 #[inline(always)]
@@ -233,7 +240,7 @@ fn gather<S: Simd, T: Transform>(
                     for i in 0..T::SIDE {
                         let mut row = [[0.0f64; LANES]; 3];
                         for (j, g) in kernel.iter().enumerate().take(T::SIDE) {
-                            let at = (i * T::SIDE + j) * sums_of.elements() + sums_of.place(channel, block);
+                            let at = (i * T::SIDE + j) * sums_of.elements() + sums_of.place(lane, block);
                             let sums = &sums[at..at + LANES];
                             for (kx, row) in row.iter_mut().enumerate() {
                                 row.iter_mut()
@@ -248,7 +255,7 @@ fn gather<S: Simd, T: Transform>(
                     }
                 },
             );
-            for (o, grad_w) in grad_w.chunks_exact_mut(inputs * 9).enumerate() {
+            for (o, grad_w) in grad_w.chunks_exact_mut(total * 9).enumerate() {
                 for (to, taps) in grad_w[channel * 9..][..9].iter_mut().zip(&taps) {
                     *to = taps[o] as f32;
                 }

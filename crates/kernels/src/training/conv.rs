@@ -1,0 +1,164 @@
+//! 3x3 convolution and its gradients.
+
+use super::Write;
+use super::direct_weight_gradient::Products;
+use crate::aligned::AlignedBuffer;
+use crate::blocked::{BlockedView, BlockedViewMut};
+use crate::channels::InputBlocks;
+use crate::direct::DirectConv2d;
+use crate::shared::Shared;
+use crate::simd::{Isa, LANES};
+use crate::winograd::{Tile, WinogradConv2d, weight_gradient};
+
+/// Costs in multiply-adds of a matrix product, measured with 16 to 1024 channels: of a value of a tile on its way through
+/// a transform, and of a weight on its way through packing and back into the product, or of a sum into the gradient.
+const TRANSFORM_COST: usize = 12;
+const WEIGHT_COST: usize = 40;
+/// The direct weight gradient's multiply-adds cost more than those of a product with packed operands.
+const STRIDED_COST: f64 = 1.25;
+
+/// A 3x3 convolution (zero padding, no bias) with weights `[out, in, 3, 3]`, of maps whose input channels are a
+/// concatenation of `parts`, each of which starts a block.
+#[derive(Debug)]
+pub struct BlockedConv2d<'a> {
+    isa: Isa,
+    inputs: InputBlocks,
+    outputs: usize,
+    weight: &'a [f32],
+}
+
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    Direct,
+    Winograd(Tile),
+}
+
+impl Algorithm {
+    /// The cheapest for `tiles(side)` tiles of a side, and matrices of `depth` rows and `columns`.
+    fn choose(depth: usize, columns: usize, tiles: impl Fn(usize) -> usize) -> Self {
+        let cost = |algorithm: &Self| {
+            let (tile, places) = match algorithm {
+                Self::Direct => (1, 9),
+                Self::Winograd(Tile::Two) => (2, 16),
+                Self::Winograd(Tile::Four) => (4, 36),
+            };
+            let transforms = if tile == 1 { 0 } else { (depth + columns) * TRANSFORM_COST };
+            let (tiles, weights) = (tiles(tile) as f64, (depth * columns) as f64);
+            places as f64 * (tiles * (weights + transforms as f64) + weights * WEIGHT_COST as f64)
+        };
+        let all = [Self::Direct, Self::Winograd(Tile::Two), Self::Winograd(Tile::Four)];
+        all.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Self::Direct)
+    }
+}
+
+impl<'a> BlockedConv2d<'a> {
+    /// # Panics
+    /// Where `weight` does not fit the channels.
+    pub fn new(isa: Isa, parts: &[usize], outputs: usize, weight: &'a [f32]) -> Self {
+        let inputs = InputBlocks::new(parts);
+        assert_eq!(weight.len(), outputs * inputs.total() * 9, "weights of {outputs} outputs");
+        Self { isa, inputs, outputs, weight }
+    }
+
+    /// `y = W x`. The packed weights lie in `memory`, which grows as needed and is best used again.
+    ///
+    /// # Panics
+    /// Where sizes do not fit.
+    pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, memory: &mut AlignedBuffer) {
+        let (total, weight) = (self.inputs.total(), self.weight);
+        let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
+        run(self.isa, &self.inputs, self.outputs, taps, x, y, Write::Replace, memory);
+    }
+
+    /// The gradient of `x` from that of `y`: a convolution with the flipped kernel, inputs and outputs exchanged.
+    ///
+    /// # Panics
+    /// Where sizes do not fit.
+    pub fn input_gradient(
+        &self,
+        grad_y: BlockedView<'_>,
+        grad_x: BlockedViewMut<'_>,
+        write: Write,
+        memory: &mut AlignedBuffer,
+    ) {
+        let (total, weight) = (self.inputs.total(), self.weight);
+        let taps = |lane: usize, o: usize| match self.inputs.channel(lane) {
+            Some(c) => std::array::from_fn(|tap| weight[(o * total + c) * 9 + 8 - tap]),
+            None => [0.0; 9],
+        };
+        let lanes = self.inputs.len() * LANES;
+        run(self.isa, &InputBlocks::new(&[self.outputs]), lanes, taps, grad_y, grad_x, write, memory);
+    }
+
+    /// The gradient of the weights.
+    ///
+    /// # Panics
+    /// Where sizes do not fit.
+    pub fn weight_gradient(&self, x: BlockedView<'_>, grad_y: BlockedView<'_>, grad_w: &mut [f32]) {
+        let ([blocks, height, width], images) = (x.size(), x.place.images);
+        assert_eq!([blocks, grad_y.size()[0]], [self.inputs.len(), self.outputs.div_ceil(LANES)], "channels");
+        assert_eq!(grad_w.len(), self.weight.len());
+        let (depth, columns) = (blocks * LANES, self.outputs.next_multiple_of(LANES));
+        let (products, transforms) = (depth * columns, (depth + columns) * TRANSFORM_COST);
+        let tiles = images * height.div_ceil(4) * width.div_ceil(4);
+        let by_tiles =
+            36.0 * (tiles as f64 * (products + transforms) as f64 + (products * WEIGHT_COST) as f64);
+        let pixels = images * height * (x.place.pitch / LANES);
+        let direct = 9.0 * products as f64 * (pixels as f64 * STRIDED_COST + WEIGHT_COST as f64);
+        if by_tiles < direct {
+            x.check_reach(4, 4);
+            grad_y.check_reach(4, 4);
+            return weight_gradient(
+                self.isa,
+                images,
+                [height, width],
+                (&x, &self.inputs),
+                (&grad_y, self.outputs),
+                grad_w,
+            );
+        }
+        let total = self.inputs.total();
+        let out = Shared::new(grad_w);
+        Products { x, grad: grad_y, taps: 9 }.run(self.isa, |block, of_grad, sums| {
+            let channels = &self.inputs.channels[block];
+            for (lane, o) in (of_grad * LANES..self.outputs).take(LANES).enumerate() {
+                // SAFETY: these channels of this output are this pair of blocks' alone.
+                let to = unsafe { out.slice((o * total + channels.start) * 9, channels.len() * 9) };
+                for (c, to) in to.chunks_exact_mut(9).enumerate() {
+                    to.iter_mut().zip(sums).for_each(|(to, sums)| *to = sums[c][lane]);
+                }
+            }
+        });
+    }
+}
+
+/// A convolution whose weights are packed for this once.
+#[allow(clippy::too_many_arguments)] // the operation's own operands
+fn run(
+    isa: Isa,
+    inputs: &InputBlocks,
+    outputs: usize,
+    taps: impl Fn(usize, usize) -> [f32; 9] + Sync,
+    x: BlockedView<'_>,
+    y: BlockedViewMut<'_>,
+    write: Write,
+    memory: &mut AlignedBuffer,
+) {
+    let [_, height, width] = x.size();
+    let tiles = |side: usize| x.place.images * height.div_ceil(side) * width.div_ceil(side);
+    let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
+    let depth = inputs.len() * inputs.segment;
+    *memory = match Algorithm::choose(depth, outputs.next_multiple_of(LANES), tiles) {
+        Algorithm::Direct => {
+            let layer = DirectConv2d::packed(isa, inputs.clone(), outputs, taps, taken);
+            layer.apply(x, y, write);
+            layer.into_memory()
+        }
+        Algorithm::Winograd(tile) => {
+            let layer = WinogradConv2d::packed(isa, tile, inputs.clone(), outputs, taps, taken);
+            layer.apply(x, y, write);
+            layer.into_memory()
+        }
+    };
+}

@@ -1,0 +1,191 @@
+//! 3x3 convolution of an upsampled map, without upsampling it, and its gradients.
+//!
+//! Forward is [`UpsampledConv2d`]. Its adjoint goes the same way back: the sum over taps of upsampled products becomes,
+//! for each low-resolution pixel and tap, a weighted sum of gradients; the rest are matrix products at low resolution.
+
+use rayon::prelude::*;
+
+use super::Write;
+use super::direct_weight_gradient::Products;
+use super::pointwise::Pointwise;
+use crate::aligned::{AlignedBuffer, with_scratch};
+use crate::bilinear::sources;
+use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
+use crate::shared::Shared;
+use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::upsampled_conv::UpsampledConv2d;
+
+/// `y = conv3x3(U x)` (zero padding, no bias), where `U` is bilinear upsampling by `scale` (half-pixel centres, edges
+/// clamped).
+#[derive(Debug)]
+pub struct BlockedUpsampledConv2d<'a> {
+    isa: Isa,
+    scale: usize,
+    inputs: usize,
+    outputs: usize,
+    weight: &'a [f32],
+}
+
+impl<'a> BlockedUpsampledConv2d<'a> {
+    /// With weights `[outputs, inputs, 3, 3]`.
+    ///
+    /// # Panics
+    /// Where `weight` does not fit the channels, or `scale` is 0.
+    pub fn new(isa: Isa, scale: usize, inputs: usize, outputs: usize, weight: &'a [f32]) -> Self {
+        assert!(scale > 0, "scale 0");
+        assert_eq!(weight.len(), outputs * inputs * 9, "weights of {outputs} outputs, {inputs} inputs");
+        Self { isa, scale, inputs, outputs, weight }
+    }
+
+    /// Writes `y`.
+    ///
+    /// # Panics
+    /// Where sizes do not fit.
+    pub fn run(&self, x: BlockedView<'_>, mut y: BlockedViewMut<'_>) {
+        let bias = vec![0.0; self.outputs];
+        let layer = UpsampledConv2d::new(self.isa, self.scale, &[self.inputs], self.weight, &bias, false);
+        let ([_, _, width], [_, rows, _]) = (x.size(), y.size());
+        assert_eq!(x.place.images, y.place.images, "images");
+        let mut ring = layer.rows_for(rows, width);
+        for image in 0..x.place.images {
+            layer.run(x.image(image), 0..rows, y.reborrow().image(image), &mut ring);
+        }
+    }
+
+    /// The gradients of `x` and of the weights from that of `y`.
+    ///
+    /// # Panics
+    /// Where sizes do not fit.
+    pub fn backward(
+        &self,
+        x: BlockedView<'_>,
+        grad_y: BlockedView<'_>,
+        grad_x: BlockedViewMut<'_>,
+        write: Write,
+        grad_w: &mut [f32],
+    ) {
+        let ([inputs, height, width], [blocks, rows, cols]) = (x.size(), grad_y.size());
+        let images = x.place.images;
+        assert!(inputs == self.inputs.div_ceil(LANES) && blocks == self.outputs.div_ceil(LANES), "channels");
+        assert!([rows, cols] == [height, width].map(|side| side * self.scale), "sizes");
+        assert!(images == grad_y.place.images && grad_w.len() == self.weight.len(), "images, weights");
+        let shape = BlockedShape { channels: 9 * blocks * LANES, height, width };
+        let mut taps = AlignedBuffer::zeroed(images * shape.elements());
+        self.isa.run(Adjoint { scale: self.scale, grad_y, taps: shape.batch_mut(images, &mut taps) });
+        let taps = shape.batch(images, &taps);
+
+        let out = Shared::new(grad_w);
+        Products { x, grad: taps, taps: 1 }.run(self.isa, |block, of_taps, sums| {
+            let (tap, first) = (of_taps / blocks, of_taps % blocks * LANES);
+            for (lane, o) in (first..self.outputs).take(LANES).enumerate() {
+                for (c, sums) in (block * LANES..self.inputs).zip(&sums[0]) {
+                    // SAFETY: this tap of these inputs and outputs is this pair of blocks' alone.
+                    unsafe { *out.at((o * self.inputs + c) * 9 + tap, 0) = sums[lane] };
+                }
+            }
+        });
+
+        let weight = |block: usize, lane: usize, c: usize| {
+            let (tap, o) = (block / blocks, block % blocks * LANES + lane);
+            if o < self.outputs { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
+        };
+        let lanes = self.outputs.min(LANES);
+        Pointwise::new(self.isa, 9 * blocks, lanes, self.inputs, weight).run(taps, grad_x, write);
+    }
+}
+
+/// For each tap, the gradient of the low-resolution products.
+struct Adjoint<'a> {
+    scale: usize,
+    grad_y: BlockedView<'a>,
+    /// `[tap][block of outputs]` blocks of channels.
+    taps: BlockedViewMut<'a>,
+}
+
+/// For each low-resolution position, the upsampled ones that read it, with their weights.
+fn readers(len: usize, scale: usize) -> Vec<Vec<(usize, f32)>> {
+    let mut readers = vec![Vec::new(); len];
+    for (at, source) in sources::<f32>(len, scale).into_iter().enumerate() {
+        for (low, weight) in [(source.low, 1.0 - source.fraction), (source.high, source.fraction)] {
+            if weight != 0.0 {
+                readers[low].push((at, weight));
+            }
+        }
+    }
+    readers
+}
+
+impl Task for Adjoint<'_> {
+    type Output = ();
+
+    #[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
+    fn run<S: Simd>(self, s: S) {
+        let Self { scale, grad_y, taps } = self;
+        let [_, height, width] = taps.size();
+        let [blocks, full_height, full_width] = grad_y.size();
+        let (vertical, horizontal) = (readers(height, scale), readers(width, scale));
+        let images = grad_y.place.images;
+        (0..images * blocks * height).into_par_iter().for_each(|task| {
+            let (image, block, row) = (task / height / blocks, task / height % blocks, task % height);
+            let line = |row: usize| {
+                let start = image * grad_y.place.image + grad_y.place.at(block, row, 0);
+                grad_y.data[start..start + full_width * LANES].as_chunks::<LANES>().0
+            };
+            // output row i reads, with tap ky, the upsampled row i + ky - 1
+            let shifted = |readers: &[(usize, f32)], tap: usize, len: usize| {
+                let shift = |&(at, weight): &(usize, f32)| Some(((at + 1).checked_sub(tap)?, weight));
+                readers.iter().filter_map(shift).filter(|&(at, _)| at < len).collect::<Vec<_>>()
+            };
+            let rows: [Vec<(&[Block], f32)>; 3] = std::array::from_fn(|ky| {
+                let of = shifted(&vertical[row], ky, full_height);
+                of.into_iter().map(|(row, weight)| (line(row), weight)).collect()
+            });
+            with_scratch(3 * full_width * LANES, |lines| {
+                let lines = lines.as_chunks_mut::<LANES>().0;
+                for (ky, rows) in rows.iter().enumerate() {
+                    let sums = &mut lines[ky * full_width..][..full_width];
+                    s.vectorize(
+                        #[inline(always)]
+                        || {
+                            for j in 0..sums.len() {
+                                let mut sum = s.splat(0.0);
+                                for k in 0..rows.len() {
+                                    sum = s.mul_add(s.splat(rows[k].1), s.load(&rows[k].0[j]), sum);
+                                }
+                                s.store(sum, &mut sums[j]);
+                            }
+                        },
+                    );
+                }
+                for kx in 0..3 {
+                    let columns: Vec<Vec<(usize, f32)>> =
+                        horizontal.iter().map(|readers| shifted(readers, kx, full_width)).collect();
+                    for ky in 0..3 {
+                        let sums = &lines[ky * full_width..][..full_width];
+                        let at =
+                            image * taps.place.image + taps.place.at((3 * ky + kx) * blocks + block, row, 0);
+                        // SAFETY: this row of these products is this task's alone.
+                        let to = unsafe { taps.data.slice(at, width * LANES) }.as_chunks_mut::<LANES>().0;
+                        s.vectorize(
+                            #[inline(always)]
+                            || {
+                                for j in 0..to.len() {
+                                    let mut sum = s.splat(0.0);
+                                    let readers = &columns[j];
+                                    for k in 0..readers.len() {
+                                        sum = s.mul_add(
+                                            s.splat(readers[k].1),
+                                            s.load(&sums[readers[k].0]),
+                                            sum,
+                                        );
+                                    }
+                                    s.store(sum, &mut to[j]);
+                                }
+                            },
+                        );
+                    }
+                }
+            });
+        });
+    }
+}
