@@ -29,6 +29,7 @@ mod blocks;
 mod execution;
 pub mod ops;
 mod parameters;
+pub mod training;
 
 pub use blocks::{BatchNormOptions, ClassificationGuide, ConvBlock, FullScaleSkip, SegmentationHead};
 pub use candle_core::{Error, Result};

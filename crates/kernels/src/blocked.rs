@@ -18,7 +18,7 @@ pub(crate) const BEFORE: usize = 1;
 pub(crate) const AFTER: usize = 4;
 
 /// Where the elements of a blocked map lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockedShape {
     /// Channels, without the filling to a multiple of [`LANES`].
     pub channels: usize,
@@ -326,11 +326,36 @@ impl BlockedViewMut<'_> {
         [self.place.blocks, self.place.height, self.place.width]
     }
 
+    /// Writes zeros.
+    pub fn clear(self) {
+        let Place { images, image, blocks, height, width, .. } = self.place;
+        (0..images * blocks).into_par_iter().for_each(|task| {
+            for row in 0..height {
+                let at = task / blocks * image + self.place.at(task % blocks, row, 0);
+                // SAFETY: this block of this image is this task's alone.
+                unsafe { self.data.slice(at, width * LANES) }.fill(0.0);
+            }
+        });
+    }
+
     /// Writes `[channels, height, width]` into the view, and zeros into the channels behind them.
     ///
     /// # Panics
     /// Where the view has no room for these channels or `planes` is of another length.
     pub fn pack(self, channels: usize, planes: &[f32]) {
+        self.each_line(channels, planes, |to| to.fill(0.0));
+    }
+
+    /// Adds `[channels, height, width]` to the view.
+    ///
+    /// # Panics
+    /// As [`BlockedViewMut::pack`].
+    pub fn add_planes(self, channels: usize, planes: &[f32]) {
+        self.each_line(channels, planes, |_| ());
+    }
+
+    /// Adds planes to each line of blocks, behind `prepare`.
+    fn each_line(self, channels: usize, planes: &[f32], prepare: impl Fn(&mut [f32]) + Sync) {
         let Place { blocks, height, width, .. } = self.place;
         assert!(channels.div_ceil(LANES) == blocks && planes.len() == channels * height * width);
         let area = height * width;
@@ -338,10 +363,10 @@ impl BlockedViewMut<'_> {
             for row in 0..height {
                 // SAFETY: this row of this block is this task's alone.
                 let to = unsafe { self.data.slice(self.place.at(block, row, 0), width * LANES) };
-                to.fill(0.0);
+                prepare(to);
                 for (lane, plane) in planes.chunks_exact(area).enumerate() {
                     for (pixel, &value) in to.chunks_exact_mut(LANES).zip(&plane[row * width..][..width]) {
-                        pixel[lane] = value;
+                        pixel[lane] += value;
                     }
                 }
             }

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use rand_chacha::ChaCha8Rng;
 use unet3p_core::ops::max_pool2d;
+use unet3p_core::training::{Map, MapMemory, Tape};
 use unet3p_core::{
     BatchNormOptions, ClassificationGuide, ConvBlock, Execution, FullScaleSkip, Mode, Parameters,
     SegmentationHead,
@@ -64,6 +65,8 @@ pub struct UNet3Plus {
     decoder: Vec<FullScaleSkip>,
     heads: Vec<SegmentationHead>,
     guide: Option<ClassificationGuide>,
+    /// Of training passes.
+    memory: MapMemory,
 }
 
 impl std::fmt::Debug for UNet3Plus {
@@ -128,7 +131,9 @@ impl UNet3Plus {
 
         let guide = config.variant.has_cgm();
         let guide = guide.then(|| ClassificationGuide::new(f5, execution, builder.pp("cgm"))).transpose()?;
-        Ok(Self { config: config.clone(), parameters, execution, encoder, decoder, heads, guide })
+        let config = config.clone();
+        let memory = MapMemory::default();
+        Ok(Self { config, parameters, execution, encoder, decoder, heads, guide, memory })
     }
 
     /// The same network and parameters on another implementation of its operations: for tests, which hold the
@@ -218,6 +223,9 @@ impl UNet3Plus {
                 "training images of {height}x{width}: sides must be multiples of {SIZE_MULTIPLE}"
             )));
         }
+        if self.execution == Execution::Kernels && self.parameters.dtype() == DType::F32 && !x.track_op() {
+            return self.forward_on_tape(x, rng);
+        }
         let features = self.features(x, Mode::Training)?;
         let presence = match (&self.guide, features.last()) {
             (Some(guide), Some(deepest)) => Some(guide.forward_train(deepest, rng)?),
@@ -228,13 +236,56 @@ impl UNet3Plus {
         Ok(TrainOutput { logits, presence })
     }
 
-    /// What the heads read, finest first: D1..D4 and E5.
-    fn features(&self, x: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
-        let channels = x.dim(1)?;
-        if channels != self.config.in_channels {
-            let takes = self.config.in_channels;
+    /// [`UNet3Plus::forward_train`] on blocked maps.
+    fn forward_on_tape(&self, x: &Tensor, rng: &mut ChaCha8Rng) -> Result<TrainOutput> {
+        self.check_channels(x)?;
+        let levels = self.encoder.len();
+        let (mut tape, mut input) = Tape::new(x, &self.memory)?;
+        let mut scales: Vec<Map> = Vec::with_capacity(levels);
+        // by scale: pooled by 2, 4, ...
+        let mut pooled: Vec<Vec<Map>> = Vec::with_capacity(levels);
+        for (i, stage) in self.encoder.iter().enumerate() {
+            let map = stage.forward_on_tape(&mut tape, &input, 1, None)?;
+            if i + 1 < levels {
+                // for the next stage and for every coarser node
+                let pools = tape.max_pools(&map, (levels - 2 - i).max(1));
+                input = pools[0].clone();
+                pooled.push(pools);
+            }
+            scales.push(map);
+        }
+        for (i, node) in self.decoder.iter().enumerate().rev() {
+            let source = |s: usize| if s < i { &pooled[s][i - s - 1] } else { &scales[s] };
+            let sources: Vec<&Map> = (0..levels).map(source).collect();
+            scales[i] = node.forward_on_tape(&mut tape, &sources)?;
+        }
+        for (head, map) in self.heads.iter().zip(&scales) {
+            head.forward_on_tape(&mut tape, map)?;
+        }
+        if self.guide.is_some() {
+            tape.dense(&scales[levels - 1]);
+        }
+        let outputs = tape.finish()?;
+        let (logits, deepest) = outputs.split_at(self.heads.len());
+        let presence = match (&self.guide, deepest.first()) {
+            (Some(guide), Some(deepest)) => Some(guide.forward_train(deepest, rng)?),
+            _ => None,
+        };
+        let logits = self.heads.iter().zip(logits).map(|(head, logits)| head.upsample(logits));
+        Ok(TrainOutput { logits: logits.collect::<candle_core::Result<_>>()?, presence })
+    }
+
+    fn check_channels(&self, x: &Tensor) -> Result<()> {
+        let (channels, takes) = (x.dim(1)?, self.config.in_channels);
+        if channels != takes {
             return Err(Error::Input(format!("an input of {channels} channels; the network takes {takes}")));
         }
+        Ok(())
+    }
+
+    /// What the heads read, finest first: D1..D4 and E5.
+    fn features(&self, x: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        self.check_channels(x)?;
         let mut scales: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
         for stage in &self.encoder {
             let input = match scales.last() {

@@ -1,11 +1,12 @@
 //! Convolution 3x3, batch normalisation, ReLU.
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 use candle_nn::init::DEFAULT_KAIMING_NORMAL;
 
 use crate::execution::{Execution, Mode};
 use crate::ops::{BatchStatistics, batch_norm_relu, conv2d, upsample_conv2d};
+use crate::training::{self, Map, Tape};
 
 /// Constants of batch normalisation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,6 +57,11 @@ impl ConvBlock {
         Ok(Self { layers: (0..n).map(layer).collect::<Result<_>>()? })
     }
 
+    /// Channels of the output.
+    pub(super) fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.weight.dims()[0])
+    }
+
     /// The block's output.
     ///
     /// # Errors
@@ -74,6 +80,21 @@ impl ConvBlock {
         };
         let x = first.forward(x, scale, mode)?;
         rest.iter().try_fold(x, |x, layer| layer.forward(&x, 1, mode))
+    }
+
+    /// The block's output in a training pass on blocked maps, on `x` upsampled bilinearly by `scale`, in `slot` where
+    /// one is given.
+    ///
+    /// # Errors
+    /// As [`ConvBlock::forward`].
+    pub fn forward_on_tape(&self, tape: &mut Tape, x: &Map, scale: usize, slot: Option<Map>) -> Result<Map> {
+        let last = self.layers.len() - 1;
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let scale = if i == 0 { scale } else { 1 };
+            x = layer.forward_on_tape(tape, &x, scale, slot.clone().filter(|_| i == last))?;
+        }
+        Ok(x)
     }
 }
 
@@ -136,6 +157,21 @@ impl Layer {
             self.update_running(&statistics, y.elem_count() / y.dim(1)?)?;
         }
         Ok(out)
+    }
+
+    fn forward_on_tape(&self, tape: &mut Tape, x: &Map, scale: usize, slot: Option<Map>) -> Result<Map> {
+        let Self { weight, bias, gamma, beta, .. } = self;
+        let layer = training::Layer { weight, bias, gamma, beta, eps: self.options.eps };
+        let (y, statistics) = tape.layer(&layer, x, scale, slot)?;
+        let vector = |values: Vec<f64>| {
+            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+            let len = values.len();
+            Tensor::from_vec(values, len, &Device::Cpu)
+        };
+        let batch =
+            BatchStatistics { mean: vector(statistics.mean)?, variance: vector(statistics.variance)? };
+        self.update_running(&batch, tape.pixels(&y))?;
+        Ok(y)
     }
 
     /// Moves the running statistics towards those of a batch of `count` values a channel; the running variance

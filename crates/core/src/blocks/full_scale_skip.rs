@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 use super::conv_block::{BatchNormOptions, ConvBlock};
 use crate::execution::{Execution, Mode};
 use crate::ops::max_pool2d;
+use crate::training::{Map, Tape};
 
 /// Full-scale skip connection (Huang et al. 2020, section 2.1, equation 1) of decoder node `node` in a network
 /// of N scales, all counted from 1 = full resolution.
@@ -69,5 +70,23 @@ impl FullScaleSkip {
         let branches: Vec<Tensor> =
             sources.iter().zip(&self.branches).enumerate().map(branch).collect::<Result<_>>()?;
         self.fuse.forward(&Tensor::cat(&branches, 1)?, mode)
+    }
+
+    /// The node's output in a training pass on blocked maps. The sources of finer scales come pooled to the node's
+    /// resolution already: several nodes read them.
+    ///
+    /// # Errors
+    /// As [`FullScaleSkip::forward`].
+    pub fn forward_on_tape(&self, tape: &mut Tape, sources: &[&Map]) -> Result<Map> {
+        if sources.len() != self.branches.len() {
+            bail!("full-scale skip: {} sources for {} scales", sources.len(), self.branches.len());
+        }
+        let parts: Vec<usize> = self.branches.iter().map(ConvBlock::outputs).collect();
+        let (whole, slots) = tape.concatenation(&parts, tape.size(sources[self.node - 1]));
+        for (i, ((source, branch), slot)) in sources.iter().zip(&self.branches).zip(slots).enumerate() {
+            let scale = 1 << (i + 1).saturating_sub(self.node);
+            branch.forward_on_tape(tape, source, scale, Some(slot))?;
+        }
+        self.fuse.forward_on_tape(tape, &whole, 1, None)
     }
 }

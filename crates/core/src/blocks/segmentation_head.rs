@@ -6,6 +6,7 @@ use candle_nn::init::DEFAULT_KAIMING_NORMAL;
 
 use crate::execution::{Execution, Mode};
 use crate::ops::{conv2d, upsample_bilinear2d};
+use crate::training::{Map, Tape};
 
 /// Segmentation head: a convolution 3x3 to one channel a class, whose logits are upsampled bilinearly to full
 /// size (Huang et al. 2020, section 2.2). Parameters: `weight`, `bias`.
@@ -45,6 +46,27 @@ impl SegmentationHead {
             Mode::Training => (self.weight.clone(), self.bias.clone()),
         };
         let logits = conv2d(self.execution, x, &weight, Some(&bias))?;
-        if self.scale == 1 { Ok(logits) } else { upsample_bilinear2d(self.execution, &logits, self.scale) }
+        self.upsample(&logits)
+    }
+
+    /// Makes the logits at the resolution of `x` an output of a training pass on blocked maps;
+    /// [`SegmentationHead::upsample`] brings them to full size.
+    ///
+    /// # Errors
+    /// As [`SegmentationHead::forward`].
+    pub fn forward_on_tape(&self, tape: &mut Tape, x: &Map) -> Result<()> {
+        tape.head(&self.weight, &self.bias, x)
+    }
+
+    /// Logits at the features' resolution, brought to full size.
+    ///
+    /// # Errors
+    /// Where they have other than four dimensions.
+    pub fn upsample(&self, logits: &Tensor) -> Result<Tensor> {
+        if self.scale == 1 {
+            Ok(logits.clone())
+        } else {
+            upsample_bilinear2d(self.execution, logits, self.scale)
+        }
     }
 }

@@ -16,7 +16,7 @@ pub struct BlockedBatchNorm {
     isa: Isa,
     statistics: ChannelStatistics,
     eps: f64,
-    /// Mean, `gamma / sqrt(variance + eps)` and `beta` of each channel, in whole blocks, zero beyond the channels.
+    /// Mean, `scale = gamma / sqrt(variance + eps)` and `beta - mean scale` of each channel, in whole blocks, zero beyond the channels.
     affine: Vec<Affine>,
 }
 
@@ -29,11 +29,13 @@ impl BlockedBatchNorm {
         let channels = gamma.len();
         assert!(beta.len() == channels && z.size()[0] == channels.div_ceil(LANES), "channels");
         let statistics = isa.run(Statistics { z, channels });
-        let factor = |(&gamma, variance): (&f32, &f64)| (f64::from(gamma) / (variance + eps).sqrt()) as f32;
+        let scale = |(&gamma, variance): (&f32, &f64)| f64::from(gamma) / (variance + eps).sqrt();
+        let scales: Vec<f64> = gamma.iter().zip(&statistics.variance).map(scale).collect();
+        let shift = |((&beta, mean), scale): ((&f32, &f64), &f64)| (f64::from(beta) - mean * scale) as f32;
+        let shifts = blocks(beta.iter().zip(&statistics.mean).zip(&scales).map(shift));
         let means = blocks(statistics.mean.iter().map(|&mean| mean as f32));
-        let scales = blocks(gamma.iter().zip(&statistics.variance).map(factor));
-        let affine = means.into_iter().zip(scales).zip(blocks(beta.iter().copied()));
-        let affine = affine.map(|((mean, scale), beta)| Affine { mean, scale, beta }).collect();
+        let affine = means.into_iter().zip(blocks(scales.iter().map(|&scale| scale as f32))).zip(shifts);
+        let affine = affine.map(|((mean, scale), shift)| Affine { mean, scale, shift }).collect();
         Self { isa, statistics, eps, affine }
     }
 
@@ -79,25 +81,25 @@ impl BlockedBatchNorm {
     }
 }
 
-/// A block of channels' `(z - mean) scale + beta`.
+/// A block of channels' `z scale + shift`: rounded as PyTorch rounds it, which decides what passes the ReLU.
 #[derive(Debug, Clone)]
 struct Affine {
     mean: Block,
     scale: Block,
-    beta: Block,
+    shift: Block,
 }
 
 /// [`Affine`] in registers.
 struct Loaded<S: Simd> {
     mean: S::V,
     scale: S::V,
-    beta: S::V,
+    shift: S::V,
 }
 
 impl Affine {
     #[inline(always)]
     fn load<S: Simd>(&self, s: S) -> Loaded<S> {
-        Loaded { mean: s.load(&self.mean), scale: s.load(&self.scale), beta: s.load(&self.beta) }
+        Loaded { mean: s.load(&self.mean), scale: s.load(&self.scale), shift: s.load(&self.shift) }
     }
 }
 
@@ -105,8 +107,8 @@ impl<S: Simd> Loaded<S> {
     /// `z - mean` and the normalised value.
     #[inline(always)]
     fn apply(&self, s: S, z: &Block) -> [S::V; 2] {
-        let centred = s.sub(s.load(z), self.mean);
-        [centred, s.mul_add(centred, self.scale, self.beta)]
+        let z = s.load(z);
+        [s.sub(z, self.mean), s.mul_add(z, self.scale, self.shift)]
     }
 }
 

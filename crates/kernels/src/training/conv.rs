@@ -14,6 +14,8 @@ use crate::winograd::{Tile, WinogradConv2d, weight_gradient};
 /// a transform, and of a weight on its way through packing and back into the product, or of a sum into the gradient.
 const TRANSFORM_COST: usize = 12;
 const WEIGHT_COST: usize = 40;
+/// Winograd's transforms lose up to four bits: they are taken where they leave less than this share of the cost.
+const WORTH_DIGITS: f64 = 0.75;
 /// The direct weight gradient's multiply-adds cost more than those of a product with packed operands.
 const STRIDED_COST: f64 = 1.25;
 
@@ -35,17 +37,19 @@ enum Algorithm {
 }
 
 impl Algorithm {
-    /// The cheapest for `tiles(side)` tiles of a side, and matrices of `depth` rows and `columns`.
-    fn choose(depth: usize, columns: usize, tiles: impl Fn(usize) -> usize) -> Self {
+    /// The cheapest for `tiles(side)` tiles of a side, matrices of `depth` rows and `columns`, and `lanes` of inputs and
+    /// outputs; as written where that costs little more.
+    fn choose(depth: usize, columns: usize, lanes: usize, tiles: impl Fn(usize) -> usize) -> Self {
         let cost = |algorithm: &Self| {
             let (tile, places) = match algorithm {
                 Self::Direct => (1, 9),
                 Self::Winograd(Tile::Two) => (2, 16),
                 Self::Winograd(Tile::Four) => (4, 36),
             };
-            let transforms = if tile == 1 { 0 } else { (depth + columns) * TRANSFORM_COST };
+            let transforms = if tile == 1 { 0 } else { lanes * TRANSFORM_COST };
             let (tiles, weights) = (tiles(tile) as f64, (depth * columns) as f64);
-            places as f64 * (tiles * (weights + transforms as f64) + weights * WEIGHT_COST as f64)
+            let cost = places as f64 * (tiles * (weights + transforms as f64) + weights * WEIGHT_COST as f64);
+            if tile == 1 { cost * WORTH_DIGITS } else { cost }
         };
         let all = [Self::Direct, Self::Winograd(Tile::Two), Self::Winograd(Tile::Four)];
         all.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Self::Direct)
@@ -148,8 +152,8 @@ fn run(
     let [_, height, width] = x.size();
     let tiles = |side: usize| x.place.images * height.div_ceil(side) * width.div_ceil(side);
     let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
-    let depth = inputs.len() * inputs.segment;
-    *memory = match Algorithm::choose(depth, outputs.next_multiple_of(LANES), tiles) {
+    let (depth, columns) = (inputs.len() * inputs.segment, outputs.next_multiple_of(LANES));
+    *memory = match Algorithm::choose(depth, columns, inputs.len() * LANES + columns, tiles) {
         Algorithm::Direct => {
             let layer = DirectConv2d::packed(isa, inputs.clone(), outputs, taps, taken);
             layer.apply(x, y, write);

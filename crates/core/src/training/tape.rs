@@ -1,0 +1,283 @@
+//! The forward pass, and what it leaves for the backward pass.
+
+use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
+use unet3p_kernels::{
+    AlignedBuffer, BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedShape, BlockedUpsampledConv2d,
+    BlockedView, BlockedViewMut, ChannelStatistics, Isa, LANES, max_pools2d_blocked,
+};
+
+use super::memory::MapMemory;
+
+/// A map of a pass, or a slot of one: what a layer reads or writes.
+#[derive(Debug, Clone)]
+pub struct Map {
+    pub(super) id: usize,
+    /// First block of channels.
+    pub(super) block: usize,
+    /// Channels of the maps that it is a concatenation of; each starts a block.
+    pub(super) parts: Vec<usize>,
+}
+
+impl Map {
+    pub(super) fn blocks(&self) -> std::ops::Range<usize> {
+        self.block..self.block + self.parts.iter().map(|part| part.div_ceil(LANES)).sum::<usize>()
+    }
+}
+
+/// A batch of maps in memory.
+pub(super) struct Values {
+    pub(super) shape: BlockedShape,
+    pub(super) data: AlignedBuffer,
+    /// Steps that write it.
+    pub(super) writers: usize,
+    /// Whether gradients flow further back from here.
+    pub(super) needs_gradient: bool,
+}
+
+/// The parameters of a convolution with batch normalisation behind it.
+pub(crate) struct Layer<'a> {
+    pub(crate) weight: &'a Tensor,
+    pub(crate) bias: &'a Tensor,
+    pub(crate) gamma: &'a Tensor,
+    pub(crate) beta: &'a Tensor,
+    pub(crate) eps: f64,
+}
+
+/// What has been computed.
+pub(super) enum Step {
+    /// Convolution, of the input upsampled by `scale`, batch normalisation and ReLU. Parameters: weight, bias, gamma,
+    /// beta, the first of which is number `parameters`.
+    Layer { x: Map, scale: usize, z: usize, norm: BlockedBatchNorm, y: Map, parameters: usize },
+    /// Max pooling by 2, 4, 8, ...
+    Pools { x: Map, pooled: Vec<Map> },
+    /// A convolution to dense planes. Parameters: weight, bias.
+    Head { x: Map, output: usize, parameters: usize },
+    /// A map as dense planes.
+    Dense { x: Map, output: usize },
+}
+
+/// A training pass: layers are computed as they are called; [`Tape::finish`] attaches the outputs to Candle's graph.
+///
+/// In f32 on the CPU.
+pub struct Tape {
+    pub(super) isa: Isa,
+    pub(super) images: usize,
+    pub(super) memory: MapMemory,
+    /// By id; none where the memory has gone back.
+    pub(super) maps: Vec<Option<Values>>,
+    pub(super) steps: Vec<Step>,
+    pub(super) parameters: Vec<Tensor>,
+    pub(super) outputs: Vec<(Vec<f32>, [usize; 4])>,
+}
+
+impl Tape {
+    /// A pass over `x`, `[batch, channels, height, width]` in f32 on the CPU, with maps from `memory`, and `x` as a map.
+    ///
+    /// # Errors
+    /// Where `x` is empty or not such a tensor.
+    pub fn new(x: &Tensor, memory: &MapMemory) -> Result<(Self, Map)> {
+        let (images, channels, height, width) = x.dims4()?;
+        if [images, channels, height, width].contains(&0) {
+            bail!("a training pass over an empty batch {:?}", x.dims());
+        }
+        memory.prepare(images, [height, width]);
+        let mut tape = Self {
+            isa: Isa::current(),
+            images,
+            memory: memory.clone(),
+            maps: Vec::new(),
+            steps: Vec::new(),
+            parameters: Vec::new(),
+            outputs: Vec::new(),
+        };
+        let map = tape.map(vec![channels], [height, width], false);
+        with_values(&x.contiguous()?, |x| {
+            let mut to = tape.view_mut(&map);
+            for (image, planes) in x.chunks_exact(channels * height * width).enumerate() {
+                to.reborrow().image(image).pack(channels, planes);
+            }
+        })?;
+        Ok((tape, map))
+    }
+
+    /// A map to be written: the slots of a concatenation, one behind the other.
+    fn map(&mut self, parts: Vec<usize>, [height, width]: [usize; 2], needs_gradient: bool) -> Map {
+        // channels of single maps lie without gaps; those of slots start at blocks
+        let channels = match &parts[..] {
+            [one] => *one,
+            several => several.iter().map(|part| part.next_multiple_of(LANES)).sum(),
+        };
+        let shape = BlockedShape { channels, height, width };
+        let data = self.memory.take(self.images, shape);
+        self.maps.push(Some(Values { shape, data, writers: 0, needs_gradient }));
+        Map { id: self.maps.len() - 1, block: 0, parts }
+    }
+
+    /// A concatenation of maps of `parts` channels at the resolution of `like`, and its slots.
+    pub(crate) fn concatenation(&mut self, parts: &[usize], size: [usize; 2]) -> (Map, Vec<Map>) {
+        let whole = self.map(parts.to_vec(), size, true);
+        let mut block = 0;
+        let slots = parts.iter().map(|&part| {
+            let slot = Map { id: whole.id, block, parts: vec![part] };
+            block += part.div_ceil(LANES);
+            slot
+        });
+        let slots = slots.collect();
+        (whole, slots)
+    }
+
+    /// Rows and columns of a map.
+    pub(crate) fn size(&self, map: &Map) -> [usize; 2] {
+        let shape = self.shape(map);
+        [shape.height, shape.width]
+    }
+
+    /// Values of a channel in the batch.
+    pub(crate) fn pixels(&self, map: &Map) -> usize {
+        self.images * self.size(map).iter().product::<usize>()
+    }
+
+    pub(super) fn shape(&self, map: &Map) -> BlockedShape {
+        self.values(map.id).shape
+    }
+
+    #[allow(clippy::expect_used)] // a map goes back when the last step that needs it is done
+    pub(super) fn values(&self, id: usize) -> &Values {
+        self.maps[id].as_ref().expect("a map in use")
+    }
+
+    pub(super) fn view(&self, map: &Map) -> BlockedView<'_> {
+        let Values { shape, data, .. } = self.values(map.id);
+        shape.batch(self.images, data).blocks(map.blocks())
+    }
+
+    #[allow(clippy::expect_used)] // as above
+    fn view_mut(&mut self, map: &Map) -> BlockedViewMut<'_> {
+        let Values { shape, data, .. } = self.maps[map.id].as_mut().expect("a map in use");
+        shape.batch_mut(self.images, data).blocks(map.blocks())
+    }
+
+    /// Takes a map out, so that it can be written while others are read; [`Tape::wrote`] puts it back.
+    #[allow(clippy::expect_used)] // as above
+    fn writing(&mut self, map: &Map) -> Values {
+        self.maps[map.id].take().expect("a map in use")
+    }
+
+    fn wrote(&mut self, map: &Map, mut values: Values) {
+        values.writers += 1;
+        self.maps[map.id] = Some(values);
+    }
+
+    /// Convolution 3x3 of `x` upsampled bilinearly by `scale`, batch normalisation with the batch's statistics, ReLU,
+    /// into `slot` or a new map. The statistics are those of the convolution with its bias.
+    pub(crate) fn layer(
+        &mut self,
+        layer: &Layer<'_>,
+        x: &Map,
+        scale: usize,
+        slot: Option<Map>,
+    ) -> Result<(Map, ChannelStatistics)> {
+        let outputs = layer.weight.dim(0)?;
+        let inputs: usize = x.parts.iter().sum();
+        if layer.weight.dims() != [outputs, inputs, 3, 3] {
+            bail!("conv2d: a weight {:?} for an input of {inputs} channels", layer.weight.dims());
+        }
+        let [height, width] = self.size(x).map(|side| side * scale);
+        let z = self.map(vec![outputs], [height, width], false);
+        let y = slot.unwrap_or_else(|| self.map(vec![outputs], [height, width], true));
+        let mut to = self.writing(&z);
+        let images = self.images;
+        with_values(layer.weight, |weight| {
+            let (from, shape) = (self.view(x), to.shape);
+            let to = shape.batch_mut(images, &mut to.data);
+            if scale == 1 {
+                let mut packed = self.memory.take_packed();
+                BlockedConv2d::new(self.isa, &x.parts, outputs, weight).run(from, to, &mut packed);
+                self.memory.give_back_packed(packed);
+            } else {
+                BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight).run(from, to);
+            }
+        })?;
+        self.wrote(&z, to);
+        let norm = with_values(layer.gamma, |gamma| {
+            with_values(layer.beta, |beta| {
+                BlockedBatchNorm::new(self.isa, self.view(&z), gamma, beta, layer.eps)
+            })
+        })??;
+        let mut to = self.writing(&y);
+        let slot = to.shape.batch_mut(images, &mut to.data).blocks(y.blocks());
+        norm.run(self.view(&z), slot);
+        self.wrote(&y, to);
+
+        // the bias shifts the mean alone, which normalisation takes away again
+        let mut statistics = norm.statistics().clone();
+        with_values(layer.bias, |bias| {
+            statistics.mean.iter_mut().zip(bias).for_each(|(mean, &bias)| *mean += f64::from(bias));
+        })?;
+        let parameters = self.register([layer.weight, layer.bias, layer.gamma, layer.beta]);
+        self.steps.push(Step::Layer { x: x.clone(), scale, z: z.id, norm, y: y.clone(), parameters });
+        Ok((y, statistics))
+    }
+
+    /// Max pooling by 2, 4, ..., `2^levels`.
+    pub fn max_pools(&mut self, x: &Map, levels: usize) -> Vec<Map> {
+        let [height, width] = self.size(x);
+        let pooled: Vec<Map> = (1..=levels)
+            .map(|level| self.map(x.parts.clone(), [height >> level, width >> level], true))
+            .collect();
+        let mut values: Vec<Values> = pooled.iter().map(|map| self.writing(map)).collect();
+        let images = self.images;
+        let mut views: Vec<_> =
+            values.iter_mut().map(|values| values.shape.batch_mut(images, &mut values.data)).collect();
+        max_pools2d_blocked(self.isa, self.view(x), &mut views);
+        for (map, values) in pooled.iter().zip(values) {
+            self.wrote(map, values);
+        }
+        self.steps.push(Step::Pools { x: x.clone(), pooled: pooled.clone() });
+        pooled
+    }
+
+    /// Convolution 3x3 with bias to dense planes, which become an output.
+    pub(crate) fn head(&mut self, weight: &Tensor, bias: &Tensor, x: &Map) -> Result<()> {
+        let (outputs, inputs) = (weight.dim(0)?, x.parts.iter().sum::<usize>());
+        if weight.dims() != [outputs, inputs, 3, 3] {
+            bail!("conv2d: a weight {:?} for an input of {inputs} channels", weight.dims());
+        }
+        let [height, width] = self.size(x);
+        let mut planes = vec![0.0; self.images * outputs * height * width];
+        with_values(weight, |weight| {
+            let head = BlockedHead::new(self.isa, inputs, outputs, weight);
+            with_values(bias, |bias| head.run(self.view(x), bias, &mut planes))
+        })??;
+        let parameters = self.register([weight, bias]);
+        self.steps.push(Step::Head { x: x.clone(), output: self.outputs.len(), parameters });
+        self.outputs.push((planes, [self.images, outputs, height, width]));
+        Ok(())
+    }
+
+    /// `x` itself as an output, in dense planes.
+    pub fn dense(&mut self, x: &Map) {
+        let ([height, width], channels) = (self.size(x), x.parts.iter().sum::<usize>());
+        let area = channels * height * width;
+        let mut planes = vec![0.0; self.images * area];
+        for (image, planes) in planes.chunks_exact_mut(area).enumerate() {
+            self.view(x).image(image).unpack(channels, planes);
+        }
+        self.steps.push(Step::Dense { x: x.clone(), output: self.outputs.len() });
+        self.outputs.push((planes, [self.images, channels, height, width]));
+    }
+
+    fn register<const N: usize>(&mut self, parameters: [&Tensor; N]) -> usize {
+        self.parameters.extend(parameters.into_iter().cloned());
+        self.parameters.len() - N
+    }
+}
+
+/// Calls `f` with the values of a dense f32 tensor on the CPU.
+pub(super) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => Ok(f(&values[start..end])),
+        _ => bail!("a training pass takes dense f32 tensors on the CPU"),
+    }
+}
