@@ -236,6 +236,7 @@ pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T], 
             (&x, &inputs),
             (&grad_y, out_channels),
             grad_w,
+            &mut AlignedBuffer::zeroed(0),
         );
     }
     weight_gradient_by_gemm(shape, x, grad_y, grad_w);

@@ -81,7 +81,13 @@ fn convolution_and_its_gradients() {
                 conv.input_gradient(to.batch(images, &grad_y), grad_x, write, &mut memory);
             });
             let mut grad_w = vec![f32::NAN; w.len()];
-            conv.weight_gradient(map.batch(images, &from), to.batch(images, &grad_y), &mut grad_w);
+            memory.fill(f32::NAN);
+            conv.weight_gradient(
+                map.batch(images, &from),
+                to.batch(images, &grad_y),
+                &mut grad_w,
+                &mut memory,
+            );
             assert_close(&format!("{what}: w"), &grad_w, &want_w);
         });
     }

@@ -73,14 +73,14 @@ impl Tape {
         with_values(weight, |weight| {
             if scale == 1 {
                 let conv = BlockedConv2d::new(self.isa, &x.parts, outputs, weight);
-                conv.weight_gradient(self.view(x), grad_z, &mut grad_w);
+                let mut memory = self.memory.take_scratch();
+                conv.weight_gradient(self.view(x), grad_z, &mut grad_w, &mut memory);
                 if self.values(x.id).needs_gradient {
-                    let mut packed = self.memory.take_packed();
                     self.into_gradient(grads, x, |grad_x, write| {
-                        conv.input_gradient(grad_z, grad_x, write, &mut packed);
+                        conv.input_gradient(grad_z, grad_x, write, &mut memory);
                     });
-                    self.memory.give_back_packed(packed);
                 }
+                self.memory.give_back_scratch(memory);
             } else {
                 let conv = BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight);
                 self.into_gradient(grads, x, |grad_x, write| {

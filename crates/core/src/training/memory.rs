@@ -15,7 +15,7 @@ struct Free {
     /// Images and size that the maps are for.
     of: (usize, [usize; 2]),
     maps: HashMap<BlockedShape, Vec<AlignedBuffer>>,
-    packed: Option<AlignedBuffer>,
+    scratch: Option<AlignedBuffer>,
 }
 
 impl std::fmt::Debug for MapMemory {
@@ -54,12 +54,12 @@ impl MapMemory {
         self.lock().maps.entry(shape).or_default().push(map);
     }
 
-    /// Memory for the packed weights of one convolution at a time.
-    pub(super) fn take_packed(&self) -> AlignedBuffer {
-        self.lock().packed.take().unwrap_or_else(|| AlignedBuffer::zeroed(0))
+    /// Memory for what one convolution needs at a time: packed weights, transformed tiles.
+    pub(super) fn take_scratch(&self) -> AlignedBuffer {
+        self.lock().scratch.take().unwrap_or_else(|| AlignedBuffer::zeroed(0))
     }
 
-    pub(super) fn give_back_packed(&self, packed: AlignedBuffer) {
-        self.lock().packed = Some(packed);
+    pub(super) fn give_back_scratch(&self, scratch: AlignedBuffer) {
+        self.lock().scratch = Some(scratch);
     }
 }

@@ -191,9 +191,9 @@ impl Tape {
             let (from, shape) = (self.view(x), to.shape);
             let to = shape.batch_mut(images, &mut to.data);
             if scale == 1 {
-                let mut packed = self.memory.take_packed();
-                BlockedConv2d::new(self.isa, &x.parts, outputs, weight).run(from, to, &mut packed);
-                self.memory.give_back_packed(packed);
+                let mut scratch = self.memory.take_scratch();
+                BlockedConv2d::new(self.isa, &x.parts, outputs, weight).run(from, to, &mut scratch);
+                self.memory.give_back_scratch(scratch);
             } else {
                 BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight).run(from, to);
             }

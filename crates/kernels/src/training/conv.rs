@@ -17,7 +17,9 @@ const WEIGHT_COST: usize = 40;
 /// Winograd's transforms lose up to four bits: they are taken where they leave less than this share of the cost.
 const WORTH_DIGITS: f64 = 0.75;
 /// The direct weight gradient's multiply-adds cost more than those of a product with packed operands.
-const STRIDED_COST: f64 = 1.25;
+const STRIDED_COST: f64 = 1.9;
+/// Of a sum of products on its way into the gradient.
+const SUM_COST: usize = 120;
 
 /// A 3x3 convolution (zero padding, no bias) with weights `[out, in, 3, 3]`, of maps whose input channels are a
 /// concatenation of `parts`, each of which starts a block.
@@ -95,21 +97,26 @@ impl<'a> BlockedConv2d<'a> {
         run(self.isa, &InputBlocks::new(&[self.outputs]), lanes, taps, grad_y, grad_x, write, memory);
     }
 
-    /// The gradient of the weights.
+    /// The gradient of the weights; `memory` as for [`BlockedConv2d::run`].
     ///
     /// # Panics
     /// Where sizes do not fit.
-    pub fn weight_gradient(&self, x: BlockedView<'_>, grad_y: BlockedView<'_>, grad_w: &mut [f32]) {
+    pub fn weight_gradient(
+        &self,
+        x: BlockedView<'_>,
+        grad_y: BlockedView<'_>,
+        grad_w: &mut [f32],
+        memory: &mut AlignedBuffer,
+    ) {
         let ([blocks, height, width], images) = (x.size(), x.place.images);
         assert_eq!([blocks, grad_y.size()[0]], [self.inputs.len(), self.outputs.div_ceil(LANES)], "channels");
         assert_eq!(grad_w.len(), self.weight.len());
         let (depth, columns) = (blocks * LANES, self.outputs.next_multiple_of(LANES));
         let (products, transforms) = (depth * columns, (depth + columns) * TRANSFORM_COST);
         let tiles = images * height.div_ceil(4) * width.div_ceil(4);
-        let by_tiles =
-            36.0 * (tiles as f64 * (products + transforms) as f64 + (products * WEIGHT_COST) as f64);
+        let by_tiles = 36.0 * (tiles as f64 * (products + transforms) as f64 + (products * SUM_COST) as f64);
         let pixels = images * height * (x.place.pitch / LANES);
-        let direct = 9.0 * products as f64 * (pixels as f64 * STRIDED_COST + WEIGHT_COST as f64);
+        let direct = 9.0 * products as f64 * (pixels as f64 * STRIDED_COST + SUM_COST as f64);
         if by_tiles < direct {
             x.check_reach(4, 4);
             grad_y.check_reach(4, 4);
@@ -120,6 +127,7 @@ impl<'a> BlockedConv2d<'a> {
                 (&x, &self.inputs),
                 (&grad_y, self.outputs),
                 grad_w,
+                memory,
             );
         }
         let total = self.inputs.total();

@@ -273,7 +273,7 @@ struct Pack<'a, T, W> {
 impl<T: Transform, W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, T, W> {
     type Output = AlignedBuffer;
 
-    #[allow(clippy::needless_range_loop)] // taps lie the other way round than they are read
+    #[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
     fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
         let Self { inputs, outputs, weight, memory, .. } = self;
         let places = T::SIDE * T::SIDE;
@@ -293,18 +293,21 @@ impl<T: Transform, W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, T, 
                         || {
                             for i in 0..T::SIDE {
                                 let mut row = [[0.0f64; LANES]; 3];
-                                for (kx, row) in row.iter_mut().enumerate() {
-                                    for (lane, value) in row.iter_mut().enumerate() {
-                                        *value =
-                                            (0..3).map(|ky| kernel[i][ky] * taps[3 * ky + kx][lane]).sum();
+                                for kx in 0..3 {
+                                    for ky in 0..3 {
+                                        for lane in 0..LANES {
+                                            row[kx][lane] += kernel[i][ky] * taps[3 * ky + kx][lane];
+                                        }
                                     }
                                 }
-                                for (j, g) in kernel.iter().enumerate().take(T::SIDE) {
+                                for j in 0..T::SIDE {
+                                    let g = kernel[j];
                                     let at = (i * T::SIDE + j) * groups.elements() + groups.place(k, block);
                                     // SAFETY: this column block is this task's alone.
                                     let to = unsafe { out.slice(at, LANES) };
-                                    for (lane, to) in to.iter_mut().enumerate() {
-                                        *to = (0..3).map(|kx| g[kx] * row[kx][lane]).sum::<f64>() as f32;
+                                    for lane in 0..to.len() {
+                                        let sum = g[0] * row[0][lane] + g[1] * row[1][lane];
+                                        to[lane] = (sum + g[2] * row[2][lane]) as f32;
                                     }
                                 }
                             }

@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::aligned::AlignedBuffer;
 use crate::channels::InputBlocks;
 use crate::conv::{Conv2d, winograd};
 use crate::{Isa, reference};
@@ -74,6 +75,7 @@ fn every_instruction_set_equals_the_definition() {
                 (&source, &parts),
                 (&grad_y, out_channels),
                 &mut grad_w,
+                &mut AlignedBuffer::zeroed(0),
             );
             assert_close(&what("weight gradient"), &grad_w, &want_w);
         }

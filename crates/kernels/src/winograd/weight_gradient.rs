@@ -23,7 +23,8 @@ const FEWEST_TILES: usize = 64;
 /// Tiles that one task transforms.
 const PATCH_TILES: usize = 32;
 
-/// `grad_w[o, c, ky, kx] = sum over images and pixels of grad_y[o, i, j] x[c, i + ky - 1, j + kx - 1]`, by F(4x4, 3x3).
+/// `grad_w[o, c, ky, kx] = sum over images and pixels of grad_y[o, i, j] x[c, i + ky - 1, j + kx - 1]`, by F(4x4, 3x3), in
+/// `memory`, which grows as needed and is best used again.
 pub(crate) fn weight_gradient<X: Source, Y: Source>(
     isa: Isa,
     images: usize,
@@ -31,9 +32,10 @@ pub(crate) fn weight_gradient<X: Source, Y: Source>(
     (x, inputs): (&X, &InputBlocks),
     (grad_y, outputs): (&Y, usize),
     grad_w: &mut [f32],
+    memory: &mut AlignedBuffer,
 ) {
     let transform = PhantomData::<F4>;
-    isa.run(WeightGradient { transform, images, size, x, inputs, grad_y, outputs, grad_w });
+    isa.run(WeightGradient { transform, images, size, x, inputs, grad_y, outputs, grad_w, memory });
 }
 
 struct WeightGradient<'a, T, X, Y> {
@@ -46,6 +48,7 @@ struct WeightGradient<'a, T, X, Y> {
     grad_y: &'a Y,
     outputs: usize,
     grad_w: &'a mut [f32],
+    memory: &'a mut AlignedBuffer,
 }
 
 /// Transformed tiles: at each place a matrix of tiles and channels.
@@ -67,7 +70,7 @@ impl<T: Transform, X: Source, Y: Source> Task for WeightGradient<'_, T, X, Y> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let Self { images, size: [height, width], x, inputs, grad_y, outputs, grad_w, .. } = self;
+        let Self { images, size: [height, width], x, inputs, grad_y, outputs, grad_w, memory, .. } = self;
         let places = T::SIDE * T::SIDE;
         let (rows, cols) = (height.div_ceil(T::TILE), width.div_ceil(T::TILE));
         let depth = inputs.len() * LANES;
@@ -75,9 +78,18 @@ impl<T: Transform, X: Source, Y: Source> Task for WeightGradient<'_, T, X, Y> {
         let most = (HELD / lanes).max(FEWEST_TILES);
         let patches: Vec<Patch> = blocks(images, rows, cols, PATCH_TILES).into_iter().flatten().collect();
         // sums of the products: at each place a matrix of inputs and outputs
-        let sums_of = ColumnGroups::single(outputs, depth);
-        let mut sums = AlignedBuffer::zeroed(places * sums_of.elements());
-        let mut memory = AlignedBuffer::zeroed(0);
+        let sums_of = Transformed::new(ColumnGroups::single(outputs, depth));
+        // the most tiles that are held, and what they take
+        let held = [images * rows * cols, most.max(PATCH_TILES)];
+        let held = held.into_iter().min().unwrap_or(0).next_multiple_of(SEGMENT_STEP);
+        let of_tiles = [ColumnGroups::single(depth, held), ColumnGroups::new(simd, outputs, held)];
+        let elements = places * of_tiles.map(|matrix| Transformed::new(matrix).stride).iter().sum::<usize>();
+        let of_sums = places * sums_of.stride;
+        if memory.len() < of_sums + elements {
+            *memory = AlignedBuffer::zeroed(0); // the old one goes before the new one comes
+            *memory = AlignedBuffer::zeroed(of_sums + elements);
+        }
+        let (sums, memory) = memory.split_at_mut(of_sums);
         let mut rest = &patches[..];
         let mut first = true;
         while !rest.is_empty() {
@@ -94,19 +106,16 @@ impl<T: Transform, X: Source, Y: Source> Task for WeightGradient<'_, T, X, Y> {
             let of_x = Transformed::new(ColumnGroups::single(depth, filled));
             let of_y = Transformed::new(ColumnGroups::new(simd, outputs, filled));
             let needed = places * (of_x.stride + of_y.stride);
-            if memory.len() < needed {
-                memory = AlignedBuffer::zeroed(needed);
-            }
             let (for_x, for_y) = memory[..needed].split_at_mut(places * of_x.stride);
             transform::<S, T, _, false>(simd, now, x, of_x, for_x);
             transform::<S, T, _, true>(simd, now, grad_y, of_y, for_y);
             for (of, data) in [(of_x, &mut *for_x), (of_y, &mut *for_y)] {
                 clear_tiles(of, data, tiles..filled);
             }
-            multiply(simd, [of_x, of_y], [for_x, for_y], filled, first, sums_of, &mut sums);
+            multiply(simd, [of_x, of_y], [for_x, for_y], filled, first, sums_of, sums);
             first = false;
         }
-        gather::<S, T>(simd, inputs, outputs, sums_of, &sums, grad_w);
+        gather::<S, T>(simd, inputs, outputs, sums_of, sums, grad_w);
     }
 }
 
@@ -182,7 +191,7 @@ fn multiply<S: Simd>(
     [x, y]: [&mut [f32]; 2],
     tiles: usize,
     first: bool,
-    sums_of: ColumnGroups,
+    sums_of: Transformed,
     sums: &mut [f32],
 ) {
     let (places, groups) = (x.len() / of_x.stride, of_y.matrix.count());
@@ -194,8 +203,8 @@ fn multiply<S: Simd>(
         for block in 0..of_x.matrix.blocks {
             let a = &x[place * of_x.stride + of_x.matrix.start(block)..][..tiles * LANES];
             for row in (0..LANES).step_by(S::OUTER_ROWS) {
-                let c = place * sums_of.elements() + sums_of.place(block * LANES + row, group.start);
-                let block_stride = sums_of.start(1);
+                let c = place * sums_of.stride + sums_of.matrix.place(block * LANES + row, group.start);
+                let block_stride = sums_of.matrix.start(1);
                 let reach = (group.len() - 1) * block_stride + S::OUTER_ROWS * LANES - 1;
                 // SAFETY: `a` holds sixteen rows and `b` the group's columns for every tile; the sums of this place and
                 // these columns are this task's alone.
@@ -219,45 +228,48 @@ fn multiply<S: Simd>(
 }
 
 /// `grad_w = G^T sums G`.
+#[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
 fn gather<S: Simd, T: Transform>(
     simd: S,
     inputs: &InputBlocks,
     outputs: usize,
-    sums_of: ColumnGroups,
+    sums_of: Transformed,
     sums: &[f32],
     grad_w: &mut [f32],
 ) {
-    let kernel = T::kernel();
+    let kernel = T::kernel().map(|row| row.map(|value| value as f32));
     let total = inputs.total();
     assert_eq!(grad_w.len(), outputs * total * 9);
     grad_w.par_chunks_mut(LANES * total * 9).enumerate().for_each(|(block, grad_w)| {
         let lanes = (0..inputs.len() * LANES).filter_map(|lane| Some((lane, inputs.channel(lane)?)));
         for (lane, channel) in lanes {
-            let mut taps = [[0.0f64; LANES]; 9];
+            let mut taps = [[0.0f32; LANES]; 9];
             simd.vectorize(
                 #[inline(always)]
                 || {
+                    let mut totals = [simd.splat(0.0); 9];
                     for i in 0..T::SIDE {
-                        let mut row = [[0.0f64; LANES]; 3];
-                        for (j, g) in kernel.iter().enumerate().take(T::SIDE) {
-                            let at = (i * T::SIDE + j) * sums_of.elements() + sums_of.place(lane, block);
-                            let sums = &sums[at..at + LANES];
-                            for (kx, row) in row.iter_mut().enumerate() {
-                                row.iter_mut()
-                                    .zip(sums)
-                                    .for_each(|(row, &sum)| *row += g[kx] * f64::from(sum));
+                        let mut row = [simd.splat(0.0); 3];
+                        for j in 0..T::SIDE {
+                            let at = (i * T::SIDE + j) * sums_of.stride + sums_of.matrix.place(lane, block);
+                            let sums = simd.load(&sums[at..].as_chunks::<LANES>().0[0]);
+                            for kx in 0..3 {
+                                row[kx] = simd.mul_add(simd.splat(kernel[j][kx]), sums, row[kx]);
                             }
                         }
-                        for (tap, taps) in taps.iter_mut().enumerate() {
-                            let g = kernel[i][tap / 3];
-                            taps.iter_mut().zip(&row[tap % 3]).for_each(|(tap, &row)| *tap += g * row);
+                        for tap in 0..9 {
+                            let g = simd.splat(kernel[i][tap / 3]);
+                            totals[tap] = simd.mul_add(g, row[tap % 3], totals[tap]);
                         }
+                    }
+                    for tap in 0..9 {
+                        simd.store(totals[tap], &mut taps[tap]);
                     }
                 },
             );
             for (o, grad_w) in grad_w.chunks_exact_mut(total * 9).enumerate() {
                 for (to, taps) in grad_w[channel * 9..][..9].iter_mut().zip(&taps) {
-                    *to = taps[o] as f32;
+                    *to = taps[o];
                 }
             }
         }
