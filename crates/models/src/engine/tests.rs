@@ -1,6 +1,8 @@
 //! The engine against the network it was compiled from.
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use super::*;
 use crate::config::{Activation, CgmGate, UNet3PlusConfigBuilder, Variant};
 use crate::pad_to_multiple;
