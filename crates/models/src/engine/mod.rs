@@ -8,6 +8,7 @@
 mod buffers;
 mod compile;
 mod layer;
+mod memory;
 mod pass;
 mod report;
 mod strip;
@@ -182,7 +183,7 @@ impl Engine {
         if state.buffers.as_ref().is_none_or(|buffers| buffers.size != padded) {
             // the old ones go before the new ones come
             state.buffers = None;
-            state.buffers = Some(Buffers::new(&self.config, &self.layers, padded));
+            state.buffers = Some(Buffers::new(&self.config, padded));
         }
         let mut pass = Pass::new(self, size, padded);
         let State { buffers, times } = &mut *state;

@@ -1,18 +1,14 @@
 //! One image on its way through the layers.
 
-use unet3p_kernels::{
-    AlignedBuffer, BlockedShape, BlockedView, BlockedViewMut, max_pool2d_blocked, upsample_bilinear2d,
-};
+use unet3p_kernels::{BlockedView, BlockedViewMut, TapRows, max_pool2d_blocked, upsample_bilinear2d};
 
-use super::buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, strip_rows};
+use super::buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, TILE};
 use super::compile::Branch;
+use super::memory::Lent;
 use super::report::Times;
 use super::strip::{Strip, readable, strips};
 use super::{Algorithm, Engine, LayerReport};
 use crate::padding::padding_source;
-
-/// Rows of a Winograd tile: what a convolution that reads strips computes at once.
-const TILE: usize = 4;
 
 /// What one image gives.
 pub(super) struct Prediction {
@@ -22,9 +18,10 @@ pub(super) struct Prediction {
     pub(super) presence: Option<[f32; 2]>,
 }
 
-/// Takes a buffer out, and leaves an empty one.
-fn take(buffer: &mut AlignedBuffer) -> AlignedBuffer {
-    std::mem::replace(buffer, AlignedBuffer::zeroed(0))
+/// Where a node's fusion goes: the finest goes on into head 1, and need not exist whole.
+enum Fused<'a> {
+    Whole(Lent<'a>),
+    Strip(Strip<'a>),
 }
 
 /// A forward pass on its way.
@@ -69,8 +66,10 @@ impl<'a> Pass<'a> {
     fn read(&mut self, buffers: &mut Buffers, image: &[f32]) {
         let ([height, width], [rows, cols]) = (self.size, self.padded);
         let channels = self.engine.config.in_channels;
+        let [input] = buffers.memory.lend([&buffers.input]);
+        let mut input = input.blank();
         if self.size == self.padded {
-            return buffers.input.view_mut().pack(channels, image);
+            return input.view_mut().pack(channels, image);
         }
         let columns: Vec<usize> = (0..cols).map(|j| padding_source(j, width, cols)).collect();
         let mut padded = Vec::with_capacity(channels * rows * cols);
@@ -80,44 +79,38 @@ impl<'a> Pass<'a> {
                 padded.extend(columns.iter().map(|&j| row[j]));
             }
         }
-        buffers.input.view_mut().pack(channels, &padded);
+        input.view_mut().pack(channels, &padded);
     }
 
     /// Two convolutions, the one between them in strips, and the pooled maps of the result.
     fn stage(&mut self, buffers: &mut Buffers, level: usize) {
         let [first, second] = &self.engine.layers.encoder[level];
-        let Buffers { input, encoder, pooled, strips: [memory, _], .. } = buffers;
-        let [height, width] = self.padded.map(|side| side >> level);
+        let Buffers { memory, input, encoder, between, pooled, .. } = buffers;
+        let size @ [height, _] = self.padded.map(|side| side >> level);
         let name = |i: usize| format!("encoder.{}.conv{i}", level + 1);
-        let map = BlockedShape { channels: encoder[level].shape.channels, height, width };
-        let strip = strip_rows(map);
-        let mut between = Strip::new(map, strip, KEPT_FOR_TILES, take(memory));
-        for rows in strips(height, strip) {
-            let x = if level == 0 { &*input } else { &pooled[level - 1][0] };
-            let to = between.advance(rows.clone());
+        let x = if level == 0 { &*input } else { &pooled[level - 1][0] };
+        let between = &between[level];
+        let [x, window, y] = memory.lend([x, &between.window, &encoder[level]]);
+        let mut y = y.blank();
+        let mut strip = Strip::new(height, KEPT_FOR_TILES, window);
+        for rows in strips(height, between.rows) {
+            let to = strip.advance(rows.clone());
             self.times.measure(|| name(1), first.algorithm(), || first.run(x.view().rows(rows.clone()), to));
             let ready = readable(&rows, height, 1, TILE);
             if !ready.is_empty() {
-                let to = encoder[level].view_mut().rows(ready.clone());
-                self.times.measure(|| name(2), second.algorithm(), || second.run(between.rows(ready), to));
+                let to = y.view_mut().rows(ready.clone());
+                self.times.measure(|| name(2), second.algorithm(), || second.run(strip.rows(ready), to));
             }
         }
-        *memory = between.into_memory();
-        let size = [height, width];
         self.times.count(&name(1), first.multiply_adds(size));
         self.times.count(&name(2), second.multiply_adds(size));
-        let Some(pooled) = pooled.get_mut(level) else { return };
-        for i in 0..pooled.len() {
-            let (before, rest) = pooled.split_at_mut(i);
-            let x = before.last().unwrap_or(&encoder[level]);
-            let isa = self.engine.isa;
-            self.times.measure(
-                || format!("encoder.{}.pool", level + 1),
-                None,
-                || {
-                    max_pool2d_blocked(isa, x.view(), rest[0].view_mut());
-                },
-            );
+        let mut finer = &encoder[level];
+        for map in &pooled[level] {
+            let [x, y] = memory.lend([finer, map]);
+            let mut y = y.blank();
+            let pool = || max_pool2d_blocked(self.engine.isa, x.view(), y.view_mut());
+            self.times.measure(|| format!("encoder.{}.pool", level + 1), None, pool);
+            finer = map;
         }
     }
 
@@ -125,41 +118,47 @@ impl<'a> Pass<'a> {
     fn node(&mut self, buffers: &mut Buffers, level: usize, planes: &mut Vec<f32>) {
         let node = &self.engine.layers.nodes[level];
         let head = &self.engine.layers.heads[0];
-        let Buffers { encoder, pooled, decoder, nodes, strips: memory, .. } = buffers;
-        let own = &mut nodes[level];
-        let [height, width] = self.padded.map(|side| side >> level);
-        let size = [height, width];
+        let Buffers { memory, encoder, pooled, decoder, finest, concatenations, .. } = buffers;
+        let size @ [height, width] = self.padded.map(|side| side >> level);
         let part = format!("decoder.{}", level + 1);
-        let [for_branches, for_finest] = memory;
-        let mut branches = Strip::new(own.concatenation, own.rows, KEPT_FOR_TILES, take(for_branches));
-        let mut finest = (level == 0).then(|| {
-            planes.resize(self.engine.config.num_classes * height * width, 0.0);
-            let channels = self.engine.config.filters[0] * node.branches.len();
-            // as many rows as come of the branches, and the tile that the last strip has more
-            let map = BlockedShape { channels, height, width };
-            Strip::new(map, own.rows + TILE, KEPT_FOR_HEAD, take(for_finest))
+        let concatenation = &concatenations[level];
+        let [s1, s2, s3, s4, s5] = std::array::from_fn(|source| match source {
+            _ if source < level => &pooled[source][level - source - 1],
+            _ if source == level || source + 1 == encoder.len() => &encoder[source],
+            _ => &decoder[source - 1],
         });
-        for rows in strips(height, own.rows) {
-            let mut concatenation = branches.advance(rows.clone());
-            let blocks = concatenation.size()[0] / node.branches.len();
-            for (source, branch) in node.branches.iter().enumerate() {
-                let slot = concatenation.reborrow().blocks(source * blocks..(source + 1) * blocks);
+        let output = if level == 0 { &finest.window } else { &decoder[level - 1] };
+        let [s1, s2, s3, s4, s5, window, output] =
+            memory.lend([s1, s2, s3, s4, s5, &concatenation.window, output]);
+        let sources = [s1, s2, s3, s4, s5];
+        let mut output = if level == 0 {
+            planes.resize(self.engine.config.num_classes * height * width, 0.0);
+            Fused::Strip(Strip::new(height, KEPT_FOR_HEAD, output))
+        } else {
+            Fused::Whole(output.blank())
+        };
+        let ring = |(branch, source): (&Branch, &Lent<'_>)| match branch {
+            Branch::Same(_) => None,
+            Branch::Upsampled(layer) => {
+                Some(layer.rows_for(concatenation.rows.min(height), source.shape.width))
+            }
+        };
+        let mut rings: Vec<Option<TapRows>> = node.branches.iter().zip(&sources).map(ring).collect();
+        let mut strip = Strip::new(height, KEPT_FOR_TILES, window);
+        for rows in strips(height, concatenation.rows) {
+            let mut to = strip.advance(rows.clone());
+            let blocks = to.size()[0] / node.branches.len();
+            for (source, ((branch, x), ring)) in
+                node.branches.iter().zip(&sources).zip(&mut rings).enumerate()
+            {
+                let slot = to.reborrow().blocks(source * blocks..(source + 1) * blocks);
                 let name = || format!("{part}.branch{}", source + 1);
-                match (branch, own.rings[source].as_mut()) {
+                match (branch, ring) {
                     (Branch::Same(layer), _) => {
-                        let x = if source == level {
-                            &encoder[level]
-                        } else {
-                            &pooled[source][level - source - 1]
-                        };
-                        self.times.measure(name, layer.algorithm(), || {
-                            layer.run(x.view().rows(rows.clone()), slot)
-                        });
+                        let run = || layer.run(x.view().rows(rows.clone()), slot);
+                        self.times.measure(name, layer.algorithm(), run);
                     }
                     (Branch::Upsampled(layer), Some(ring)) => {
-                        // the decoder's outputs below the node, the encoder's at the bottom
-                        let x =
-                            if source + 1 == encoder.len() { &encoder[source] } else { &decoder[source - 1] };
                         let run = || layer.run(x.view(), rows.clone(), slot, ring);
                         self.times.measure(name, Algorithm::BeforeUpsampling, run);
                     }
@@ -170,24 +169,22 @@ impl<'a> Pass<'a> {
             if ready.is_empty() {
                 continue;
             }
-            let x = branches.rows(ready.clone());
+            let x = strip.rows(ready.clone());
             let mut fuse = |x: BlockedView<'_>, y: BlockedViewMut<'_>| {
-                self.times.measure(|| format!("{part}.fuse"), node.fuse.algorithm(), || node.fuse.run(x, y));
+                let run = || node.fuse.run(x, y);
+                self.times.measure(|| format!("{part}.fuse"), node.fuse.algorithm(), run);
             };
-            let Some(finest) = &mut finest else {
-                fuse(x, decoder[level - 1].view_mut().rows(ready));
-                continue;
-            };
-            fuse(x, finest.advance(ready.clone()));
-            let ready = readable(&ready, height, 1, 1);
-            if !ready.is_empty() {
-                let run = || head.run(finest.rows(ready.clone()), ready.start, height, planes);
-                self.times.measure(|| "head.1".into(), Algorithm::Taps, run);
+            match &mut output {
+                Fused::Whole(map) => fuse(x, map.view_mut().rows(ready)),
+                Fused::Strip(finest) => {
+                    fuse(x, finest.advance(ready.clone()));
+                    let ready = readable(&ready, height, 1, 1);
+                    if !ready.is_empty() {
+                        let run = || head.run(finest.rows(ready.clone()), ready.start, height, planes);
+                        self.times.measure(|| "head.1".into(), Algorithm::Taps, run);
+                    }
+                }
             }
-        }
-        *for_branches = branches.into_memory();
-        if let Some(finest) = finest {
-            *for_finest = finest.into_memory();
         }
         for (source, branch) in node.branches.iter().enumerate() {
             let multiply_adds = match branch {
@@ -206,13 +203,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Head 2..5: at the resolution of its map, then upsampled.
-    fn coarse_head(&mut self, buffers: &Buffers, level: usize) -> Vec<f32> {
+    fn coarse_head(&mut self, buffers: &mut Buffers, level: usize) -> Vec<f32> {
         let head = &self.engine.layers.heads[level];
         let [height, width] = self.padded.map(|side| side >> level);
-        let x = buffers.decoder.get(level - 1).unwrap_or(&buffers.encoder[level]).view();
+        let map = buffers.decoder.get(level - 1).unwrap_or(&buffers.encoder[level]);
+        let [x] = buffers.memory.lend([map]);
         let mut coarse = vec![0.0; self.engine.config.num_classes * height * width];
         let name = format!("head.{}", level + 1);
-        self.times.measure(|| name.clone(), Algorithm::Taps, || head.run(x, 0, height, &mut coarse));
+        self.times.measure(|| name.clone(), Algorithm::Taps, || head.run(x.view(), 0, height, &mut coarse));
         self.times.count(&name, head.multiply_adds(height, width));
         let mut planes = vec![0.0; coarse.len() << (2 * level)];
         upsample_bilinear2d([height, width], 1 << level, &coarse, &mut planes);
@@ -220,9 +218,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Logits of the classification-guided module: the largest over the map of a 1x1 convolution of E5.
-    fn presence(&mut self, buffers: &Buffers) -> Option<[f32; 2]> {
+    fn presence(&mut self, buffers: &mut Buffers) -> Option<[f32; 2]> {
         let guide = self.engine.layers.guide.as_ref()?;
-        let map = buffers.encoder.last()?;
+        let [map] = buffers.memory.lend([buffers.encoder.last()?]);
         let (channels, area) = (map.shape.channels, map.shape.height * map.shape.width);
         let mut planes = vec![0.0; channels * area];
         map.view().unpack(channels, &mut planes);
