@@ -12,10 +12,23 @@ const LINE: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// A buffer of `f32`, zeroed when made, aligned to a cache line.
+///
+/// A large one is a mapping of its own. The allocator would fill aligned memory with zeros before huge pages could be
+/// asked for, and they come with the first touch; and it would keep what is freed for small allocations to come.
 pub struct AlignedBuffer {
     start: NonNull<f32>,
     len: usize,
-    layout: Layout,
+    memory: Memory,
+}
+
+/// What a buffer's memory goes back to.
+enum Memory {
+    Heap(Layout),
+    #[cfg(target_os = "linux")]
+    Mapping {
+        base: NonNull<u8>,
+        bytes: usize,
+    },
 }
 
 // SAFETY: the buffer owns its memory, as a Vec does.
@@ -34,22 +47,65 @@ impl AlignedBuffer {
         let bytes = len.max(1).checked_mul(size_of::<f32>()).expect("a buffer beyond the address space");
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
         let layout = Layout::from_size_align(bytes, align).expect("a buffer beyond the address space");
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start.cast::<f32>()) else { handle_alloc_error(layout) };
-        #[cfg(target_os = "linux")]
-        if align == HUGE_PAGE {
-            // SAFETY: the range is ours; the call is advice, and its failure changes nothing.
-            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
-        }
-        Self { start, len, layout }
+        let allocated = if align == HUGE_PAGE { large(layout) } else { from_heap(layout) };
+        let Some((start, memory)) = allocated else { handle_alloc_error(layout) };
+        Self { start: start.cast(), len, memory }
     }
+
+    /// Gives memory that the allocator keeps of freed allocations back to the system, where that can be asked for:
+    /// what large tensors leave behind would otherwise stay the process's beside the buffers that replace them.
+    pub fn return_freed_memory() {
+        // SAFETY: no argument but a number; the allocator locks what it looks through.
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        unsafe {
+            libc::malloc_trim(0)
+        };
+    }
+}
+
+/// Zeroed memory of a layout whose size is not zero, from the allocator.
+fn from_heap(layout: Layout) -> Option<(NonNull<u8>, Memory)> {
+    assert_ne!(layout.size(), 0);
+    // SAFETY: the layout's size is not zero.
+    let start = unsafe { alloc_zeroed(layout) };
+    Some((NonNull::new(start)?, Memory::Heap(layout)))
+}
+
+#[cfg(not(target_os = "linux"))]
+use from_heap as large;
+
+/// Zeroed memory from the system, advised to lie on huge pages.
+#[cfg(target_os = "linux")]
+fn large(layout: Layout) -> Option<(NonNull<u8>, Memory)> {
+    // room to start at a multiple of the alignment; what is never touched takes no memory
+    let bytes = layout.size().checked_add(layout.align())?;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping, of which nothing else knows.
+    let base = unsafe {
+        libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+    };
+    if base == libc::MAP_FAILED {
+        return None;
+    }
+    let base = NonNull::new(base.cast::<u8>())?;
+    // SAFETY: less than the alignment, which the mapping is longer by.
+    let start = unsafe { base.add(base.align_offset(layout.align())) };
+    // SAFETY: the range is ours; the call is advice, and its failure changes nothing.
+    unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+    Some((start, Memory::Mapping { base, bytes }))
 }
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout, freed once.
-        unsafe { dealloc(self.start.as_ptr().cast(), self.layout) }
+        match self.memory {
+            // SAFETY: allocated with this layout, freed once.
+            Memory::Heap(layout) => unsafe { dealloc(self.start.as_ptr().cast(), layout) },
+            #[cfg(target_os = "linux")]
+            Memory::Mapping { base, bytes } => {
+                // SAFETY: mapped with this length, unmapped once.
+                unsafe { libc::munmap(base.as_ptr().cast(), bytes) };
+            }
+        }
     }
 }
 

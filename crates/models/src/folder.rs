@@ -1,11 +1,12 @@
 //! A model on disk: `config.json` and `model.safetensors`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::config::UNet3PlusConfig;
@@ -110,6 +111,9 @@ fn read(
     let infos: BTreeMap<String, TensorInfo> = tensors_of(&metadata);
     check_weights(config, |name| infos.get(name).map(|info| info.shape.clone()), infos.keys())?;
     let mut tensors = HashMap::with_capacity(infos.len());
+    // the largest first: a tensor exists up to twice while it is read, and so while little else is there
+    let mut infos: Vec<_> = infos.into_iter().collect();
+    infos.sort_by_key(|(_, info)| Reverse(info.data_offsets.1 - info.data_offsets.0));
     for (name, info) in infos {
         let (from, to) = info.data_offsets;
         file.seek(SeekFrom::Start(start + from as u64)).map_err(cut)?;
@@ -123,7 +127,10 @@ fn read(
             other => return Err(damaged(format!("{name} is of type {other:?}; weights are floating point"))),
         };
         let tensor = Tensor::from_raw_buffer(&data, dtype, &info.shape, &Device::Cpu)?;
-        tensors.insert(name, tensor.to_dtype(DType::F32)?.to_device(device)?);
+        drop(data);
+        // as a variable already, which the network takes as it is
+        let variable = Var::from_tensor(&tensor.to_dtype(DType::F32)?.to_device(device)?)?;
+        tensors.insert(name, variable.into_inner());
     }
     UNet3Plus::from_tensors(config, tensors, DType::F32, device)
 }

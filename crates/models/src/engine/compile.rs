@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
-use unet3p_kernels::{HeadConv2d, Isa, UpsampledConv2d};
+use unet3p_kernels::{AlignedBuffer, HeadConv2d, Isa, UpsampledConv2d};
 
 use super::layer::{Convolution, Folded};
 use crate::config::UNet3PlusConfig;
@@ -141,5 +141,6 @@ pub(crate) fn compile(
     }
     let guide = config.variant.has_cgm().then(|| tensors.plain("cgm")).transpose()?;
     let guide = guide.map(|Folded { weight, bias }| Guide { weight, bias });
+    AlignedBuffer::return_freed_memory();
     Ok(Layers { encoder, nodes, heads, guide })
 }

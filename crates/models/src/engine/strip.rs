@@ -2,47 +2,36 @@
 
 use std::ops::Range;
 
-use unet3p_kernels::{AlignedBuffer, BlockedShape, BlockedView, BlockedViewMut};
+use unet3p_kernels::{BlockedShape, BlockedView, BlockedViewMut};
+
+use super::memory::Lent;
 
 /// A window of rows of a map that is written from top to bottom by one layer and read by the next, which follows some
 /// rows behind; the rows that it still needs are kept from strip to strip.
-pub(crate) struct Strip {
+pub(crate) struct Strip<'a> {
     shape: BlockedShape,
-    /// The map's elements, and perhaps more.
-    data: AlignedBuffer,
+    data: &'a mut [f32],
     /// Rows kept from one strip for the next.
     kept: usize,
     /// Rows of the whole map.
     height: usize,
-    /// The row of the map that lies in row `kept` of the buffer.
+    /// The row of the map that lies in row `kept` of the window.
     start: usize,
     /// Rows written.
     end: usize,
 }
 
-impl Strip {
-    /// Strips of at most `rows` rows of a map, in `memory` whatever it holds; the reader needs up to `kept` rows
-    /// from before a strip. Above and beside the map is zero.
-    pub(crate) fn new(map: BlockedShape, rows: usize, kept: usize, mut memory: AlignedBuffer) -> Self {
-        let shape = BlockedShape { height: rows.min(map.height) + kept, ..map };
-        if memory.len() < shape.elements() {
-            // the old one goes before the new one comes
-            drop(memory);
-            memory = AlignedBuffer::zeroed(shape.elements());
-        }
-        let mut strip = Self { shape, data: memory, kept, height: map.height, start: 0, end: 0 };
-        shape.clear_halo(strip.elements());
-        shape.clear_rows(strip.elements(), 0..kept);
-        strip
-    }
+/// What a strip of at most `rows` rows of a map needs, where the reader needs up to `kept` rows from before it.
+pub(crate) fn window(map: BlockedShape, rows: usize, kept: usize) -> BlockedShape {
+    BlockedShape { height: rows.min(map.height) + kept, ..map }
+}
 
-    /// The memory, for another strip.
-    pub(crate) fn into_memory(self) -> AlignedBuffer {
-        self.data
-    }
-
-    fn elements(&mut self) -> &mut [f32] {
-        &mut self.data[..self.shape.elements()]
+impl<'a> Strip<'a> {
+    /// Strips of a map of `height` rows in its [`window`]. Above and beside the map is zero.
+    pub(crate) fn new(height: usize, kept: usize, window: Lent<'a>) -> Self {
+        let Lent { shape, data } = window.blank();
+        shape.clear_rows(data, 0..kept);
+        Self { shape, data, kept, height, start: 0, end: 0 }
     }
 
     /// Moves on to `rows`, which follow those written last, and gives them for writing.
@@ -51,23 +40,22 @@ impl Strip {
         if rows.start > self.start {
             let written = self.end - self.start;
             let (shape, kept) = (self.shape, self.kept);
-            shape.move_rows(self.elements(), written..written + kept, 0);
+            shape.move_rows(self.data, written..written + kept, 0);
         }
         (self.start, self.end) = (rows.start, rows.end);
         if rows.end == self.height {
             // below the map is zero padding
             let (shape, kept) = (self.shape, self.kept);
-            shape.clear_rows(self.elements(), kept + rows.len()..shape.height);
+            shape.clear_rows(self.data, kept + rows.len()..shape.height);
         }
         let (shape, kept) = (self.shape, self.kept);
-        let data = self.elements();
-        shape.view_mut(data).rows(kept..kept + rows.len())
+        shape.view_mut(self.data).rows(kept..kept + rows.len())
     }
 
     /// Rows of the map for reading, of those written or kept.
     pub(crate) fn rows(&self, rows: Range<usize>) -> BlockedView<'_> {
         let place = |row: usize| row + self.kept - self.start;
-        self.shape.view(&self.data[..self.shape.elements()]).rows(place(rows.start)..place(rows.end))
+        self.shape.view(self.data).rows(place(rows.start)..place(rows.end))
     }
 }
 

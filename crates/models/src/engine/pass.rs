@@ -1,0 +1,245 @@
+//! One image on its way through the layers.
+
+use unet3p_kernels::{BlockedView, BlockedViewMut, TapRows, max_pool2d_blocked, upsample_bilinear2d};
+
+use super::buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, TILE};
+use super::compile::Branch;
+use super::memory::Lent;
+use super::report::Times;
+use super::strip::{Strip, readable, strips};
+use super::{Algorithm, Engine, LayerReport};
+use crate::padding::padding_source;
+
+/// What one image gives.
+pub(super) struct Prediction {
+    /// Logits `[classes, height, width]` of each head that was asked for.
+    pub(super) logits: Vec<Vec<f32>>,
+    /// Logits [absent, present].
+    pub(super) presence: Option<[f32; 2]>,
+}
+
+/// Where a node's fusion goes: the finest goes on into head 1, and need not exist whole.
+enum Fused<'a> {
+    Whole(Lent<'a>),
+    Strip(Strip<'a>),
+}
+
+/// A forward pass on its way.
+pub(super) struct Pass<'a> {
+    engine: &'a Engine,
+    /// Rows and columns of the image.
+    size: [usize; 2],
+    /// Rows and columns of the maps at full resolution.
+    padded: [usize; 2],
+    times: Times,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(engine: &'a Engine, size: [usize; 2], padded: [usize; 2]) -> Self {
+        Self { engine, size, padded, times: Times::default() }
+    }
+
+    /// The layers that ran.
+    pub(super) fn into_layers(self) -> Vec<LayerReport> {
+        self.times.into_layers()
+    }
+
+    /// Logits of the first `heads` heads.
+    pub(super) fn run(&mut self, buffers: &mut Buffers, image: &[f32], heads: usize) -> Prediction {
+        self.read(buffers, image);
+        for level in 0..buffers.encoder.len() {
+            self.stage(buffers, level);
+        }
+        let presence = self.presence(buffers);
+        let mut planes = vec![Vec::new(); heads];
+        for level in (0..self.engine.layers.nodes.len()).rev() {
+            self.node(buffers, level, &mut planes[0]);
+        }
+        for (level, planes) in planes.iter_mut().enumerate().skip(1) {
+            *planes = self.coarse_head(buffers, level);
+        }
+        let logits = planes.into_iter().map(|planes| self.crop(planes)).collect();
+        Prediction { logits, presence }
+    }
+
+    /// Pads the image and turns it into blocks.
+    fn read(&mut self, buffers: &mut Buffers, image: &[f32]) {
+        let ([height, width], [rows, cols]) = (self.size, self.padded);
+        let channels = self.engine.config.in_channels;
+        let [input] = buffers.memory.lend([&buffers.input]);
+        let mut input = input.blank();
+        if self.size == self.padded {
+            return input.view_mut().pack(channels, image);
+        }
+        let columns: Vec<usize> = (0..cols).map(|j| padding_source(j, width, cols)).collect();
+        let mut padded = Vec::with_capacity(channels * rows * cols);
+        for plane in image.chunks_exact(height * width) {
+            for i in 0..rows {
+                let row = &plane[padding_source(i, height, rows) * width..][..width];
+                padded.extend(columns.iter().map(|&j| row[j]));
+            }
+        }
+        input.view_mut().pack(channels, &padded);
+    }
+
+    /// Two convolutions, the one between them in strips, and the pooled maps of the result.
+    fn stage(&mut self, buffers: &mut Buffers, level: usize) {
+        let [first, second] = &self.engine.layers.encoder[level];
+        let Buffers { memory, input, encoder, between, pooled, .. } = buffers;
+        let size @ [height, _] = self.padded.map(|side| side >> level);
+        let name = |i: usize| format!("encoder.{}.conv{i}", level + 1);
+        let x = if level == 0 { &*input } else { &pooled[level - 1][0] };
+        let between = &between[level];
+        let [x, window, y] = memory.lend([x, &between.window, &encoder[level]]);
+        let mut y = y.blank();
+        let mut strip = Strip::new(height, KEPT_FOR_TILES, window);
+        for rows in strips(height, between.rows) {
+            let to = strip.advance(rows.clone());
+            self.times.measure(|| name(1), first.algorithm(), || first.run(x.view().rows(rows.clone()), to));
+            let ready = readable(&rows, height, 1, TILE);
+            if !ready.is_empty() {
+                let to = y.view_mut().rows(ready.clone());
+                self.times.measure(|| name(2), second.algorithm(), || second.run(strip.rows(ready), to));
+            }
+        }
+        self.times.count(&name(1), first.multiply_adds(size));
+        self.times.count(&name(2), second.multiply_adds(size));
+        let mut finer = &encoder[level];
+        for map in &pooled[level] {
+            let [x, y] = memory.lend([finer, map]);
+            let mut y = y.blank();
+            let pool = || max_pool2d_blocked(self.engine.isa, x.view(), y.view_mut());
+            self.times.measure(|| format!("encoder.{}.pool", level + 1), None, pool);
+            finer = map;
+        }
+    }
+
+    /// A decoder node in strips; the finest goes on into head 1.
+    fn node(&mut self, buffers: &mut Buffers, level: usize, planes: &mut Vec<f32>) {
+        let node = &self.engine.layers.nodes[level];
+        let head = &self.engine.layers.heads[0];
+        let Buffers { memory, encoder, pooled, decoder, finest, concatenations, .. } = buffers;
+        let size @ [height, width] = self.padded.map(|side| side >> level);
+        let part = format!("decoder.{}", level + 1);
+        let concatenation = &concatenations[level];
+        let [s1, s2, s3, s4, s5] = std::array::from_fn(|source| match source {
+            _ if source < level => &pooled[source][level - source - 1],
+            _ if source == level || source + 1 == encoder.len() => &encoder[source],
+            _ => &decoder[source - 1],
+        });
+        let output = if level == 0 { &finest.window } else { &decoder[level - 1] };
+        let [s1, s2, s3, s4, s5, window, output] =
+            memory.lend([s1, s2, s3, s4, s5, &concatenation.window, output]);
+        let sources = [s1, s2, s3, s4, s5];
+        let mut output = if level == 0 {
+            planes.resize(self.engine.config.num_classes * height * width, 0.0);
+            Fused::Strip(Strip::new(height, KEPT_FOR_HEAD, output))
+        } else {
+            Fused::Whole(output.blank())
+        };
+        let ring = |(branch, source): (&Branch, &Lent<'_>)| match branch {
+            Branch::Same(_) => None,
+            Branch::Upsampled(layer) => {
+                Some(layer.rows_for(concatenation.rows.min(height), source.shape.width))
+            }
+        };
+        let mut rings: Vec<Option<TapRows>> = node.branches.iter().zip(&sources).map(ring).collect();
+        let mut strip = Strip::new(height, KEPT_FOR_TILES, window);
+        for rows in strips(height, concatenation.rows) {
+            let mut to = strip.advance(rows.clone());
+            let blocks = to.size()[0] / node.branches.len();
+            for (source, ((branch, x), ring)) in
+                node.branches.iter().zip(&sources).zip(&mut rings).enumerate()
+            {
+                let slot = to.reborrow().blocks(source * blocks..(source + 1) * blocks);
+                let name = || format!("{part}.branch{}", source + 1);
+                match (branch, ring) {
+                    (Branch::Same(layer), _) => {
+                        let run = || layer.run(x.view().rows(rows.clone()), slot);
+                        self.times.measure(name, layer.algorithm(), run);
+                    }
+                    (Branch::Upsampled(layer), Some(ring)) => {
+                        let run = || layer.run(x.view(), rows.clone(), slot, ring);
+                        self.times.measure(name, Algorithm::BeforeUpsampling, run);
+                    }
+                    (Branch::Upsampled(_), None) => unreachable!("an upsampled branch has a ring"),
+                }
+            }
+            let ready = readable(&rows, height, 1, TILE);
+            if ready.is_empty() {
+                continue;
+            }
+            let x = strip.rows(ready.clone());
+            let mut fuse = |x: BlockedView<'_>, y: BlockedViewMut<'_>| {
+                let run = || node.fuse.run(x, y);
+                self.times.measure(|| format!("{part}.fuse"), node.fuse.algorithm(), run);
+            };
+            match &mut output {
+                Fused::Whole(map) => fuse(x, map.view_mut().rows(ready)),
+                Fused::Strip(finest) => {
+                    fuse(x, finest.advance(ready.clone()));
+                    let ready = readable(&ready, height, 1, 1);
+                    if !ready.is_empty() {
+                        let run = || head.run(finest.rows(ready.clone()), ready.start, height, planes);
+                        self.times.measure(|| "head.1".into(), Algorithm::Taps, run);
+                    }
+                }
+            }
+        }
+        for (source, branch) in node.branches.iter().enumerate() {
+            let multiply_adds = match branch {
+                Branch::Same(layer) => layer.multiply_adds(size),
+                Branch::Upsampled(layer) => {
+                    let [height, width] = self.padded.map(|side| side >> source);
+                    layer.multiply_adds(height, width)
+                }
+            };
+            self.times.count(&format!("{part}.branch{}", source + 1), multiply_adds);
+        }
+        self.times.count(&format!("{part}.fuse"), node.fuse.multiply_adds(size));
+        if level == 0 {
+            self.times.count("head.1", head.multiply_adds(height, width));
+        }
+    }
+
+    /// Head 2..5: at the resolution of its map, then upsampled.
+    fn coarse_head(&mut self, buffers: &mut Buffers, level: usize) -> Vec<f32> {
+        let head = &self.engine.layers.heads[level];
+        let [height, width] = self.padded.map(|side| side >> level);
+        let map = buffers.decoder.get(level - 1).unwrap_or(&buffers.encoder[level]);
+        let [x] = buffers.memory.lend([map]);
+        let mut coarse = vec![0.0; self.engine.config.num_classes * height * width];
+        let name = format!("head.{}", level + 1);
+        self.times.measure(|| name.clone(), Algorithm::Taps, || head.run(x.view(), 0, height, &mut coarse));
+        self.times.count(&name, head.multiply_adds(height, width));
+        let mut planes = vec![0.0; coarse.len() << (2 * level)];
+        upsample_bilinear2d([height, width], 1 << level, &coarse, &mut planes);
+        planes
+    }
+
+    /// Logits of the classification-guided module: the largest over the map of a 1x1 convolution of E5.
+    fn presence(&mut self, buffers: &mut Buffers) -> Option<[f32; 2]> {
+        let guide = self.engine.layers.guide.as_ref()?;
+        let [map] = buffers.memory.lend([buffers.encoder.last()?]);
+        let (channels, area) = (map.shape.channels, map.shape.height * map.shape.width);
+        let mut planes = vec![0.0; channels * area];
+        map.view().unpack(channels, &mut planes);
+        let logit = |class: usize| {
+            let mut sums = vec![guide.bias[class]; area];
+            for (plane, &weight) in planes.chunks_exact(area).zip(&guide.weight[class * channels..]) {
+                sums.iter_mut().zip(plane).for_each(|(sum, &value)| *sum += weight * value);
+            }
+            sums.into_iter().fold(f32::NEG_INFINITY, f32::max)
+        };
+        Some([logit(0), logit(1)])
+    }
+
+    fn crop(&self, planes: Vec<f32>) -> Vec<f32> {
+        if self.size == self.padded {
+            return planes;
+        }
+        let ([height, width], [rows, cols]) = (self.size, self.padded);
+        let lines = planes.chunks_exact(rows * cols).flat_map(|plane| plane.chunks_exact(cols).take(height));
+        lines.flat_map(|line| &line[..width]).copied().collect()
+    }
+}
