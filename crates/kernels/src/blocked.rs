@@ -10,7 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::shared::Shared;
-use crate::simd::{Isa, LANES, Simd, Task};
+use crate::simd::LANES;
 
 /// Rows and columns of zeros before the image.
 pub(crate) const BEFORE: usize = 1;
@@ -370,49 +370,6 @@ impl BlockedViewMut<'_> {
                     }
                 }
             }
-        });
-    }
-}
-
-/// Max pooling of `x` by 2x2 windows into `y`, whose sides are half as long.
-///
-/// # Panics
-/// Where the sizes do not fit.
-pub fn max_pool2d_blocked(isa: Isa, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
-    let [blocks, height, width] = y.size();
-    assert!(x.size() == [blocks, 2 * height, 2 * width], "{:?} to {:?}", x.size(), y.size());
-    isa.run(MaxPool { x, y });
-}
-
-struct MaxPool<'a> {
-    x: BlockedView<'a>,
-    y: BlockedViewMut<'a>,
-}
-
-impl Task for MaxPool<'_> {
-    type Output = ();
-
-    fn run<S: Simd>(self, simd: S) {
-        let Self { x, y } = self;
-        let [blocks, height, width] = y.size();
-        (0..blocks * height).into_par_iter().with_min_len(4).for_each(|i| {
-            let (block, row) = (i / height, i % height);
-            let line =
-                |row: usize| x.data[x.place.at(block, row, 0)..][..2 * width * LANES].as_chunks::<LANES>().0;
-            let (top, bottom) = (line(2 * row), line(2 * row + 1));
-            // SAFETY: this row of this block is this task's alone.
-            let to = unsafe { y.data.slice(y.place.at(block, row, 0), width * LANES) };
-            simd.vectorize(
-                #[inline(always)]
-                || {
-                    let pairs = top.as_chunks::<2>().0.iter().zip(bottom.as_chunks::<2>().0);
-                    for (to, (top, bottom)) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(pairs) {
-                        let [a, b] = [simd.load(&top[0]), simd.load(&top[1])];
-                        let [c, d] = [simd.load(&bottom[0]), simd.load(&bottom[1])];
-                        simd.store(simd.max(simd.max(a, b), simd.max(c, d)), to);
-                    }
-                },
-            );
         });
     }
 }

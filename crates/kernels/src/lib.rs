@@ -50,7 +50,7 @@ pub use batch_norm::{
     channel_sums,
 };
 pub use bilinear::{bilinear_weights, upsample_bilinear2d, upsample_bilinear2d_backward};
-pub use blocked::{BlockedShape, BlockedView, BlockedViewMut, max_pool2d_blocked};
+pub use blocked::{BlockedShape, BlockedView, BlockedViewMut};
 pub use conv::{Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight};
 pub use direct::DirectConv2d;
 pub use head_conv::HeadConv2d;

@@ -2,7 +2,10 @@
 //! a transformed tile, output transform with bias and ReLU; over blocks of tiles that stay in the cache.
 
 mod forward;
+mod pack;
 mod planes;
+mod ports;
+mod step;
 #[cfg(test)]
 mod tests;
 mod tiles;

@@ -7,7 +7,8 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use super::forward::{Source, at, at_mut};
+use super::ports::Source;
+use super::step::{at, at_mut};
 use super::tiles::{Patch, blocks};
 use super::transform::{F4, Transform, two_dimensional};
 use crate::aligned::{AlignedBuffer, with_scratch};

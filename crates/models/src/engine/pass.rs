@@ -1,6 +1,6 @@
 //! One image on its way through the layers.
 
-use unet3p_kernels::{BlockedView, BlockedViewMut, TapRows, max_pool2d_blocked, upsample_bilinear2d};
+use unet3p_kernels::{BlockedView, BlockedViewMut, Isa, TapRows, max_pools2d_blocked, upsample_bilinear2d};
 
 use super::buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, TILE};
 use super::compile::Branch;
@@ -104,14 +104,14 @@ impl<'a> Pass<'a> {
         }
         self.times.count(&name(1), first.multiply_adds(size));
         self.times.count(&name(2), second.multiply_adds(size));
-        let mut finer = &encoder[level];
-        for map in &pooled[level] {
-            let [x, y] = memory.lend([finer, map]);
-            let mut y = y.blank();
-            let pool = || max_pool2d_blocked(self.engine.isa, x.view(), y.view_mut());
-            self.times.measure(|| format!("encoder.{}.pool", level + 1), None, pool);
-            finer = map;
-        }
+        let (x, isa) = (&encoder[level], self.engine.isa);
+        let pool = || match &pooled[level][..] {
+            [] => {}
+            [by2] => pool(isa, memory.lend([x, by2])),
+            [by2, by4] => pool(isa, memory.lend([x, by2, by4])),
+            [by2, by4, by8, ..] => pool(isa, memory.lend([x, by2, by4, by8])),
+        };
+        self.times.measure(|| format!("encoder.{}.pool", level + 1), None, pool);
     }
 
     /// A decoder node in strips; the finest goes on into head 1.
@@ -242,4 +242,13 @@ impl<'a> Pass<'a> {
         let lines = planes.chunks_exact(rows * cols).flat_map(|plane| plane.chunks_exact(cols).take(height));
         lines.flat_map(|line| &line[..width]).copied().collect()
     }
+}
+
+/// Pools the first map into the others: by 2, 4, 8.
+fn pool<const N: usize>(isa: Isa, maps: [Lent<'_>; N]) {
+    let mut maps = maps.into_iter();
+    let Some(x) = maps.next() else { return };
+    let mut pooled: Vec<Lent<'_>> = maps.map(Lent::blank).collect();
+    let mut views: Vec<_> = pooled.iter_mut().map(Lent::view_mut).collect();
+    max_pools2d_blocked(isa, x.view(), &mut views);
 }
