@@ -1,0 +1,146 @@
+//! A training step in f32, which runs on blocked maps, against the same network in f64, which runs operation by
+//! operation: outputs, gradients of all parameters and running statistics, in every variant.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::HashMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use unet3p_models::{TrainOutput, UNet3Plus, UNet3PlusConfig, Variant};
+
+/// Relative L2 error allowed for logits and statistics: rounding through some twenty layers.
+const OUTPUT_BUDGET: f64 = 1e-5;
+/// For gradients, which pass the network twice. The seeds are such that no value lies so close to a ReLU's kink that the
+/// two precisions fall on different sides of it.
+const GRADIENT_BUDGET: f64 = 1e-4;
+/// For what is 0 on paper, a bias before batch normalisation: its norm in f64.
+const CANCELLED: f64 = 1e-9;
+
+fn noise(rng: &mut ChaCha8Rng, shape: &[usize]) -> Tensor {
+    let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn norm(tensor: &Tensor) -> f64 {
+    let squares = tensor.to_dtype(DType::F64).unwrap().sqr().unwrap();
+    squares.sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: &Tensor, want: &Tensor, budget: f64) {
+    let difference = (got.to_dtype(DType::F64).unwrap() - want).unwrap();
+    let error = norm(&difference) / norm(want);
+    assert!(error <= budget, "{what}: relative error {error:e}");
+}
+
+/// A random projection of everything that a step gives.
+fn loss(output: &TrainOutput, seed: u64) -> Tensor {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut total = Tensor::zeros((), DType::F64, &Device::Cpu).unwrap();
+    for part in output.logits.iter().chain(&output.presence) {
+        let weights = noise(&mut rng, part.dims());
+        let part = part.to_dtype(DType::F64).unwrap();
+        total = (total + (part * weights).unwrap().mean_all().unwrap()).unwrap();
+    }
+    total
+}
+
+fn step(config: &UNet3PlusConfig, x: &Tensor, dtype: DType) -> (UNet3Plus, TrainOutput, GradStore) {
+    let model = UNet3Plus::init(config, 3, dtype, &Device::Cpu).unwrap();
+    let mut dropout = ChaCha8Rng::seed_from_u64(1);
+    let output = model.forward_train(&x.to_dtype(dtype).unwrap(), &mut dropout).unwrap();
+    let gradients = loss(&output, 2).backward().unwrap();
+    (model, output, gradients)
+}
+
+#[track_caller]
+fn compare(variant: Variant, filters: usize, classes: usize, size: [usize; 4], seed: u64) {
+    let config = UNet3PlusConfig::builder()
+        .variant(variant)
+        .in_channels(size[1])
+        .num_classes(classes)
+        .base_filters(filters)
+        .build()
+        .unwrap();
+    let x = noise(&mut ChaCha8Rng::seed_from_u64(seed), &size);
+    let (model, output, gradients) = step(&config, &x, DType::F32);
+    let (reference, want, wanted) = step(&config, &x, DType::F64);
+    for (i, (got, want)) in output.logits.iter().zip(&want.logits).enumerate() {
+        assert_close(&format!("head {}", i + 1), got, want, OUTPUT_BUDGET);
+    }
+    assert_eq!(output.presence.is_some(), want.presence.is_some());
+    if let (Some(got), Some(want)) = (&output.presence, &want.presence) {
+        assert_close("presence", got, want, OUTPUT_BUDGET);
+    }
+    let reference: HashMap<_, _> = reference.parameters().all().into_iter().collect();
+    for (name, variable) in model.parameters().buffers() {
+        assert_close(&name, variable.as_tensor(), reference[&name].as_tensor(), OUTPUT_BUDGET);
+    }
+    for (name, variable) in model.parameters().trainable() {
+        let got = gradients.get(variable.as_tensor()).unwrap_or_else(|| panic!("{name} has a gradient"));
+        let want = wanted.get(reference[&name].as_tensor()).unwrap();
+        if norm(want) > CANCELLED {
+            assert_close(&name, got, want, GRADIENT_BUDGET);
+        } else {
+            assert!(norm(got) <= CANCELLED, "{name}: {:e}", norm(got));
+        }
+    }
+}
+
+#[test]
+fn base_with_channels_that_fill_no_block() {
+    compare(Variant::Base, 4, 3, [2, 1, 16, 32], 1);
+}
+
+#[test]
+fn deep_supervision_with_winograd() {
+    compare(Variant::DeepSupervision, 16, 1, [2, 3, 48, 32], 2);
+}
+
+#[test]
+fn deep_supervision_of_several_classes() {
+    compare(Variant::DeepSupervision, 6, 5, [3, 3, 32, 32], 1);
+}
+
+#[test]
+fn classification_guided() {
+    compare(Variant::DeepSupervisionCgm, 5, 1, [2, 3, 32, 32], 1);
+}
+
+/// Memory of one step serves the next, of any size, and nothing of it shows.
+#[test]
+fn a_second_step_is_as_the_first() {
+    let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
+    let model = UNet3Plus::init(&config, 3, DType::F32, &Device::Cpu).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let [small, large] =
+        [16, 32].map(|side| noise(&mut rng, &[2, 3, side, side]).to_dtype(DType::F32).unwrap());
+    let mut run = |x: &Tensor| {
+        let output = model.forward_train(x, &mut rng).unwrap();
+        let gradients = loss(&output, 2).backward().unwrap();
+        let (_, first) = &model.parameters().trainable()[0];
+        let gradient = gradients.get(first.as_tensor()).unwrap().flatten_all().unwrap();
+        (
+            output.logits[0].flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            gradient.to_vec1::<f32>().unwrap(),
+        )
+    };
+    let first = run(&small);
+    assert_eq!(run(&small), first);
+    run(&large);
+    assert_eq!(run(&small), first);
+}
+
+/// The maps are given back on the way: a second way back has nothing to go on, and says so.
+#[test]
+fn a_pass_goes_backward_once() {
+    let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
+    let model = UNet3Plus::init(&config, 3, DType::F32, &Device::Cpu).unwrap();
+    let x = noise(&mut ChaCha8Rng::seed_from_u64(5), &[1, 3, 16, 16]).to_dtype(DType::F32).unwrap();
+    let loss = loss(&model.forward_train(&x, &mut ChaCha8Rng::seed_from_u64(0)).unwrap(), 2);
+    loss.backward().unwrap();
+    let error = loss.backward().unwrap_err().to_string();
+    assert!(error.contains("backward once"), "{error}");
+}
