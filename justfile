@@ -18,6 +18,10 @@ fmt:
 clippy:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# The kernels' tests under valgrind, on the instruction sets that it knows: portable and AVX2 (a few minutes)
+memcheck *ARGS:
+    scripts/memcheck.sh {{ARGS}}
+
 # Builds the documentation; warnings are errors
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

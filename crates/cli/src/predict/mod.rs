@@ -46,7 +46,7 @@ pub(crate) struct PredictArgs {
     /// A class needs more than this probability (models with a sigmoid; others take the most probable class)
     #[arg(long, default_value_t = 0.5, value_parser = parse_threshold, value_name = "P")]
     threshold: f32,
-    /// Predict images in overlapping tiles of N x N pixels, N a multiple of 16: less memory [default: 512 for images of
+    /// Predict images in overlapping tiles of N x N pixels, N a multiple of 16: less memory [default: 1024 for images of
     /// more than 1536 x 1536 pixels, others whole]
     #[arg(long, value_parser = parse_tile, value_name = "N")]
     tile: Option<usize>,

@@ -170,12 +170,12 @@ fn an_array_whose_header_lies_is_a_failed_input() {
 #[test]
 fn an_image_beyond_memory_is_a_failed_input() {
     let place = Place::new();
-    // 96 bytes times 4 filters a pixel: 16 GiB are 44.7 million pixels, which as one tile are too many.
+    // 20 bytes times a block of 16 filters a pixel: 16 GiB are 53.7 million pixels, which as one tile are too many.
     place.model();
     place.gray("a.png", 8, 8);
-    image::GrayImage::new(8192, 6000).save(place.path("large.png")).unwrap();
+    image::GrayImage::new(8192, 7000).save(place.path("large.png")).unwrap();
     let run = place.line("predict -i large.png a.png -o out -m m --tile 8192");
-    run.ends(3, &["large.png", "6000x8192", "GiB", "smaller tiles", "smaller image"]);
+    run.ends(3, &["large.png", "7000x8192", "GiB", "smaller tiles", "smaller image"]);
     assert_eq!(place.files("out"), ["a_mask.png", "predictions.json"]);
 }
 
