@@ -104,6 +104,9 @@ impl<'a> Pass<'a> {
         }
         self.times.count(&name(1), first.multiply_adds(size));
         self.times.count(&name(2), second.multiply_adds(size));
+        if pooled[level].is_empty() {
+            return;
+        }
         let (x, isa) = (&encoder[level], self.engine.isa);
         let pool = || match &pooled[level][..] {
             [] => {}
