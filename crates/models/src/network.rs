@@ -248,7 +248,7 @@ impl UNet3Plus {
             let map = stage.forward_on_tape(&mut tape, &input, 1, None)?;
             if i + 1 < levels {
                 // for the next stage and for every coarser node
-                let pools = tape.max_pools(&map, (levels - 2 - i).max(1));
+                let pools = tape.max_pools(&map, (levels - 2 - i).max(1))?;
                 input = pools[0].clone();
                 pooled.push(pools);
             }

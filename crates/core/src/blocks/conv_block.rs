@@ -88,7 +88,7 @@ impl ConvBlock {
     /// # Errors
     /// As [`ConvBlock::forward`].
     pub fn forward_on_tape(&self, tape: &mut Tape, x: &Map, scale: usize, slot: Option<Map>) -> Result<Map> {
-        let last = self.layers.len() - 1;
+        let last = self.layers.len().saturating_sub(1);
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
             let scale = if i == 0 { scale } else { 1 };

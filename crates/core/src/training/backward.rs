@@ -76,14 +76,14 @@ impl Tape {
                 let mut memory = self.memory.take_scratch();
                 conv.weight_gradient(self.view(x), grad_z, &mut grad_w, &mut memory);
                 if self.values(x.id).needs_gradient {
-                    self.into_gradient(grads, x, |grad_x, write| {
+                    self.write_gradient(grads, x, |grad_x, write| {
                         conv.input_gradient(grad_z, grad_x, write, &mut memory);
                     });
                 }
                 self.memory.give_back_scratch(memory);
             } else {
                 let conv = BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight);
-                self.into_gradient(grads, x, |grad_x, write| {
+                self.write_gradient(grads, x, |grad_x, write| {
                     conv.backward(self.view(x), grad_z, grad_x, write, &mut grad_w);
                 });
             }
@@ -107,7 +107,7 @@ impl Tape {
         let maxima: Vec<BlockedView<'_>> = pooled[..read].iter().map(|map| self.view(map)).collect();
         let of_pooled: Vec<BlockedView<'_>> =
             pooled.iter().zip(&taken).map(|(map, grad)| self.shape(map).batch(self.images, grad)).collect();
-        self.into_gradient(grads, x, |grad_x, write| {
+        self.write_gradient(grads, x, |grad_x, write| {
             let mut grad_x = grad_x;
             if write == Write::Replace {
                 grad_x.reborrow().clear();
@@ -133,7 +133,7 @@ impl Tape {
         let bias = with_values(grad, |grad| {
             with_values(weight, |weight| {
                 let head = BlockedHead::new(self.isa, inputs, outputs, weight);
-                self.into_gradient(grads, x, |grad_x, write| {
+                self.write_gradient(grads, x, |grad_x, write| {
                     head.backward(self.view(x), grad, grad_x, write, &mut grad_w);
                 });
             })?;
@@ -148,7 +148,7 @@ impl Tape {
     fn dense_backward(&self, grads: &mut Gradients, x: &Map, grad: &Tensor) -> Result<()> {
         let channels: usize = x.parts.iter().sum();
         with_values(grad, |grad| {
-            self.into_gradient(grads, x, |mut to, write| {
+            self.write_gradient(grads, x, |mut to, write| {
                 for (image, planes) in grad.chunks_exact(grad.len() / self.images).enumerate() {
                     match write {
                         Write::Replace => to.reborrow().image(image).pack(channels, planes),
@@ -160,7 +160,12 @@ impl Tape {
     }
 
     /// Lets `write` put a gradient of a map in its place, or add it to what other readers gave.
-    fn into_gradient(&self, grads: &mut Gradients, map: &Map, write: impl FnOnce(BlockedViewMut<'_>, Write)) {
+    fn write_gradient(
+        &self,
+        grads: &mut Gradients,
+        map: &Map,
+        write: impl FnOnce(BlockedViewMut<'_>, Write),
+    ) {
         let shape = self.shape(map);
         let (mut grad, how) = match grads.0[map.id].take() {
             Some(grad) => (grad, Write::Add),

@@ -59,6 +59,29 @@ pub(super) enum Step {
 /// A training pass: layers are computed as they are called; [`Tape::finish`] attaches the outputs to Candle's graph.
 ///
 /// In f32 on the CPU.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use unet3p_core::training::{MapMemory, Tape};
+/// use unet3p_core::{BatchNormOptions, ConvBlock, Execution, Parameters};
+///
+/// # fn main() -> candle_core::Result<()> {
+/// let parameters = Parameters::init(7, DType::F32, &Device::Cpu);
+/// let options = BatchNormOptions::default();
+/// let block = ConvBlock::new(3, 8, 2, options, Execution::Kernels, parameters.builder())?;
+/// let x = Tensor::ones((2, 3, 16, 16), DType::F32, &Device::Cpu)?;
+/// let (mut tape, x) = Tape::new(&x, &MapMemory::default())?;
+/// let y = block.forward_on_tape(&mut tape, &x, 1, None)?;
+/// tape.dense(&y);
+/// let outputs = tape.finish()?;
+/// assert_eq!(outputs[0].dims(), [2, 8, 16, 16]);
+/// let gradients = outputs[0].sqr()?.sum_all()?.backward()?;
+/// for (name, variable) in parameters.trainable() {
+///     assert!(gradients.get(variable.as_tensor()).is_some(), "{name}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Tape {
     pub(super) isa: Isa,
     pub(super) images: usize,
@@ -220,8 +243,14 @@ impl Tape {
     }
 
     /// Max pooling by 2, 4, ..., `2^levels`.
-    pub fn max_pools(&mut self, x: &Map, levels: usize) -> Vec<Map> {
+    ///
+    /// # Errors
+    /// Where the sides of `x` are no multiples of the largest window.
+    pub fn max_pools(&mut self, x: &Map, levels: usize) -> Result<Vec<Map>> {
         let [height, width] = self.size(x);
+        if [height, width].iter().any(|side| !side.is_multiple_of(1 << levels)) {
+            bail!("max pooling of a {height}x{width} map by {}: sides must be multiples of it", 1 << levels);
+        }
         let pooled: Vec<Map> = (1..=levels)
             .map(|level| self.map(x.parts.clone(), [height >> level, width >> level], true))
             .collect();
@@ -234,7 +263,7 @@ impl Tape {
             self.wrote(map, values);
         }
         self.steps.push(Step::Pools { x: x.clone(), pooled: pooled.clone() });
-        pooled
+        Ok(pooled)
     }
 
     /// Convolution 3x3 with bias to dense planes, which become an output.

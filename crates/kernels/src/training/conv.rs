@@ -22,7 +22,31 @@ const STRIDED_COST: f64 = 1.9;
 const SUM_COST: usize = 120;
 
 /// A 3x3 convolution (zero padding, no bias) with weights `[out, in, 3, 3]`, of maps whose input channels are a
-/// concatenation of `parts`, each of which starts a block.
+/// concatenation of `parts`, each of which starts a block: `y[o, i, j] = sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky -
+/// 1, j + kx - 1]`, with its gradients.
+///
+/// ```
+/// use unet3p_kernels::{AlignedBuffer, BlockedConv2d, BlockedShape, Isa};
+///
+/// // two images of one channel, 4x4 pixels of 1, under a box filter
+/// let map = BlockedShape { channels: 1, height: 4, width: 4 };
+/// let mut x = AlignedBuffer::zeroed(2 * map.elements());
+/// for image in 0..2 {
+///     map.batch_mut(2, &mut x).image(image).pack(1, &[1.0; 16]);
+/// }
+/// let conv = BlockedConv2d::new(Isa::current(), &[1], 1, &[1.0; 9]);
+/// let mut memory = AlignedBuffer::zeroed(0);
+/// let mut y = AlignedBuffer::zeroed(2 * map.elements());
+/// conv.run(map.batch(2, &x), map.batch_mut(2, &mut y), &mut memory);
+/// let mut planes = [0.0; 16];
+/// map.batch(2, &y).image(1).unpack(1, &mut planes);
+/// assert_eq!(planes[..4], [4.0, 6.0, 6.0, 4.0]);
+///
+/// // the gradient of the weights, where that of y is 1 everywhere
+/// let mut grad_w = [0.0; 9];
+/// conv.weight_gradient(map.batch(2, &x), map.batch(2, &x), &mut grad_w, &mut memory);
+/// assert_eq!(grad_w[4], 32.0);
+/// ```
 #[derive(Debug)]
 pub struct BlockedConv2d<'a> {
     isa: Isa,
@@ -59,6 +83,8 @@ impl Algorithm {
 }
 
 impl<'a> BlockedConv2d<'a> {
+    /// With weights `[outputs, sum of parts, 3, 3]`.
+    ///
     /// # Panics
     /// Where `weight` does not fit the channels.
     pub fn new(isa: Isa, parts: &[usize], outputs: usize, weight: &'a [f32]) -> Self {
