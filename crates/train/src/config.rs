@@ -1,15 +1,21 @@
 //! What a run is made of, as one TOML file.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use unet3p_data::{Augmentation, Split, default_color};
-use unet3p_losses::LossConfig;
-use unet3p_models::{Activation, CgmGate, UNet3PlusConfig, Variant};
+use unet3p_models::{Activation, UNet3PlusConfig};
 
 mod check;
+mod data;
+mod model;
+mod objective;
+mod optimization;
 
-use crate::{AdamOptions, Decay, Error, Result, Schedule, WeightDecay};
+pub use data::DataConfig;
+pub use model::ModelConfig;
+pub use objective::ObjectiveConfig;
+pub use optimization::OptimizationConfig;
+
+use crate::{AdamOptions, Error, Result, Schedule};
 
 /// The configuration of a run. Every key but `data.paths` has a default; unknown keys are errors.
 ///
@@ -43,156 +49,6 @@ pub struct TrainConfig {
     pub loss: ObjectiveConfig,
     /// Random changes of training slices.
     pub augmentation: Augmentation,
-}
-
-/// The `[data]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DataConfig {
-    /// Folders with `images/`, `masks/` and perhaps `regions/`, `dataset.json`, `preprocessor_config.json`.
-    pub paths: Vec<PathBuf>,
-    /// Volumes to validate on. Without this and `validation_fraction`: those that `dataset.json` marks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_groups: Option<Vec<String>>,
-    /// Part of the volumes to validate on, drawn with the run's seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation_fraction: Option<f64>,
-    /// Height and width of training samples, multiples of 16. Default: the smallest that holds every training
-    /// slice.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub crop: Option<[usize; 2]>,
-    /// Part of the samples drawn from slices with any foreground. Default: as they come, each slice once an epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub foreground_share: Option<f64>,
-    /// Threads that decode and augment ahead of the training step (default 1).
-    pub workers: usize,
-    /// Batches that each of them keeps ready (default 2).
-    pub prefetch: usize,
-}
-
-impl Default for DataConfig {
-    fn default() -> Self {
-        Self {
-            paths: Vec::new(),
-            validation_groups: None,
-            validation_fraction: None,
-            crop: None,
-            foreground_share: None,
-            workers: 1,
-            prefetch: 2,
-        }
-    }
-}
-
-/// The `[model]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelConfig {
-    /// "base" (default), "deep_supervision" or "deep_supervision_cgm".
-    pub variant: Variant,
-    /// Channels of the input (default 3).
-    pub in_channels: usize,
-    /// Output channels (default 1).
-    pub num_classes: usize,
-    /// Channels of the five encoder stages (default the paper's 64, 128, 256, 512, 1024).
-    pub filters: [usize; 5],
-    /// "sigmoid" (default) or "softmax" (class 0 is the background).
-    pub activation: Activation,
-    /// What the classification-guided module gates at prediction: "probabilities" (default) or "logits".
-    pub cgm_gate: CgmGate,
-    /// Names of the classes 1, 2, ... Default: those of `dataset.json`.
-    pub class_names: Vec<String>,
-}
-
-impl Default for ModelConfig {
-    fn default() -> Self {
-        let network = UNet3PlusConfig::default();
-        Self {
-            variant: network.variant,
-            in_channels: network.in_channels,
-            num_classes: network.num_classes,
-            filters: network.filters,
-            activation: network.activation,
-            cgm_gate: network.cgm_gate,
-            class_names: Vec::new(),
-        }
-    }
-}
-
-/// The `[train]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OptimizationConfig {
-    /// Passes over the training slices. Default: 100, unless `steps` is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<usize>,
-    /// Optimizer steps, in place of `epochs`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<usize>,
-    /// Slices per step (default 4).
-    pub batch_size: usize,
-    /// The highest learning rate (default 1e-3).
-    pub learning_rate: f64,
-    /// "constant", "cosine" (default) or "polynomial".
-    pub schedule: Decay,
-    /// Steps over which the learning rate rises (default 20).
-    pub warm_up: usize,
-    /// The last learning rate as a part of the highest (default 0.01).
-    pub final_part: f64,
-    /// Strength of the decay of convolution kernels (default 1e-4).
-    pub weight_decay: f64,
-    /// "decoupled" (AdamW, default) or "l2".
-    pub weight_decay_kind: WeightDecay,
-    /// Gradients are scaled down to this global norm (default 5; 0: never).
-    pub clip_norm: f64,
-    /// Decay of the weights' moving average, which is what is validated and saved (default 0.99; 0: no average).
-    pub ema_decay: f64,
-    /// Batches over which the average's batch statistics are estimated before it is used (default 16).
-    pub statistics_batches: usize,
-    /// Epochs between validations and checkpoints (default 1).
-    pub validate_every: usize,
-    /// Seed of weights, split, order, augmentation and dropout (default 0).
-    pub seed: u64,
-}
-
-impl Default for OptimizationConfig {
-    fn default() -> Self {
-        Self {
-            epochs: None,
-            steps: None,
-            batch_size: 4,
-            learning_rate: 1e-3,
-            schedule: Decay::Cosine,
-            warm_up: 20,
-            final_part: 0.01,
-            weight_decay: 1e-4,
-            weight_decay_kind: WeightDecay::Decoupled,
-            clip_norm: 5.0,
-            ema_decay: 0.99,
-            statistics_batches: 16,
-            validate_every: 1,
-            seed: 0,
-        }
-    }
-}
-
-/// The `[loss]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ObjectiveConfig {
-    /// The weight of each head's loss, the full resolution first. Default: 1 each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub heads: Vec<f64>,
-    /// The weight of the classification-guided module's loss (default 1).
-    pub presence: f64,
-    /// A loss by name, or a table of its name and parameters. Default: the paper's hybrid.
-    pub segmentation: LossConfig,
-}
-
-impl Default for ObjectiveConfig {
-    fn default() -> Self {
-        Self { heads: Vec::new(), presence: 1.0, segmentation: LossConfig::default() }
-    }
 }
 
 /// Epochs of a run that states neither epochs nor steps.

@@ -1,17 +1,38 @@
-//! What the values of a configuration may be.
+//! What the values of a configuration may be, where more than one table has a say.
 
 use unet3p_losses::DeepSupervision;
-use unet3p_models::SIZE_MULTIPLE;
 
 use super::TrainConfig;
 use crate::{Error, Result};
 
-/// The longest side of a training sample.
-const MOST_PIXELS: usize = 8192;
 /// Values of a batch's images or labels: 1 GiB as f32.
 const MOST_VALUES: usize = 1 << 28;
 /// Parameters of a network: 2 GiB as f32, and training holds five times that.
 const MOST_PARAMETERS: usize = 1 << 29;
+
+/// An error that names `key` unless its value is fine.
+pub(super) fn check(key: &str, value: impl ToString, fine: bool, allowed: &str) -> Result<()> {
+    if fine { Ok(()) } else { Err(Error::setting(key, value, allowed)) }
+}
+
+/// Whether a value is a part of a whole.
+pub(super) fn is_part(value: f64) -> bool {
+    (0.0..=1.0).contains(&value)
+}
+
+/// Checks numbers that must be finite and not negative.
+pub(super) fn check_not_negative<const N: usize>(values: [(&str, f64); N]) -> Result<()> {
+    values.into_iter().try_for_each(|(key, value)| {
+        check(key, value, value.is_finite() && value >= 0.0, "a number, 0 or more")
+    })
+}
+
+/// Checks counts from 1 to a most.
+pub(super) fn check_counts<const N: usize>(values: [(&str, usize, usize); N]) -> Result<()> {
+    values.into_iter().try_for_each(|(key, value, most)| {
+        check(key, value, (1..=most).contains(&value), &format!("1 to {most}"))
+    })
+}
 
 impl TrainConfig {
     /// Checks every value.
@@ -19,56 +40,12 @@ impl TrainConfig {
     /// # Errors
     /// [`Error::Setting`] and the errors of the network's, the loss's and the augmentation's own checks.
     pub fn validate(&self) -> Result<()> {
-        let check = |key: &str, value: String, fine: bool, allowed: &str| {
-            if fine { Ok(()) } else { Err(Error::setting(key, value, allowed)) }
-        };
-        let (data, train) = (&self.data, &self.train);
-        check("data.paths", "[]".into(), !data.paths.is_empty(), "one folder or more")?;
-        if let (Some(fraction), Some(_)) = (data.validation_fraction, &data.validation_groups) {
-            let allowed = "cannot be given together with data.validation_groups";
-            return Err(Error::setting("data.validation_fraction", fraction, allowed));
-        }
-        if let Some(crop) = data.crop {
-            let fine = crop.iter().all(|&n| n > 0 && n <= MOST_PIXELS && n % SIZE_MULTIPLE == 0);
-            let allowed = format!("[height, width], multiples of 16 up to {MOST_PIXELS}");
-            check("data.crop", format!("{crop:?}"), fine, &allowed)?;
+        self.data.validate()?;
+        self.train.validate()?;
+        if let Some(crop) = self.data.crop {
             self.check_batch(crop)?;
         }
-        let part = |v: f64| (0.0..=1.0).contains(&v);
-        let share = data.foreground_share.unwrap_or(0.5);
-        check("data.foreground_share", share.to_string(), part(share), "0 to 1")?;
-        for (key, value, most) in [
-            ("data.workers", data.workers, 256),
-            ("data.prefetch", data.prefetch, 1024),
-            ("train.batch_size", train.batch_size, 1024),
-            ("train.statistics_batches", train.statistics_batches, 4096),
-        ] {
-            check(key, value.to_string(), (1..=most).contains(&value), &format!("1 to {most}"))?;
-        }
-        for (key, value) in [
-            ("train.validate_every", train.validate_every),
-            ("train.epochs", train.epochs.unwrap_or(1)),
-            ("train.steps", train.steps.unwrap_or(1)),
-        ] {
-            check(key, value.to_string(), value > 0, "1 or more")?;
-        }
-        if train.epochs.is_some() && train.steps.is_some() {
-            let allowed = "cannot be given together with train.epochs";
-            return Err(Error::setting("train.steps", train.steps.unwrap_or(0), allowed));
-        }
-        let rate = train.learning_rate;
-        check("train.learning_rate", rate.to_string(), rate.is_finite() && rate > 0.0, "a number above 0")?;
-        for (key, value) in [
-            ("train.weight_decay", train.weight_decay),
-            ("train.clip_norm", train.clip_norm),
-            ("loss.presence", self.loss.presence),
-        ] {
-            check(key, value.to_string(), value.is_finite() && value >= 0.0, "a number, 0 or more")?;
-        }
-        let value = train.final_part;
-        check("train.final_part", value.to_string(), part(value), "0 to 1")?;
-        let value = train.ema_decay;
-        check("train.ema_decay", value.to_string(), part(value) && value < 1.0, "0 to below 1")?;
+        check_not_negative([("loss.presence", self.loss.presence)])?;
         let heads = self.loss.heads.len();
         let expected = self.heads();
         let fine = heads == 0 || heads == expected;

@@ -1,3 +1,5 @@
+use unet3p_models::Variant;
+
 use super::*;
 
 const SMALLEST: &str = "[data]\npaths = [\"slices\"]\n";

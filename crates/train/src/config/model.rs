@@ -1,0 +1,39 @@
+//! The `[model]` table: the network.
+
+use serde::{Deserialize, Serialize};
+use unet3p_models::{Activation, CgmGate, UNet3PlusConfig, Variant};
+
+/// The `[model]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// "base" (default), "deep_supervision" or "deep_supervision_cgm".
+    pub variant: Variant,
+    /// Channels of the input (default 3).
+    pub in_channels: usize,
+    /// Output channels (default 1).
+    pub num_classes: usize,
+    /// Channels of the five encoder stages (default the paper's 64, 128, 256, 512, 1024).
+    pub filters: [usize; 5],
+    /// "sigmoid" (default) or "softmax" (class 0 is the background).
+    pub activation: Activation,
+    /// What the classification-guided module gates at prediction: "probabilities" (default) or "logits".
+    pub cgm_gate: CgmGate,
+    /// Names of the classes 1, 2, ... Default: those of `dataset.json`.
+    pub class_names: Vec<String>,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        let network = UNet3PlusConfig::default();
+        Self {
+            variant: network.variant,
+            in_channels: network.in_channels,
+            num_classes: network.num_classes,
+            filters: network.filters,
+            activation: network.activation,
+            cgm_gate: network.cgm_gate,
+            class_names: Vec::new(),
+        }
+    }
+}

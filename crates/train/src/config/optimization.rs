@@ -1,0 +1,93 @@
+//! The `[train]` table: the optimization.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{check, check_counts, check_not_negative, is_part};
+use crate::{Decay, Result, WeightDecay};
+
+/// The `[train]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizationConfig {
+    /// Passes over the training slices. Default: 100, unless `steps` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Optimizer steps, in place of `epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Slices per step (default 4).
+    pub batch_size: usize,
+    /// The highest learning rate (default 1e-3).
+    pub learning_rate: f64,
+    /// "constant", "cosine" (default) or "polynomial".
+    pub schedule: Decay,
+    /// Steps over which the learning rate rises (default 20).
+    pub warm_up: usize,
+    /// The last learning rate as a part of the highest (default 0.01).
+    pub final_part: f64,
+    /// Strength of the decay of convolution kernels (default 1e-4).
+    pub weight_decay: f64,
+    /// "decoupled" (AdamW, default) or "l2".
+    pub weight_decay_kind: WeightDecay,
+    /// Gradients are scaled down to this global norm (default 5; 0: never).
+    pub clip_norm: f64,
+    /// Decay of the weights' moving average, which is what is validated and saved (default 0.99; 0: no average).
+    pub ema_decay: f64,
+    /// Batches over which the average's batch statistics are estimated before it is used (default 16).
+    pub statistics_batches: usize,
+    /// Epochs between validations and checkpoints (default 1).
+    pub validate_every: usize,
+    /// Seed of weights, split, order, augmentation and dropout (default 0).
+    pub seed: u64,
+}
+
+impl Default for OptimizationConfig {
+    fn default() -> Self {
+        Self {
+            epochs: None,
+            steps: None,
+            batch_size: 4,
+            learning_rate: 1e-3,
+            schedule: Decay::Cosine,
+            warm_up: 20,
+            final_part: 0.01,
+            weight_decay: 1e-4,
+            weight_decay_kind: WeightDecay::Decoupled,
+            clip_norm: 5.0,
+            ema_decay: 0.99,
+            statistics_batches: 16,
+            validate_every: 1,
+            seed: 0,
+        }
+    }
+}
+
+impl OptimizationConfig {
+    /// Checks the values of this table.
+    pub(super) fn validate(&self) -> Result<()> {
+        check_counts([
+            ("train.batch_size", self.batch_size, 1024),
+            ("train.statistics_batches", self.statistics_batches, 4096),
+        ])?;
+        for (key, value) in [
+            ("train.validate_every", self.validate_every),
+            ("train.epochs", self.epochs.unwrap_or(1)),
+            ("train.steps", self.steps.unwrap_or(1)),
+        ] {
+            check(key, value, value > 0, "1 or more")?;
+        }
+        if let (Some(steps), Some(_)) = (self.steps, self.epochs) {
+            check("train.steps", steps, false, "cannot be given together with train.epochs")?;
+        }
+        let rate = self.learning_rate;
+        check("train.learning_rate", rate, rate.is_finite() && rate > 0.0, "a number above 0")?;
+        check_not_negative([("train.weight_decay", self.weight_decay), ("train.clip_norm", self.clip_norm)])?;
+        check("train.final_part", self.final_part, is_part(self.final_part), "0 to 1")?;
+        check(
+            "train.ema_decay",
+            self.ema_decay,
+            is_part(self.ema_decay) && self.ema_decay < 1.0,
+            "0 to below 1",
+        )
+    }
+}
