@@ -6,11 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use unet3p_data::Preprocessor;
 use unet3p_losses::LossConfig;
 use unet3p_models::UNet3PlusConfig;
-use unet3p_train::{DataConfig, ObjectiveConfig, OptimizationConfig, TrainConfig};
+use unet3p_train::{
+    DataConfig, Decay, ModelConfig, ObjectiveConfig, OptimizationConfig, OptimizerConfig, TrainConfig,
+};
 
 const PAGES: [&str; 7] = [
     "docs/architecture.md",
@@ -120,7 +124,8 @@ fn check<T: Debug>(
 /// A configuration with a value for every key, also for those that are left out by default. The fields are spelt
 /// out, so that a new one does not compile here before it is thought of.
 fn complete() -> TrainConfig {
-    let TrainConfig { model, augmentation, .. } = TrainConfig::default();
+    let TrainConfig { augmentation, .. } = TrainConfig::default();
+    let model = ModelConfig { init_from: Some("a".into()), ..ModelConfig::default() };
     let DataConfig { paths, workers, prefetch, .. } = DataConfig::default();
     let data = DataConfig {
         paths,
@@ -136,11 +141,14 @@ fn complete() -> TrainConfig {
     TrainConfig { data, model, train, loss, augmentation }
 }
 
+/// Keys whose values are a choice with parameters, each documented in a table of its own.
+const CHOICES: [&str; 3] = ["loss.segmentation", "train.optimizer", "train.schedule"];
+
 #[test]
 fn every_key_of_the_training_configuration_is_documented() {
     let rows = rows(&page("docs/configuration.md"));
     let (all, default) = (json!(complete()), json!(TrainConfig::default()));
-    let keys = check(&rows, &all, &default, &["loss.segmentation"], serde_json::from_value::<TrainConfig>);
+    let keys = check(&rows, &all, &default, &CHOICES, serde_json::from_value::<TrainConfig>);
     assert!(keys.len() > 50, "{}", keys.len());
     let tables = ["data.", "model.", "train.", "loss.", "augmentation."];
     for first in rows.iter().filter_map(|row| row.first()) {
@@ -148,29 +156,32 @@ fn every_key_of_the_training_configuration_is_documented() {
         let is_key = tables.iter().any(|table| key.starts_with(table));
         assert!(!is_key || keys.contains(key), "{key} is documented and is no key");
     }
-    assert_eq!(json!(LossConfig::default())["name"], json!("hybrid"));
-    assert_eq!(row(&rows, &["loss.segmentation"])[1], "`\"hybrid\"`");
+    for key in CHOICES {
+        let name = default.pointer(&format!("/{}/name", key.replace('.', "/"))).unwrap();
+        assert_eq!(row(&rows, &[key])[1], format!("`{name}`"));
+    }
 }
 
-#[test]
-fn every_loss_is_documented() {
-    let rows = rows(&page("docs/configuration.md"));
-    let names = allowed(serde_json::from_value::<LossConfig>(json!("?")));
-    assert!(names.len() > 10, "{names:?}");
+/// Checks the table of a choice that is made by name: a row for each parameter of each name, or one for the name.
+/// Returns the names.
+fn check_choice<T: Debug + Serialize + DeserializeOwned>(
+    rows: &[Vec<String>],
+    parse: fn(Value) -> Result<T, serde_json::Error>,
+) -> Vec<String> {
+    let names = allowed(parse(json!({ "name": "?" })));
     for name in &names {
-        let default = json!(serde_json::from_value::<LossConfig>(json!(name)).unwrap());
+        let default = json!(parse(json!({ "name": name })).unwrap());
         let parameters: BTreeMap<_, _> =
             default.as_object().unwrap().iter().filter(|(key, _)| *key != "name").collect();
         if parameters.is_empty() {
-            row(&rows, &[name]);
+            row(rows, &[name]);
         }
         for (&parameter, &value) in &parameters {
-            let row = row(&rows, &[name, parameter]);
+            let row = row(rows, &[name, parameter]);
             let key = format!("{name}.{parameter}");
             assert_default(&key, &row[2], value);
             if value.is_string() {
-                let wrong = json!({ "name": name, parameter: "?" });
-                for value in allowed(serde_json::from_value::<LossConfig>(wrong)) {
+                for value in allowed(parse(json!({ "name": name, parameter: "?" }))) {
                     assert!(row[3].contains(&format!("`\"{value}\"`")), "{key} allows {value}");
                 }
             }
@@ -178,6 +189,15 @@ fn every_loss_is_documented() {
         let documented = rows.iter().filter(|row| row[0] == format!("`{name}`")).count();
         assert_eq!(documented, parameters.len().max(1), "{name} has parameters that do not exist");
     }
+    names
+}
+
+#[test]
+fn every_choice_by_name_is_documented() {
+    let rows = rows(&page("docs/configuration.md"));
+    assert!(check_choice(&rows, serde_json::from_value::<LossConfig>).len() > 10);
+    assert_eq!(check_choice(&rows, serde_json::from_value::<OptimizerConfig>).len(), 3);
+    assert_eq!(check_choice(&rows, serde_json::from_value::<Decay>).len(), 5);
 }
 
 #[test]

@@ -1,45 +1,62 @@
 //! `unet3p train`: a configuration and data to a model folder.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use clap::Args;
 use indicatif::ProgressBar;
-use unet3p_train::{Error, Event, Plan, TrainConfig, Trainer, Validation};
+use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
 use crate::predict::check_folder;
-use crate::report;
+use crate::{model, report};
 
 /// Arguments of `unet3p train`.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     /// The configuration (TOML)
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(short, long, value_name = "FILE", required_unless_present = "resume")]
+    config: Option<PathBuf>,
     /// Change a key of the configuration, e.g. train.steps=1000
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Folder for the run: best/ and last/ (model folders), config.toml and metrics.csv
-    #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
+    /// Folder for the run: best/ and last/ (model folders), checkpoint, config.toml and logs
+    #[arg(short, long, value_name = "DIR", required_unless_present = "resume")]
+    output: Option<PathBuf>,
+    /// Go on with the run in this folder from its last checkpoint
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["config", "output", "init_from"])]
+    resume: Option<PathBuf>,
+    /// Start from the weights of a model: a bundled one's name or a model folder (sets model.init_from)
+    #[arg(long, value_name = "MODEL")]
+    init_from: Option<String>,
 }
 
 /// Runs `unet3p train`.
 pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
-    let config = read_config(&args)?;
-    check_folder(&args.output)?;
     let device = global.device.open()?;
-    let mut trainer = Trainer::new(config, &args.output, device).map_err(failure)?;
-    let mut progress = Progress::new(trainer.plan());
+    let mut trainer = open(args, &device)?;
+    if let Some(name) = trainer.awaits_model() {
+        let model = model::resolve(name)?.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
+        let name = name.to_string();
+        for note in trainer.start_from(&model).map_err(failure)? {
+            report::note(format!("{name}: {note}"));
+        }
+    }
+    if trainer.steps_done() > 0 {
+        report::note(format!("resumed after {} of {} steps", trainer.steps_done(), trainer.plan().steps));
+    }
+    let mut progress = Progress::new(&trainer);
     let summary = trainer.run(&mut |event: &Event| progress.observe(event)).map_err(failure)?;
     progress.bar.finish_and_clear();
-    if let Some((dice, epoch)) = summary.best {
-        report::result_line(format!("best validation Dice {dice:.4}, in epoch {epoch}"));
+    if let Some(best) = summary.best {
+        let metric = String::from(trainer.monitor().clone());
+        report::result_line(format!("best {metric} {:.4}, in epoch {}", best.value, best.epoch));
     }
+    let early = if summary.stopped_early { " (stopped early)" } else { "" };
     report::result_line(format!(
-        "done: {} steps in {:.0} s, the model is in {}",
+        "done: {} steps in {:.0} s{early}, the model is in {}",
         summary.steps,
         summary.seconds,
         summary.best_model.display()
@@ -47,12 +64,29 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The run that the arguments name: a new one, or one to go on with.
+fn open(args: TrainArgs, device: &Device) -> Result<Trainer, Failure> {
+    if let Some(run_dir) = args.resume {
+        return Trainer::resume(run_dir, &args.settings, device.clone()).map_err(failure);
+    }
+    // clap requires both where nothing is resumed
+    let (Some(config), Some(output)) = (args.config, args.output) else {
+        return Err(Failure::usage("--config and --output are needed, or --resume".to_string()));
+    };
+    let mut config = read_config(&config, &args.settings)?;
+    if args.init_from.is_some() {
+        config.model.init_from = args.init_from;
+    }
+    check_folder(&output)?;
+    Trainer::new(config, output, device.clone()).map_err(failure)
+}
+
 /// The configuration of the file, with the settings of the command line on top.
-fn read_config(args: &TrainArgs) -> Result<TrainConfig, Failure> {
-    let name = args.config.display();
-    let text = fs::read_to_string(&args.config)
-        .map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
-    let config = TrainConfig::from_toml(&text, &args.settings)
+fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
+    let name = path.display();
+    let text =
+        fs::read_to_string(path).map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
+    let config = TrainConfig::from_toml(&text, settings)
         .map_err(|e| Failure::usage(format!("{name}: {}", describe(&e).trim_end())))?;
     for path in &config.data.paths {
         let images = path.join("images");
@@ -74,6 +108,8 @@ fn failure(error: Error) -> Failure {
         Error::Syntax(_)
         | Error::Setting { .. }
         | Error::RunExists(_)
+        | Error::RunInUse(_)
+        | Error::NoRun { .. }
         | Error::Model(unet3p_models::Error::Config { .. })
         | Error::Data(unet3p_data::Error::Setting { .. }) => Failure::usage(text),
         _ => Failure::run(text),
@@ -87,7 +123,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(plan: &Plan) -> Self {
+    fn new(trainer: &Trainer) -> Self {
+        let plan = trainer.plan();
         let [height, width] = plan.crop;
         log::info!(
             "{} parameters, {} slices to train on at {height}x{width}, {} to validate on, {} steps",
@@ -96,7 +133,11 @@ impl Progress {
             plan.validation_slices,
             plan.steps
         );
-        Self { bar: report::bar(plan.steps as u64, "steps"), validation: String::new() }
+        let bar = report::bar(plan.steps as u64, "steps");
+        // The time left is told by what this sitting does.
+        bar.set_position(trainer.steps_done() as u64);
+        bar.reset_eta();
+        Self { bar, validation: String::new() }
     }
 
     fn observe(&mut self, event: &Event) {

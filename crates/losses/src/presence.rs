@@ -4,7 +4,6 @@ use candle_core::Tensor;
 
 use crate::bce::Bce;
 use crate::error::{Error, Result};
-use crate::numerics;
 use crate::target::Target;
 
 /// The classification-guided module's loss: binary cross-entropy of its two outputs `presence_logits` `[batch, 2]`,
@@ -44,9 +43,7 @@ pub fn presence_loss(presence_logits: &Tensor, target: &Target) -> Result<Tensor
             expected: format!("[{batch}, 2]"),
         });
     }
-    let target = target.matching(&target.classes)?;
-    let present =
-        numerics::sum_pixels(&target.masked(&target.classes)?)?.gt(0.0)?.to_dtype(presence_logits.dtype())?;
+    let present = target.presence()?.to_dtype(presence_logits.dtype())?;
     let absent = present.affine(-1.0, 1.0)?;
     let classes = Tensor::cat(&[&absent, &present], 1)?.reshape((batch, 2, 1, 1))?;
     Bce {}.forward(&presence_logits.reshape((batch, 2, 1, 1))?, &Target { classes, valid: None })

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::activation::Activation;
 use crate::error::{Error, Result};
+use crate::numerics;
 
 /// The labels of a batch, in the form every loss takes.
 #[derive(Debug, Clone)]
@@ -75,6 +76,18 @@ impl Target {
             None
         };
         Ok(Self { classes, valid })
+    }
+
+    /// Which of the classes an image holds in any valid pixel: `[batch, classes]` of 0 and 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] unless the maps are as above.
+    pub fn presence(&self) -> Result<Tensor> {
+        let target = self.matching(&self.classes)?;
+        Ok(numerics::sum_pixels(&target.masked(&target.classes)?)?
+            .gt(0.0)?
+            .to_dtype(target.classes.dtype())?)
     }
 
     /// The target without gradients in the dtype of `prediction`, after checking that the shapes fit.

@@ -5,7 +5,7 @@ use unet3p_core::ClassificationGuide;
 
 use crate::config::{Activation, CgmGate, UNet3PlusConfig};
 use crate::error::{Error, Result};
-use crate::network::{AllOutputs, Output};
+use crate::network::{AllOutputs, Output, TrainOutput};
 
 /// Head 1's prediction before the gate, which may be averaged and blended: what is gated cannot be, as the gate is
 /// decided once for an image.
@@ -68,6 +68,29 @@ impl UngatedValues {
         let prediction = Tensor::from_vec(self.prediction, shape, &Device::Cpu)?;
         let presence = self.presence.map(|logits| Tensor::new(&[logits], &Device::Cpu)).transpose()?;
         Ungated { prediction, presence }.finish(config)
+    }
+}
+
+/// The logit of a pixel that the gate empties: a probability of 9e-14, of which every loss has a finite logarithm.
+const EMPTY: f64 = -30.0;
+
+impl TrainOutput {
+    /// The heads' logits behind `gate` `[batch, 1, 1, 1]` of 0 and 1, in training what [`Ungated::finish`] does to a
+    /// prediction: a loss of these logits is one of the gated probabilities. A gated image becomes 0.5 everywhere
+    /// where the gate multiplies logits, else empty; it has no gradient either way.
+    ///
+    /// # Errors
+    /// Where the gate has another shape.
+    pub fn gated(self, gate: &Tensor, kind: CgmGate) -> Result<Self> {
+        let closed = match kind {
+            CgmGate::Logits => 0.0,
+            CgmGate::Probabilities => EMPTY,
+        };
+        let gate = gate.detach();
+        let offset = gate.affine(-closed, closed)?;
+        let through = |logits: &Tensor| logits.broadcast_mul(&gate)?.broadcast_add(&offset);
+        let logits = self.logits.iter().map(through).collect::<candle_core::Result<_>>()?;
+        Ok(Self { logits, ..self })
     }
 }
 

@@ -3,10 +3,7 @@
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Var};
 use rayon::prelude::*;
 
-use crate::adam::{is_fused, slice, slice_mut};
-
-/// Values per piece of a parallel update.
-const CHUNK: usize = 1 << 14;
+use crate::optimizer::{CHUNK, is_fused, slice, slice_mut};
 
 /// Follows variables: a <- d a + (1 - d) w after each step, with d = min(decay, (1 + t) / (10 + t)) at step t, so
 /// that the first steps' weights are forgotten quickly.
@@ -21,6 +18,11 @@ impl WeightAverage {
     /// Averages `pairs` of (average, followed) variables, which start equal.
     pub fn new(pairs: Vec<(Var, Var)>, decay: f64) -> Self {
         Self { decay, step: 0, pairs }
+    }
+
+    /// Goes on after `steps` steps, with averages that have been put back.
+    pub(crate) fn restore(&mut self, steps: usize) {
+        self.step = steps;
     }
 
     /// Takes the followed variables' present values in.

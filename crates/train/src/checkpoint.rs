@@ -1,37 +1,145 @@
-//! Folders replaced as a whole.
+//! The state of a run as a file: what a run that was killed goes on from.
 
-use std::fs;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::path::Path;
 
+use candle_core::{DType, Device, Tensor};
+use safetensors::{Dtype, SafeTensors, View};
+
+use crate::progress::Progress;
 use crate::{Error, Result};
 
-/// Fills a new folder through `write` and puts it in the place of `folder`: that name never holds files of two
-/// states. A run that is killed between the two renames leaves the former folder as `.NAME.old`.
-pub(crate) fn replace_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let (new, old) =
-        (folder.with_file_name(format!(".{name}.new")), folder.with_file_name(format!(".{name}.old")));
-    // What a killed run left.
-    remove(&new)?;
-    fs::create_dir(&new).map_err(|e| Error::io(&new, "create the folder", e))?;
-    if let Err(error) = write(&new) {
-        // The first error is the one to tell.
-        let _ = remove(&new);
-        return Err(error);
-    }
-    let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| Error::io(from, "rename", e));
-    if folder.exists() {
-        remove(&old)?;
-        rename(folder, &old)?;
-    }
-    rename(&new, folder)?;
-    remove(&old)
+/// The newest checkpoint, in the run folder.
+pub(crate) const FILE_NAME: &str = "checkpoint.safetensors";
+/// The one before it: there is always a whole one, whenever a run is killed.
+const PREVIOUS: &str = "checkpoint.previous.safetensors";
+/// While it is written.
+const UNFINISHED: &str = ".checkpoint.tmp";
+/// Key of the progress in the metadata.
+const PROGRESS: &str = "progress";
+
+/// A run between two steps.
+pub(crate) struct Checkpoint {
+    pub(crate) progress: Progress,
+    /// Weights, statistics, the average and the optimizer's memory, f32.
+    pub(crate) tensors: HashMap<String, Tensor>,
 }
 
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder, "remove", e)),
-        _ => Ok(()),
+/// Whether the folder has a checkpoint.
+pub(crate) fn exists(run_dir: &Path) -> bool {
+    [FILE_NAME, PREVIOUS].iter().any(|name| run_dir.join(name).exists())
+}
+
+/// Writes a checkpoint beside the newest one and puts it in its place once it is on the disk.
+///
+/// # Errors
+/// Where it cannot be written: the newest one is then as it was.
+pub(crate) fn save(run_dir: &Path, progress: &Progress, tensors: Vec<(String, Tensor)>) -> Result<()> {
+    let (newest, unfinished) = (run_dir.join(FILE_NAME), run_dir.join(UNFINISHED));
+    let tensors = tensors.into_iter().map(|(name, tensor)| Ok((name, Stored::new(&tensor)?)));
+    let tensors = tensors.collect::<Result<Vec<_>>>()?;
+    let progress = serde_json::to_string(progress).map_err(|e| Error::io(&newest, "write", e.into()))?;
+    let metadata = HashMap::from([(PROGRESS.to_string(), progress)]);
+    let write = || -> std::io::Result<()> {
+        safetensors::serialize_to_file(tensors, Some(metadata), &unfinished).map_err(
+            |error| match error {
+                safetensors::SafeTensorError::IoError(error) => error,
+                other => std::io::Error::other(other),
+            },
+        )?;
+        File::open(&unfinished)?.sync_all()
+    };
+    if let Err(error) = write() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&unfinished);
+        return Err(Error::io(&newest, "write", error));
+    }
+    let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| Error::io(from, "rename", e));
+    if newest.exists() {
+        rename(&newest, &run_dir.join(PREVIOUS))?;
+    }
+    rename(&unfinished, &newest)
+}
+
+/// The newest checkpoint of a run folder, if it has one.
+///
+/// # Errors
+/// [`Error::Checkpoint`] for a file that is damaged; it says which whole one is left.
+pub(crate) fn load(run_dir: &Path, device: &Device) -> Result<Option<Checkpoint>> {
+    let (newest, previous) = (run_dir.join(FILE_NAME), run_dir.join(PREVIOUS));
+    if !newest.exists() {
+        // Killed between two renames, or never.
+        return if previous.exists() { read(&previous, device).map(Some) } else { Ok(None) };
+    }
+    read(&newest, device).map(Some).map_err(|error| match error {
+        Error::Checkpoint { path, problem } => {
+            let mend = match read(&previous, device) {
+                Ok(whole) => format!(
+                    "remove it to go on from {}, which is of step {}",
+                    previous.display(),
+                    whole.progress.step
+                ),
+                Err(_) => "the models in best/ and last/ are untouched; start a new run with \
+                           --init-from to go on from one of them"
+                    .to_string(),
+            };
+            Error::Checkpoint { path, problem: format!("{problem}; {mend}") }
+        }
+        other => other,
+    })
+}
+
+fn read(path: &Path, device: &Device) -> Result<Checkpoint> {
+    let damaged = |problem: String| Error::Checkpoint { path: path.to_path_buf(), problem };
+    let bytes = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    let broken = |e: safetensors::SafeTensorError| damaged(format!("is damaged ({e})"));
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let progress = metadata.metadata().as_ref().and_then(|metadata| metadata.get(PROGRESS));
+    let progress = progress.ok_or_else(|| damaged("is no checkpoint of a run".into()))?;
+    let progress = serde_json::from_str(progress)
+        .map_err(|e| damaged(format!("is a checkpoint of another version ({e})")))?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(damaged(format!("holds {name} as {:?} instead of F32", view.dtype())));
+        }
+        let tensor = Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), device)?;
+        tensors.insert(name.to_string(), tensor);
+    }
+    Ok(Checkpoint { progress, tensors })
+}
+
+/// A tensor on its way to the file; its bytes exist only while they are written.
+struct Stored {
+    /// Flat, f32, in the host's memory.
+    values: Tensor,
+    shape: Vec<usize>,
+}
+
+impl Stored {
+    fn new(tensor: &Tensor) -> Result<Self> {
+        let values = tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?;
+        Ok(Self { values, shape: tensor.dims().to_vec() })
+    }
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        // A flat f32 tensor on the CPU can always be read.
+        let values = self.values.to_vec1::<f32>().unwrap_or_default();
+        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+    fn data_len(&self) -> usize {
+        self.values.elem_count() * size_of::<f32>()
     }
 }
 
@@ -39,29 +147,67 @@ fn remove(folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn checkpoint(step: usize) -> (Progress, Vec<(String, Tensor)>) {
+        let values: Vec<f32> = (0..6).map(|i| (i as f32 - step as f32).exp()).collect();
+        let tensor = Tensor::from_vec(values, (2, 3), &Device::Cpu).unwrap();
+        (Progress { step, ..Progress::start(1) }, vec![("w".to_string(), tensor)])
+    }
+
+    fn write(dir: &Path, step: usize) {
+        let (progress, tensors) = checkpoint(step);
+        save(dir, &progress, tensors).unwrap();
+    }
+
+    fn step(dir: &Path) -> usize {
+        let read = load(dir, &Device::Cpu).unwrap().unwrap();
+        let (progress, tensors) = checkpoint(read.progress.step);
+        assert_eq!(read.progress, progress);
+        let values = |t: &Tensor| t.to_vec2::<f32>().unwrap();
+        assert_eq!(values(&read.tensors["w"]), values(&tensors[0].1));
+        progress.step
+    }
+
     #[test]
-    fn a_folder_is_replaced_whole_or_left_as_it_was() {
+    fn the_newest_is_read_back_and_the_one_before_it_is_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("last");
-        let write = |name: &'static str| {
-            move |dir: &Path| fs::write(dir.join(name), name).map_err(|e| Error::io(dir, "write", e))
-        };
-        let names = |dir: &Path| -> Vec<String> {
-            let entries = fs::read_dir(dir).unwrap();
-            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
-        };
-        replace_folder(&folder, write("one")).unwrap();
-        assert_eq!(names(&folder), ["one"]);
-        // Left by a run that was killed.
-        fs::create_dir(dir.path().join(".last.new")).unwrap();
-        fs::write(dir.path().join(".last.new/half"), "").unwrap();
-        replace_folder(&folder, write("two")).unwrap();
-        assert_eq!((names(&folder), names(dir.path())), (vec!["two".into()], vec!["last".into()]));
-        let failed = replace_folder(&folder, |dir| {
-            write("three")(dir)?;
-            Err(Error::Loader)
-        });
-        assert!(matches!(failed, Err(Error::Loader)));
-        assert_eq!((names(&folder), names(dir.path())), (vec!["two".into()], vec!["last".into()]));
+        assert!(load(dir.path(), &Device::Cpu).unwrap().is_none() && !exists(dir.path()));
+        write(dir.path(), 1);
+        write(dir.path(), 2);
+        assert_eq!(step(dir.path()), 2);
+        // Killed between the two renames.
+        fs::remove_file(dir.path().join(FILE_NAME)).unwrap();
+        assert!(exists(dir.path()));
+        assert_eq!(step(dir.path()), 1);
+    }
+
+    #[test]
+    fn a_damaged_one_is_named_with_what_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let newest = dir.path().join(FILE_NAME);
+        write(dir.path(), 3);
+        let whole = fs::read(&newest).unwrap();
+        for length in [0, 4, 30, whole.len() / 2, whole.len() - 1] {
+            fs::write(&newest, &whole[..length]).unwrap();
+            let error = load(dir.path(), &Device::Cpu).err().unwrap().to_string();
+            assert!(error.contains(FILE_NAME) && error.contains("--init-from"), "{length}: {error}");
+        }
+        fs::write(&newest, &whole).unwrap();
+        write(dir.path(), 4);
+        fs::write(&newest, &whole[..20]).unwrap();
+        let error = load(dir.path(), &Device::Cpu).err().unwrap().to_string();
+        assert!(error.contains(PREVIOUS) && error.contains("step 3"), "{error}");
+        fs::remove_file(&newest).unwrap();
+        assert_eq!(step(dir.path()), 3);
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_leaves_the_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 1);
+        fs::create_dir(dir.path().join(UNFINISHED)).unwrap();
+        let (progress, tensors) = checkpoint(2);
+        let error = save(dir.path(), &progress, tensors).unwrap_err().to_string();
+        assert!(error.contains(FILE_NAME), "{error}");
+        assert_eq!(step(dir.path()), 1);
     }
 }

@@ -7,15 +7,16 @@ use unet3p_models::{Activation, UNet3PlusConfig};
 mod check;
 mod data;
 mod model;
+mod named;
 mod objective;
 mod optimization;
 
 pub use data::DataConfig;
 pub use model::ModelConfig;
-pub use objective::ObjectiveConfig;
+pub use objective::{ObjectiveConfig, TrainingGate};
 pub use optimization::OptimizationConfig;
 
-use crate::{AdamOptions, Error, Result, Schedule};
+use crate::{Error, Result, Schedule};
 
 /// The configuration of a run. Every key but `data.paths` has a default; unknown keys are errors.
 ///
@@ -151,24 +152,20 @@ impl TrainConfig {
         self.train.steps.unwrap_or_else(|| epochs.saturating_mul(steps_per_epoch))
     }
 
-    pub(crate) fn adam(&self) -> AdamOptions {
-        let train = &self.train;
-        AdamOptions {
-            decay: train.weight_decay,
-            decay_kind: train.weight_decay_kind,
-            ..AdamOptions::default()
-        }
-    }
-
-    pub(crate) fn schedule(&self, steps: usize) -> Schedule {
+    pub(crate) fn schedule(&self, steps: usize, steps_per_epoch: usize) -> Schedule {
         let train = &self.train;
         Schedule {
             peak: train.learning_rate,
             decay: train.schedule,
             warm_up: train.warm_up.min(steps),
             steps,
-            final_part: train.final_part,
+            steps_per_epoch,
         }
+    }
+
+    /// Slices of an optimizer step.
+    pub(crate) fn slices_per_step(&self) -> usize {
+        self.train.batch_size * self.train.accumulate
     }
 
     pub(crate) fn split(&self) -> Split {

@@ -23,8 +23,27 @@ pub enum Error {
         allowed: String,
     },
     /// The run folder holds a run already.
-    #[error("{}: holds a run already (a model or metrics); choose another folder", .0.display())]
+    #[error("{}: holds a run already (a model, metrics or a checkpoint); go on with it by --resume, or choose another folder", .0.display())]
     RunExists(PathBuf),
+    /// The folder to resume holds no run.
+    #[error("{}: holds no run to resume (no {file})", folder.display())]
+    NoRun {
+        /// The folder.
+        folder: PathBuf,
+        /// The file that is missing.
+        file: &'static str,
+    },
+    /// Another process is training in the run folder.
+    #[error("{}: another process is training in this folder; wait for it, or stop it first", .0.display())]
+    RunInUse(PathBuf),
+    /// A checkpoint that cannot be gone on from.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The checkpoint's file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
     /// The system could not read or write a path.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

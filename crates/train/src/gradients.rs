@@ -8,6 +8,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 1 << 14;
 
 /// Gradients in the order of the parameters they were taken for; `None` where the loss does not depend on one.
+#[derive(Default)]
 pub struct Gradients(Vec<Option<Tensor>>);
 
 impl Gradients {
@@ -23,6 +24,18 @@ impl Gradients {
             store.remove(parameter.as_tensor()).map(|gradient| gradient.detach().contiguous()).transpose()
         };
         parameters.into_iter().map(&mut take).collect::<Result<_>>().map(Self)
+    }
+
+    /// The sum with those of another pass over the same parameters.
+    ///
+    /// # Errors
+    /// Where two gradients of one parameter differ in shape.
+    pub fn plus(self, other: Self) -> Result<Self> {
+        let sum = |pair: (Option<Tensor>, Option<Tensor>)| match pair {
+            (Some(a), Some(b)) => (a + b).map(Some),
+            (a, b) => Ok(a.or(b)),
+        };
+        self.0.into_iter().zip(other.0).map(sum).collect::<Result<_>>().map(Self)
     }
 
     /// The gradients, in the order of the parameters.

@@ -1,7 +1,7 @@
 //! Training of UNet 3+: optimizer, learning-rate schedules, averaged weights, validation, checkpoints and logs.
 //!
 //! [`TrainConfig`] describes a run as one TOML file, [`Trainer`] runs it, an [`Observer`] watches. The parts below
-//! work alone as well: [`Adam`], [`Schedule`], [`WeightAverage`], [`Gradients`].
+//! work alone as well: [`Adam`], [`Sgd`], [`Schedule`], [`WeightAverage`], [`Gradients`].
 //!
 //! ```no_run
 //! use unet3p_train::{Event, TrainConfig, Trainer};
@@ -20,29 +20,34 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod adam;
 mod average;
 mod card;
 mod checkpoint;
 mod config;
 mod error;
 mod evaluate;
+mod fine_tune;
 mod folders;
 mod gradients;
 mod loader;
 mod metrics_log;
+mod monitor;
 mod observer;
+mod optimizer;
+mod progress;
+mod replace;
 mod sampling;
 mod schedule;
 mod statistics;
 mod trainer;
 
-pub use adam::{Adam, AdamOptions, WeightDecay};
 pub use average::WeightAverage;
-pub use config::{DataConfig, ModelConfig, ObjectiveConfig, OptimizationConfig, TrainConfig};
+pub use config::{DataConfig, ModelConfig, ObjectiveConfig, OptimizationConfig, TrainConfig, TrainingGate};
 pub use error::{Error, Result};
 pub use evaluate::{Validation, VolumeScore};
 pub use gradients::{Gradients, clip_factor};
-pub use observer::{EpochReport, Event, Observer, Plan, StepReport, Summary};
-pub use schedule::{Decay, Schedule};
+pub use monitor::Monitor;
+pub use observer::{Best, EpochReport, Event, Observer, Plan, StepReport, Summary};
+pub use optimizer::{Adam, AdamOptions, Optimizer, OptimizerConfig, Sgd, SgdOptions, WeightDecay};
+pub use schedule::{Constant, Cosine, Decay, Plateau, Polynomial, Schedule, StepDecay};
 pub use trainer::Trainer;

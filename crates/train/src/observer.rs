@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Validation;
 
 /// Something that happened in a run.
@@ -61,6 +63,8 @@ pub struct EpochReport {
     pub step: usize,
     /// Mean loss of its steps.
     pub loss: f64,
+    /// Mean norm of their gradients, before clipping.
+    pub gradient_norm: f64,
     /// Learning rate of its last step.
     pub learning_rate: f64,
     /// Slices per second over the epoch, without validation.
@@ -71,15 +75,26 @@ pub struct EpochReport {
     pub is_best: bool,
 }
 
+/// The best validation of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The monitored metric.
+    pub value: f64,
+    /// The epoch, from 1.
+    pub epoch: usize,
+}
+
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Steps done.
     pub steps: usize,
-    /// Time taken.
+    /// Whether it ended before the planned steps, as validations had stopped to improve.
+    pub stopped_early: bool,
+    /// Time taken, over all sittings.
     pub seconds: f64,
-    /// Highest mean Dice of a validation, and its epoch.
-    pub best: Option<(f64, usize)>,
+    /// The best validation; nothing where the monitored metric was never measured.
+    pub best: Option<Best>,
     /// The best model's folder.
     pub best_model: PathBuf,
     /// The last model's folder.

@@ -2,20 +2,120 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate falls after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// How the learning rate falls after the warm-up, as a configuration names it: the bare name, or a table of `name`
+/// and those parameters that differ from their defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
 pub enum Decay {
-    /// It stays.
-    Constant,
-    /// Half a cosine from 1 to the final part (Loshchilov and Hutter, arXiv:1608.03983, without restarts).
-    Cosine,
-    /// (1 - t)^0.9, above the final part (the "poly" rule of segmentation networks).
-    Polynomial,
+    /// `constant`: it stays.
+    Constant(Constant),
+    /// `step`: it is multiplied by a factor every few epochs.
+    Step(StepDecay),
+    /// `cosine`: half a cosine from 1 to the final part (Loshchilov and Hutter, arXiv:1608.03983, without restarts).
+    Cosine(Cosine),
+    /// `polynomial`: (1 - t)^power, above the final part (the "poly" rule of segmentation networks).
+    Polynomial(Polynomial),
+    /// `plateau`: it is multiplied by a factor when validations stop to improve.
+    Plateau(Plateau),
 }
 
-/// The exponent of [`Decay::Polynomial`].
-const POWER: f64 = 0.9;
+/// [`Decay::Constant`] has no parameters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constant {}
+
+/// Parameters of [`Decay::Step`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StepDecay {
+    /// Epochs between two falls (default 30).
+    pub every: usize,
+    /// What is left after each (default 0.1).
+    pub factor: f64,
+}
+
+/// Parameters of [`Decay::Cosine`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cosine {
+    /// The last rate as a part of the highest (default 0.01).
+    pub final_part: f64,
+}
+
+/// Parameters of [`Decay::Polynomial`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Polynomial {
+    /// The exponent (default 0.9).
+    pub power: f64,
+    /// The last rate as a part of the highest (default 0.01).
+    pub final_part: f64,
+}
+
+/// Parameters of [`Decay::Plateau`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plateau {
+    /// The fall comes after this many validations in a row that are no better than the best (default 10).
+    pub patience: usize,
+    /// What is left after it (default 0.5).
+    pub factor: f64,
+    /// The lowest rate as a part of the highest (default 0.001).
+    pub final_part: f64,
+}
+
+impl Default for StepDecay {
+    fn default() -> Self {
+        Self { every: 30, factor: 0.1 }
+    }
+}
+
+impl Default for Cosine {
+    fn default() -> Self {
+        Self { final_part: 0.01 }
+    }
+}
+
+impl Default for Polynomial {
+    fn default() -> Self {
+        Self { power: 0.9, final_part: 0.01 }
+    }
+}
+
+impl Default for Plateau {
+    fn default() -> Self {
+        Self { patience: 10, factor: 0.5, final_part: 0.001 }
+    }
+}
+
+impl Default for Decay {
+    fn default() -> Self {
+        Self::Cosine(Cosine::default())
+    }
+}
+
+impl Decay {
+    /// The first parameter that is not allowed: its key, its value and what is allowed.
+    pub(crate) fn wrong(&self) -> Option<(&'static str, f64, &'static str)> {
+        let factor = |factor: f64| {
+            (!(factor > 0.0 && factor <= 1.0)).then_some(("factor", factor, "above 0, up to 1"))
+        };
+        let part = |part: f64| (!(0.0..=1.0).contains(&part)).then_some(("final_part", part, "0 to 1"));
+        let count = |key, count: usize| (count == 0).then_some((key, count as f64, "1 or more"));
+        let power = |power: f64| {
+            (!(power.is_finite() && power > 0.0)).then_some(("power", power, "a number above 0"))
+        };
+        match *self {
+            Self::Constant(_) => None,
+            Self::Step(step) => count("every", step.every).or(factor(step.factor)),
+            Self::Cosine(cosine) => part(cosine.final_part),
+            Self::Polynomial(polynomial) => power(polynomial.power).or(part(polynomial.final_part)),
+            Self::Plateau(plateau) => {
+                count("patience", plateau.patience).or(factor(plateau.factor)).or(part(plateau.final_part))
+            }
+        }
+    }
+}
 
 /// The learning rate of each step of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,17 +128,19 @@ pub struct Schedule {
     pub warm_up: usize,
     /// Steps of the run.
     pub steps: usize,
-    /// The rate of the last step as a part of the peak (not for [`Decay::Constant`]).
-    pub final_part: f64,
+    /// Steps of an epoch, for [`Decay::Step`].
+    pub steps_per_epoch: usize,
 }
 
 impl Schedule {
-    /// The rate of step `step` (from 0).
+    /// The rate of step `step` (from 0). With [`Decay::Plateau`] it is the peak after the warm-up: what validations
+    /// take off it is not known here.
     ///
     /// ```
-    /// use unet3p_train::{Decay, Schedule};
+    /// use unet3p_train::{Cosine, Decay, Schedule};
     ///
-    /// let schedule = Schedule { peak: 1e-3, decay: Decay::Cosine, warm_up: 10, steps: 101, final_part: 0.0 };
+    /// let decay = Decay::Cosine(Cosine { final_part: 0.0 });
+    /// let schedule = Schedule { peak: 1e-3, decay, warm_up: 10, steps: 101, steps_per_epoch: 20 };
     /// assert_eq!(schedule.rate(0), 1e-4);
     /// assert_eq!(schedule.rate(9), 1e-3);
     /// assert!(schedule.rate(100) < 1e-9);
@@ -50,12 +152,21 @@ impl Schedule {
         // From 0 at the first step after the warm-up to 1 at the last step.
         let length = self.steps.saturating_sub(self.warm_up + 1);
         let t = if length == 0 { 0.0 } else { ((step - self.warm_up) as f64 / length as f64).min(1.0) };
-        let part = match self.decay {
-            Decay::Constant => return self.peak,
-            Decay::Cosine => 0.5 + 0.5 * (std::f64::consts::PI * t).cos(),
-            Decay::Polynomial => (1.0 - t).powf(POWER),
-        };
-        self.peak * (self.final_part + (1.0 - self.final_part) * part)
+        let above = |final_part: f64, part: f64| final_part + (1.0 - final_part) * part;
+        self.peak
+            * match self.decay {
+                Decay::Constant(_) | Decay::Plateau(_) => 1.0,
+                Decay::Step(StepDecay { every, factor }) => {
+                    let falls = step / self.steps_per_epoch.saturating_mul(every).max(1);
+                    factor.powi(i32::try_from(falls).unwrap_or(i32::MAX))
+                }
+                Decay::Cosine(Cosine { final_part }) => {
+                    above(final_part, 0.5 + 0.5 * (std::f64::consts::PI * t).cos())
+                }
+                Decay::Polynomial(Polynomial { power, final_part }) => {
+                    above(final_part, (1.0 - t).powf(power))
+                }
+            }
     }
 }
 
@@ -64,7 +175,7 @@ mod tests {
     use super::*;
 
     fn schedule(decay: Decay, warm_up: usize) -> Schedule {
-        Schedule { peak: 2.0, decay, warm_up, steps: 11, final_part: 0.1 }
+        Schedule { peak: 2.0, decay, warm_up, steps: 11, steps_per_epoch: 2 }
     }
 
     fn near(a: f64, b: f64) {
@@ -73,22 +184,28 @@ mod tests {
 
     #[test]
     fn values() {
-        let constant = schedule(Decay::Constant, 4);
+        let constant = schedule(Decay::Constant(Constant {}), 4);
         assert_eq!((0..6).map(|i| constant.rate(i)).collect::<Vec<_>>(), [0.5, 1.0, 1.5, 2.0, 2.0, 2.0]);
-        let cosine = schedule(Decay::Cosine, 0);
+        let cosine = schedule(Decay::Cosine(Cosine { final_part: 0.1 }), 0);
         near(cosine.rate(0), 2.0);
         near(cosine.rate(5), 2.0 * (0.1 + 0.9 * 0.5));
         near(cosine.rate(10), 0.2);
         near(cosine.rate(30), 0.2);
-        let polynomial = schedule(Decay::Polynomial, 0);
+        let polynomial = schedule(Decay::Polynomial(Polynomial { power: 0.9, final_part: 0.1 }), 0);
         near(polynomial.rate(0), 2.0);
         near(polynomial.rate(5), 2.0 * (0.1 + 0.9 * 0.5f64.powf(0.9)));
         near(polynomial.rate(10), 0.2);
+        let step = schedule(Decay::Step(StepDecay { every: 2, factor: 0.5 }), 1);
+        let rates = [0, 1, 3, 4, 7, 8].map(|i| step.rate(i));
+        assert_eq!(rates, [2.0, 2.0, 2.0, 1.0, 1.0, 0.5]);
+        assert_eq!(schedule(Decay::Plateau(Plateau::default()), 0).rate(9), 2.0);
     }
 
     #[test]
     fn runs_shorter_than_the_warm_up() {
-        for decay in [Decay::Constant, Decay::Cosine, Decay::Polynomial] {
+        for decay in
+            [Decay::Constant(Constant {}), Decay::default(), Decay::Polynomial(Polynomial::default())]
+        {
             let short = Schedule { steps: 3, ..schedule(decay, 3) };
             assert_eq!(short.rate(2), 2.0);
             assert!(Schedule { steps: 1, ..schedule(decay, 0) }.rate(0) == 2.0);

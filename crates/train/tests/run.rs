@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unet3p_data::Preprocessor;
 use unet3p_models::UNet3Plus;
-use unet3p_train::{EpochReport, Error, Event, Summary, TrainConfig, Trainer};
+use unet3p_train::{Best, EpochReport, Error, Event, Summary, TrainConfig, Trainer};
 
 /// Noisy slices of two volumes, 8 each, 32 x 32, three quarters of them with a bright disc.
 fn write_discs(dir: &Path) {
@@ -82,7 +82,7 @@ fn all_variants_learn() {
         let dice: Vec<f64> = epochs.iter().filter_map(|e| e.validation.as_ref()?.mean_dice()).collect();
         assert_eq!((epochs.len(), dice.len()), (20, 4));
         assert!(epochs[19].loss < 0.6 * epochs[0].loss, "{variant}: {} {}", epochs[0].loss, epochs[19].loss);
-        let (best, epoch) = summary.best.unwrap();
+        let Best { value: best, epoch } = summary.best.unwrap();
         assert!(best > 0.85, "{variant}: {dice:?}");
         assert_eq!(epochs.iter().rev().find(|e| e.is_best).unwrap().epoch, epoch);
 
@@ -173,6 +173,8 @@ fn a_loss_that_is_not_a_number_names_the_batch() {
     let error = trainer.run(&mut |_: &Event| {}).unwrap_err();
     assert!(matches!(&error, Error::NotFinite { files, .. } if files.len() == 4), "{error}");
     assert!(error.to_string().contains("a_"), "{error}");
+    let record = std::fs::read_to_string(dir.path().join("run/failed_batch.json")).unwrap();
+    assert!(record.contains("\"a_") && record.contains("\"step\""), "{record}");
 }
 
 #[test]
@@ -246,7 +248,110 @@ fn a_run_that_saved_nothing_can_be_repeated() {
     let settings = ["train.learning_rate=1e30", "train.warm_up=0", "train.clip_norm=0.0"];
     let mut trainer = Trainer::new(config(&data, &settings), out.clone(), Device::Cpu).unwrap();
     trainer.run(&mut |_: &Event| {}).unwrap_err();
+    // It holds the folder as long as it lives.
+    let second = Trainer::new(config(&data, &[]), out.clone(), Device::Cpu).err().unwrap();
+    assert!(matches!(second, Error::RunInUse(_)), "{second}");
+    drop(trainer);
     run(config(&data, &["train.steps=1"]), out.clone());
     let again = Trainer::new(config(&data, &[]), out, Device::Cpu).err().unwrap();
     assert!(matches!(again, Error::RunExists(_)), "{again}");
+}
+
+#[test]
+fn a_run_goes_on_to_more_steps_as_if_it_had_been_asked_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    for optimizer in ["adamw", "adam", "sgd"] {
+        let settings = |steps: usize| {
+            let optimizer = format!("train.optimizer={optimizer}");
+            let steps = format!("train.steps={steps}");
+            let fixed = ["train.schedule=constant", "train.warm_up=1", "model.variant=deep_supervision_cgm"]
+                .map(String::from);
+            [vec![optimizer, steps], fixed.to_vec()].concat()
+        };
+        let config = |steps| {
+            let settings = settings(steps);
+            config(&data, &settings.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let (whole, parts) = (dir.path().join(format!("{optimizer}-whole")), dir.path().join(optimizer));
+        let (_, all) = run(config(5), whole.clone());
+        run(config(3), parts.clone());
+        let mut resumed = Trainer::resume(&parts, &["train.steps=5".into()], Device::Cpu).unwrap();
+        assert_eq!((resumed.steps_done(), resumed.plan().steps), (3, 5));
+        let summary = resumed.run(&mut |_: &Event| {}).unwrap();
+        assert_eq!((summary.steps, summary.stopped_early), (5, false));
+        drop(resumed);
+        let read = |dir: &Path| std::fs::read(dir.join("last/model.safetensors")).unwrap();
+        assert!(read(&whole) == read(&parts), "{optimizer}");
+        // A run that is done has nothing left to do.
+        let mut done = Trainer::resume(&parts, &[], Device::Cpu).unwrap();
+        assert_eq!(done.run(&mut |_: &Event| {}).unwrap().best, summary.best);
+        assert_eq!(all.len(), 3);
+    }
+}
+
+#[test]
+fn a_run_stops_when_validations_stop_to_improve() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    let out = dir.path().join("run");
+    // So small a rate that no mask changes: the first validation stays the best.
+    let settings = [
+        "train.learning_rate=1e-12",
+        "train.validate_every=1",
+        "train.patience=3",
+        "train.ema_decay=0.0",
+        "train.monitor=dice_disc",
+        "model.class_names=[\"disc\"]",
+    ];
+    let (summary, epochs) = run(config(&data, &settings), out.clone());
+    assert!(summary.stopped_early && summary.steps < 40, "{summary:?}");
+    let best = summary.best.unwrap().epoch;
+    assert_eq!(epochs.len(), best + 3);
+    assert!(epochs[best - 1].is_best && epochs[best..].iter().all(|epoch| !epoch.is_best));
+    let error = Trainer::new(config(&data, &["train.monitor=dice_ring"]), dir.path().join("x"), Device::Cpu);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("train.monitor") && error.contains("dice_1"), "{error}");
+}
+
+#[test]
+fn gradients_are_accumulated_over_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    let settings = ["train.accumulate=4", "train.batch_size=2", "train.steps=2", "train.clip_norm=0.0"];
+    let (summary, epochs) = run(config(&data, &settings), dir.path().join("run"));
+    // Eight slices are one step.
+    assert_eq!((summary.steps, epochs.len()), (2, 2));
+}
+
+#[test]
+fn a_frozen_encoder_keeps_its_weights_whatever_gates_the_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    for gate in ["predicted", "target", "none"] {
+        let gate = format!("loss.gate={gate}");
+        let settings = [
+            gate.as_str(),
+            "model.variant=deep_supervision_cgm",
+            "train.steps=3",
+            "train.ema_decay=0.0",
+            "model.freeze_encoder=true",
+        ];
+        let (config, out) = (config(&data, &settings), dir.path().join(&gate));
+        run(config.clone(), out.clone());
+        let trained = UNet3Plus::load(out.join("last"), &Device::Cpu).unwrap();
+        let start = UNet3Plus::init(trained.config(), 3, DType::F32, &Device::Cpu).unwrap();
+        let values = |tensor: &candle_core::Var| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let start = start.parameters().trainable();
+        for ((name, a), (_, b)) in trained.parameters().trainable().iter().zip(start) {
+            let is_encoder = name.starts_with("encoder.");
+            assert!(!is_encoder || values(a) == values(&b), "{gate}: {name} moved");
+            // A closed gate may leave the decoder as it was, the module itself always learns.
+            assert!(!name.starts_with("cgm.") || values(a) != values(&b), "{gate}: {name} did not move");
+        }
+    }
 }

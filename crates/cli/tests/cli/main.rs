@@ -9,6 +9,7 @@ mod model_errors;
 mod predict;
 mod predict_errors;
 mod prepare;
+mod resume;
 mod support;
 mod train;
 mod usage;

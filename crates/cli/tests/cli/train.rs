@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::Place;
 
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [data]
 paths = ["slices"]
 validation_groups = ["4", "5"]
@@ -25,7 +25,7 @@ segmentation = "dice"
 "#;
 
 /// Six slices with a bright block, and its mask.
-fn slices(place: &Place) {
+pub(crate) fn slices(place: &Place) {
     for i in 0..6 {
         let inside = |x: u32, y: u32| (8 + i..20 + i).contains(&x) && (6..22).contains(&y);
         image::GrayImage::from_fn(32, 32, |x, y| image::Luma([if inside(x, y) { 200 } else { 30 }]))
@@ -100,4 +100,21 @@ fn data_that_does_not_fit_is_a_failed_run() {
     place.line("train -c c.toml -o run").ends(1, &["2.png"]);
     place.write("file", "in the way");
     place.line("train -c c.toml -o file/run").ends(1, &["file", "not a folder"]);
+}
+
+#[test]
+fn a_bundled_model_is_fine_tuned_to_other_classes_and_channels() {
+    let place = Place::new();
+    slices(&place);
+    let line = "train -c c.toml -o run --init-from liver-ct --set train.steps=1 --set model.freeze_encoder=true \
+                --set model.filters=[16,32,64,128,256] --set model.variant=deep_supervision";
+    place
+        .line(line)
+        .ends(0, &["liver-ct: the first convolution is spread from 3 input channels to 1", "cgm"]);
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    assert!(config.contains("init_from = \"liver-ct\""), "{config}");
+    // The run's own configuration is enough to start it again, and to continue it.
+    place.line("train --resume run --set train.steps=2").ends(0, &["resumed after 1 of 2 steps"]);
+    place.line("train -c c.toml -o other --init-from liver-ct").ends(2, &["model.filters", "[16, 32, 64"]);
+    place.line("train -c c.toml -o other --init-from nowhere").ends(1, &["nowhere", "liver-ct"]);
 }

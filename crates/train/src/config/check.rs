@@ -70,7 +70,7 @@ impl TrainConfig {
     /// [`Error::Setting`] when it does not.
     pub(crate) fn check_batch(&self, crop: [usize; 2]) -> Result<()> {
         let channels = self.model.in_channels.max(self.model.num_classes);
-        let values = [self.train.batch_size, channels, crop[0], crop[1]]
+        let values = [self.train.batch_size, self.train.accumulate, channels, crop[0], crop[1]]
             .into_iter()
             .try_fold(1, usize::checked_mul)
             .filter(|&values| values <= MOST_VALUES);
@@ -78,8 +78,8 @@ impl TrainConfig {
             return Ok(());
         }
         let allowed = format!(
-            "height x width x train.batch_size ({}) x channels ({channels}) may be at most {MOST_VALUES}",
-            self.train.batch_size
+            "height x width x train.batch_size ({}) x train.accumulate ({}) x channels ({channels}) may be at most {MOST_VALUES}",
+            self.train.batch_size, self.train.accumulate
         );
         Err(Error::setting("data.crop", format!("{crop:?}"), allowed))
     }

@@ -21,6 +21,11 @@ pub struct ModelConfig {
     pub cgm_gate: CgmGate,
     /// Names of the classes 1, 2, ... Default: those of `dataset.json`.
     pub class_names: Vec<String>,
+    /// The model whose weights the run starts from. Default: weights drawn with the run's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<String>,
+    /// Whether the encoder's weights stay as they are (default no). Its batch statistics follow the new data.
+    pub freeze_encoder: bool,
 }
 
 impl Default for ModelConfig {
@@ -34,6 +39,8 @@ impl Default for ModelConfig {
             activation: network.activation,
             cgm_gate: network.cgm_gate,
             class_names: Vec::new(),
+            init_from: None,
+            freeze_encoder: false,
         }
     }
 }

@@ -1,0 +1,145 @@
+//! Another model's weights as the beginning of a run.
+
+use std::collections::{HashMap, HashSet};
+
+use candle_core::{Result as CandleResult, Tensor};
+use unet3p_models::UNet3Plus;
+
+use crate::{Error, Result};
+
+/// The first convolution, which alone depends on the number of input channels.
+const FIRST: &str = "encoder.1.conv1.weight";
+
+/// Copies the weights and statistics of `from` into `model`, where both have them. Tells what did not fit.
+///
+/// - Other input channels: the first convolution's kernels are averaged over the channels of `from` and spread
+///   evenly, so that an image with equal channels gives what it gave before.
+/// - Other classes: heads of another shape keep their initial weights.
+/// - Parts that one of the two lacks (heads of deep supervision, the classification guide) keep their initial
+///   weights, or are left out.
+///
+/// # Errors
+/// [`Error::Setting`] for a network of other filters.
+pub(crate) fn adapt(model: &UNet3Plus, from: &UNet3Plus) -> Result<Vec<String>> {
+    let (own, other) = (model.config(), from.config());
+    if own.filters != other.filters {
+        let allowed = format!("the model of model.init_from has {:?}; use the same", other.filters);
+        return Err(Error::setting("model.filters", format!("{:?}", own.filters), allowed));
+    }
+    let given: HashMap<_, _> = from.parameters().all().into_iter().collect();
+    let (mut reshaped, mut missing) = (Vec::new(), Vec::new());
+    for (name, variable) in model.parameters().all() {
+        let Some(tensor) = given.get(&name) else {
+            missing.push(name);
+            continue;
+        };
+        let tensor = tensor.as_detached_tensor();
+        if tensor.dims() == variable.dims() {
+            variable.set(&tensor.to_dtype(variable.dtype())?.to_device(variable.device())?)?;
+        } else if name == FIRST {
+            variable.set(&spread_channels(&tensor, own.in_channels)?.to_device(variable.device())?)?;
+        } else {
+            reshaped.push(name);
+        }
+    }
+    let mut notes = Vec::new();
+    if own.in_channels != other.in_channels {
+        notes.push(format!(
+            "the first convolution is spread from {} input channels to {}",
+            other.in_channels, own.in_channels
+        ));
+    }
+    if !reshaped.is_empty() {
+        let (was, now) = (other.num_classes, own.num_classes);
+        notes.push(format!("new weights, as {now} classes follow on {was}: {}", parts(&reshaped)));
+    }
+    if !missing.is_empty() {
+        notes.push(format!("new weights, as the given model has none: {}", parts(&missing)));
+    }
+    let names: HashSet<String> = model.parameters().all().into_iter().map(|(name, _)| name).collect();
+    let mut left: Vec<String> = given.into_keys().filter(|name| !names.contains(name)).collect();
+    left.sort();
+    if !left.is_empty() {
+        notes.push(format!("left out of the given model: {}", parts(&left)));
+    }
+    if own.batch_norm_eps != other.batch_norm_eps {
+        notes.push(format!(
+            "batch normalisation adds {:e} to the variance, {:e} in the given model",
+            own.batch_norm_eps, other.batch_norm_eps
+        ));
+    }
+    Ok(notes)
+}
+
+/// Kernels `[out, channels, 3, 3]` for another number of channels: the mean over channels on each, scaled so that
+/// equal channels give the same sum.
+fn spread_channels(kernels: &Tensor, channels: usize) -> CandleResult<Tensor> {
+    (kernels.sum_keepdim(1)? / channels as f64)?.repeat((1, channels, 1, 1))
+}
+
+/// The parts of a network that tensors belong to: `head.2.weight` and `head.2.bias` are `head.2`.
+fn parts(names: &[String]) -> String {
+    let mut parts: Vec<&str> =
+        names.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(part, _)| part)).collect();
+    parts.dedup();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use unet3p_models::{Activation, UNet3PlusConfig, Variant};
+
+    fn model(variant: Variant, channels: usize, classes: usize, seed: u64) -> UNet3Plus {
+        let builder = UNet3PlusConfig::builder().variant(variant).in_channels(channels).num_classes(classes);
+        let builder = if classes > 1 { builder.activation(Activation::Softmax) } else { builder };
+        let config = builder.base_filters(4).build().unwrap();
+        UNet3Plus::init(&config, seed, DType::F32, &Device::Cpu).unwrap()
+    }
+
+    fn output(model: &UNet3Plus, x: &Tensor) -> Vec<f32> {
+        model.forward(x).unwrap().probabilities.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn the_same_network_becomes_equal() {
+        let (own, from) =
+            (model(Variant::DeepSupervision, 3, 1, 1), model(Variant::DeepSupervision, 3, 1, 2));
+        let x = Tensor::ones((1, 3, 16, 32), DType::F32, &Device::Cpu).unwrap();
+        assert!(output(&own, &x) != output(&from, &x));
+        assert!(adapt(&own, &from).unwrap().is_empty());
+        assert!(output(&own, &x) == output(&from, &x));
+    }
+
+    #[test]
+    fn equal_channels_give_the_same_whatever_their_number() {
+        let from = model(Variant::Base, 3, 1, 2);
+        let gray = Tensor::new(&[[[[0.5f32, -1.0], [2.0, 0.25]]]], &Device::Cpu).unwrap();
+        let want = output(&from, &gray.repeat((1, 3, 8, 8)).unwrap());
+        for channels in [1, 2, 5] {
+            let own = model(Variant::Base, channels, 1, 1);
+            let notes = adapt(&own, &from).unwrap();
+            assert!(notes.len() == 1 && notes[0].contains("from 3 input channels"), "{notes:?}");
+            let got = output(&own, &gray.repeat((1, channels, 8, 8)).unwrap());
+            let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            // Three products are summed in another order than one.
+            assert!(worst < 1e-6, "{channels}: {worst:e}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        let notes =
+            adapt(&model(Variant::DeepSupervision, 3, 4, 1), &model(Variant::DeepSupervisionCgm, 3, 1, 2));
+        let notes = notes.unwrap();
+        assert!(notes[0].contains("4 classes follow on 1: head.1, head.2"), "{notes:?}");
+        assert!(notes[1].contains("left out of the given model: cgm"), "{notes:?}");
+        let notes = adapt(&model(Variant::DeepSupervision, 3, 1, 1), &model(Variant::Base, 3, 1, 2)).unwrap();
+        assert!(notes[0].contains("has none: head.2, head.3"), "{notes:?}");
+        let wide = UNet3PlusConfig::builder().base_filters(8).build().unwrap();
+        let wide = UNet3Plus::init(&wide, 0, DType::F32, &Device::Cpu).unwrap();
+        let error = adapt(&model(Variant::Base, 3, 1, 1), &wide).unwrap_err().to_string();
+        assert!(error.contains("model.filters = [4, 8, 16, 32, 64]") && error.contains("[8, 16"), "{error}");
+    }
+}
