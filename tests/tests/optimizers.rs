@@ -38,8 +38,7 @@ fn loss_curves_equal_pytorch() {
         assert_eq!(curve.len(), STEPS);
         let mut worst = 0.0f64;
         for (step, want) in curve.into_iter().enumerate() {
-            let output =
-                model.forward_train(&golden["input"], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+            let output = model.forward_train(&golden["input"], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
             let losses = output.logits.iter().map(|logits| Bce::default().forward(logits, &target).unwrap());
             let loss = losses.reduce(|a, b| (a + b).unwrap()).unwrap();
             let (got, want) = (f64::from(loss.to_scalar::<f32>().unwrap()), f64::from(want));
