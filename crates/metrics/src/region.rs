@@ -69,8 +69,8 @@ mod tests {
         prediction[(5 + 2) * 6 + 3] = 7;
         reference[(3 * 5 + 2) * 6 + 4] = 7;
         reference[0] = 1;
-        let view = |ids: &'static [u8]| Labels::new(ids, &[4, 5, 6], &[1.0, 2.0, 3.0]).unwrap();
-        let (prediction, reference) = (view(prediction.leak()), view(reference.leak()));
+        let [prediction, reference] =
+            [&prediction, &reference].map(|ids| Labels::new(ids, &[4, 5, 6], &[1.0, 2.0, 3.0]).unwrap());
         assert_eq!(bounds(&prediction, &reference, 7), [1..4, 2..3, 3..5]);
         let [cut_prediction, cut_reference] = cut(&prediction, &reference, 7);
         assert_eq!(cut_prediction.grid.shape, [3, 1, 2]);
