@@ -31,7 +31,7 @@ METHODS = {
         {"model.variant": "deep_supervision_cgm", "loss.segmentation": "hybrid", "loss.gate": "predicted"},
     ),
 }
-# Huang et al. 2020, Table 2: Dice on LiTS (liver) and on the authors' spleen data, VGG-16 backbone.
+# Huang et al. 2020, Table 2: Dice on LiTS (liver) and on the authors' spleen data, with another encoder.
 PAPER = {"focal": (0.9601, 0.9560), "hybrid": (0.9643, 0.9588), "hybrid-cgm": (0.9675, 0.9620)}
 
 
