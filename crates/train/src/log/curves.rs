@@ -190,12 +190,12 @@ fn number(value: f64) -> String {
         // What rounding leaves of a 0 between the labels.
         return "0".into();
     }
-    if size != 0.0 && !(1e-2..1e5).contains(&size) {
+    if size != 0.0 && !(1e-3..1e5).contains(&size) {
         let text = format!("{value:.2e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
     }
-    let text = format!("{value:.4}");
+    let text = format!("{value:.5}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 

@@ -103,17 +103,18 @@ impl Report<'_> {
                 format_args!("<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{name}</span>"),
             );
         }
-        for (title, cases) in [("Best cases", &self.cases.best), ("Worst cases", &self.cases.worst)] {
-            if cases.is_empty() {
-                continue;
-            }
+        let kinds = [("Best", &self.cases.best), ("Worst", &self.cases.worst)];
+        if kinds.iter().any(|(_, cases)| !cases.is_empty()) {
             push(
                 &mut text,
                 format_args!(
-                    "<h2>{title}</h2>\n<p>The best model on validation volumes. From left to right: input, label, \
-                     prediction, on the slice with the most of both. {keys}</p>\n"
+                    "<h2>Cases</h2>\n<p>Validation volumes under the best model, with the Dice of the whole volume. From \
+                     left to right: input, label, prediction, on the slice with the most of both. {keys}</p>\n"
                 ),
             );
+        }
+        for (title, cases) in kinds.into_iter().filter(|(_, cases)| !cases.is_empty()) {
+            push(&mut text, format_args!("<h3>{title}</h3>\n"));
             for case in cases {
                 text.push_str(&case.html()?);
             }
