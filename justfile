@@ -37,3 +37,7 @@ sample:
 # Trains the bundled liver model from nothing, in the folder WORK (about forty minutes on 2 cores)
 liver-model WORK:
     scripts/liver_ct.sh {{WORK}}
+
+# The paper's ablation on the bundled model's scans, in the folder WORK (about forty minutes on 2 cores)
+ablation WORK:
+    scripts/ablation.py {{WORK}}

@@ -99,9 +99,14 @@ impl Preprocessor {
                 shift_and_scale(&mut image.data, mean, variance.sqrt());
             }
             Normalize::Minmax => {
-                let start = (f32::INFINITY, f32::NEG_INFINITY);
-                let (low, high) = image.data.iter().fold(start, |(low, high), &v| (low.min(v), high.max(v)));
-                shift_and_scale(&mut image.data, f64::from(low), f64::from(high) - f64::from(low));
+                // neighbouring slices are images of their own
+                let area = image.height * image.width;
+                let together = if self.layout == Layout::Slices { area } else { image.data.len() }.max(1);
+                for values in image.data.chunks_exact_mut(together) {
+                    let start = (f32::INFINITY, f32::NEG_INFINITY);
+                    let (low, high) = values.iter().fold(start, |(low, high), &v| (low.min(v), high.max(v)));
+                    shift_and_scale(values, f64::from(low), f64::from(high) - f64::from(low));
+                }
             }
         }
     }
