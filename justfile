@@ -22,6 +22,10 @@ clippy:
 memcheck *ARGS:
     scripts/memcheck.sh {{ARGS}}
 
+# Checks that need the software that others use: TensorBoard reads what a run writes
+peers:
+    scripts/check_tensorboard.sh
+
 # Builds the documentation; warnings are errors
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

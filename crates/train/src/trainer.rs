@@ -191,14 +191,18 @@ impl Trainer {
                 self.save_checkpoint()?;
             }
         }
-        let summary = Summary {
+        let mut summary = Summary {
             steps: self.progress.step,
             stopped_early: self.progress.step < steps,
             seconds: self.progress.seconds,
             best: self.progress.best,
             best_model: self.run_dir.join("best"),
             last_model: self.run_dir.join("last"),
+            report: None,
         };
+        if self.config.log.report {
+            summary.report = Some(self.report(&logs, &summary)?);
+        }
         observer.observe(&Event::Done(summary.clone()));
         Ok(summary)
     }

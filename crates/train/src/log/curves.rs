@@ -33,6 +33,7 @@ const RED: RGBColor = RGBColor(214, 72, 56);
 /// Axes and what is drawn over the epochs.
 struct Panel {
     title: &'static str,
+    legend: SeriesLabelPosition,
     lines: Vec<Line>,
 }
 
@@ -87,10 +88,11 @@ fn panels(table: &Table, class_names: &[String]) -> [Panel; 3] {
         }
     }
     let loss = vec![line("training", "loss", BLUE), line("validation", "validation_loss", RED)];
+    let rate = vec![line("learning rate", "learning_rate", BLUE)];
     [
-        Panel { title: "Loss", lines: loss },
-        Panel { title: "Validation Dice", lines: dice },
-        Panel { title: "Learning rate", lines: vec![line("learning rate", "learning_rate", BLUE)] },
+        Panel { title: "Loss", legend: SeriesLabelPosition::UpperRight, lines: loss },
+        Panel { title: "Validation Dice", legend: SeriesLabelPosition::LowerRight, lines: dice },
+        Panel { title: "Learning rate", legend: SeriesLabelPosition::UpperRight, lines: rate },
     ]
 }
 
@@ -105,8 +107,10 @@ where
 {
     register_font(FAMILY, FontStyle::Normal, FONT).map_err(|_| "the font cannot be read")?;
     area.fill(&WHITE)?;
+    let points = panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
+    let epochs = points.map(|&(epoch, _)| epoch).fold(1.0, f64::max);
     for (area, panel) in area.split_evenly((panels.len(), 1)).iter().zip(panels) {
-        panel.draw(area, scale)?;
+        panel.draw(area, epochs, scale)?;
     }
     Ok(area.present()?)
 }
@@ -115,49 +119,48 @@ impl Panel {
     fn draw<DB: DrawingBackend>(
         &self,
         area: &DrawingArea<DB, Shift>,
+        epochs: f64,
         scale: u32,
     ) -> std::result::Result<(), Box<dyn StdError>>
     where
         DB::ErrorType: 'static,
     {
         let font = |size: u32| (FAMILY, size * scale).into_font().color(&INK);
-        let epochs = padded(self.lines.iter().flat_map(|line| line.points.iter().map(|point| point.0)), 0.01);
-        let values = padded(self.lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)), 0.06);
+        let lines: Vec<&Line> = self.lines.iter().filter(|line| !line.points.is_empty()).collect();
+        let values = padded(lines.iter().flat_map(|line| line.points.iter().map(|&(_, value)| value)));
         let mut chart = ChartBuilder::on(area)
             .margin(12 * scale)
             .margin_right(24 * scale)
             .caption(self.title, font(20))
             .x_label_area_size(44 * scale)
             .y_label_area_size(76 * scale)
-            .build_cartesian_2d(epochs, values)?;
+            .build_cartesian_2d(0.0..epochs, values)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.stroke_width(scale))
             .axis_style(GRID.stroke_width(scale))
-            .x_labels(11)
+            .x_labels((epochs as usize + 1).min(11))
             .y_labels(6)
-            .set_all_tick_mark_size(0)
+            .set_all_tick_mark_size(6 * scale)
             .x_label_formatter(&|value| number(*value))
             .y_label_formatter(&|value| number(*value))
             .label_style(font(15))
             .axis_desc_style(font(15))
             .x_desc("epoch")
             .draw()?;
-        for line in self.lines.iter().filter(|line| !line.points.is_empty()) {
-            let style = line.color.stroke_width(2 * scale);
-            let legend = move |(x, y): (i32, i32)| {
-                PathElement::new([(x, y), (x + 18 * scale as i32, y)], style)
-            };
+        for line in &lines {
+            let style = line.color.filled().stroke_width(2 * scale);
+            let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18 * scale as i32, y)], style);
             // A line needs two points.
             let dot = if line.points.len() == 1 { 4 * scale } else { 0 };
             let series = LineSeries::new(line.points.iter().copied(), style).point_size(dot);
             chart.draw_series(series)?.label(line.label.clone()).legend(legend);
         }
-        if self.lines.len() > 1 {
+        if self.lines.len() > 1 && !lines.is_empty() {
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
+                .position(self.legend.clone())
                 .legend_area_size(26 * scale)
                 .margin(8 * scale)
                 .background_style(WHITE.mix(0.85))
@@ -170,13 +173,13 @@ impl Panel {
 }
 
 /// The range of values, and some room on both sides.
-fn padded(values: impl Iterator<Item = f64>, share: f64) -> Range<f64> {
+fn padded(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
         return 0.0..1.0;
     }
-    let room = if high > low { share * (high - low) } else { 0.1 * low.abs().max(1e-3) };
+    let room = if high > low { 0.0625 * (high - low) } else { 0.125 * low.abs().max(1e-3) };
     low - room..high + room
 }
 
@@ -187,10 +190,12 @@ fn number(value: f64) -> String {
         // What rounding leaves of a 0 between the labels.
         return "0".into();
     }
-    if size != 0.0 && !(1e-2..1e5).contains(&size) {
-        return format!("{value:.1e}");
+    if size != 0.0 && !(1e-3..1e5).contains(&size) {
+        let text = format!("{value:.2e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
     }
-    let text = format!("{value:.3}");
+    let text = format!("{value:.5}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
@@ -261,8 +266,6 @@ mod tests {
             let svg = svg(&table, &names, dir.path()).unwrap();
             assert!(svg.starts_with("<svg") && !svg.contains("<\u{4E2D}>"), "{svg}");
             assert_eq!(svg.contains("Nieren"), epochs > 1);
-            std::fs::copy(dir.path().join(FILE_NAME), format!("/tmp/logs-scratch/c{epochs}.png")).unwrap();
-            std::fs::write(format!("/tmp/logs-scratch/c{epochs}.svg"), svg).unwrap();
         }
     }
 
@@ -272,15 +275,16 @@ mod tests {
         assert_eq!(number(-2e-17), "0");
         assert_eq!(number(0.250), "0.25");
         assert_eq!(number(10.0), "10");
-        assert_eq!(number(5e-4), "5.0e-4");
+        assert_eq!(number(5e-4), "5e-4");
+        assert_eq!(number(-1.05e6), "-1.05e6");
     }
 
     #[test]
     fn ranges_have_room_whatever_the_values() {
-        assert_eq!(padded([1.0, 3.0].into_iter(), 0.5), 0.0..4.0);
-        assert_eq!(padded([2.0].into_iter(), 0.5), 1.8..2.2);
-        assert_eq!(padded(std::iter::empty(), 0.5), 0.0..1.0);
-        assert!(!padded([0.0].into_iter(), 0.5).is_empty());
+        assert_eq!(padded([1.0, 3.0].into_iter()), 0.875..3.125);
+        assert_eq!(padded([2.0].into_iter()), 1.75..2.25);
+        assert_eq!(padded(std::iter::empty()), 0.0..1.0);
+        assert!(!padded([0.0].into_iter()).is_empty());
     }
 
     #[test]

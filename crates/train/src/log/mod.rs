@@ -1,18 +1,22 @@
 //! What a run writes about itself: `metrics.csv`, event files for TensorBoard, the curves, the report.
 
+mod cases;
 mod curves;
 mod gallery;
+mod report;
 mod table;
 mod tensorboard;
 
 use std::path::{Path, PathBuf};
 
-use unet3p_data::{LabelMap, Layout, Parts, Sample, SliceDataset};
+use unet3p_data::{LabelMap, Layout, Parts, Sample, SliceDataset, write_atomically};
 
 use self::table::Table;
 use self::tensorboard::EventFile;
 use crate::{EpochReport, Result, StepReport, TrainConfig};
 
+pub(crate) use self::cases::Cases;
+pub(crate) use self::report::{FILE_NAME as REPORT, Report};
 pub(crate) use self::table::FILE_NAME as METRICS;
 
 /// The logs of a sitting.
@@ -103,6 +107,14 @@ impl Logs {
             curves::write_png(&self.table, &self.class_names, &self.run_dir)?;
         }
         self.flush()
+    }
+
+    /// Writes the report of a run that is done.
+    pub(crate) fn report(&self, report: &Report<'_>) -> Result<()> {
+        let path = self.run_dir.join(REPORT);
+        let curves = curves::svg(&self.table, &self.class_names, &path)?;
+        let text = report.html(&self.table, &self.class_names, &curves)?;
+        Ok(write_atomically(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
     }
 
     /// Hands over what waits in memory: before a checkpoint that says that its steps are done.

@@ -1,6 +1,7 @@
 //! What a run leaves on the disk: model folders and checkpoints, and the way back from them.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use candle_core::{DType, Tensor, Var};
 use unet3p_data::{LabelMap, Sample, write_atomically};
@@ -9,9 +10,9 @@ use unet3p_models::UNet3Plus;
 use super::Trainer;
 use crate::card::{self, Card};
 use crate::evaluate::Validator;
-use crate::log::Logs;
+use crate::log::{Cases, Logs, REPORT, Report};
 use crate::replace::{replace_folder, restore_folder};
-use crate::{EpochReport, Error, Result, Validation, checkpoint, statistics};
+use crate::{EpochReport, Error, Result, Summary, Validation, checkpoint, statistics};
 
 /// What the names of a checkpoint's tensors begin with.
 const MODEL: &str = "model.";
@@ -66,6 +67,20 @@ impl Trainer {
             objective: &self.objective,
             device: &self.device,
         }
+    }
+
+    /// Writes the report, with the best model's best and worst cases; returns its file.
+    pub(super) fn report(&self, logs: &Logs, summary: &Summary) -> Result<PathBuf> {
+        let slices = &self.parts.validation;
+        let cases = if slices.is_empty() {
+            Cases::default()
+        } else {
+            let model = UNet3Plus::load(&summary.best_model, &self.device)?;
+            Cases::find(&self.validator(), &model, slices)?
+        };
+        let (config, plan) = (&self.config, &self.plan);
+        logs.report(&Report { run_dir: &self.run_dir, config, plan, summary, cases })?;
+        Ok(self.run_dir.join(REPORT))
     }
 
     /// Writes a model folder of the run.
