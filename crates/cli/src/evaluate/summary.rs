@@ -1,0 +1,68 @@
+//! Scores over all cases.
+
+use std::collections::BTreeMap;
+
+use unet3p_metrics::{Bootstrap, Metric, Scores, Summary};
+
+use super::record::Outcome;
+
+/// The number of samples that a class has of a kind, by the name that it has in files.
+pub(super) const COUNTS: [(&str, fn(&Scores) -> u64); 6] = [
+    ("TP", |scores| scores.counts.tp),
+    ("FP", |scores| scores.counts.fp),
+    ("FN", |scores| scores.counts.fn_),
+    ("TN", |scores| scores.counts.tn),
+    ("n_pred", |scores| scores.counts.predicted()),
+    ("n_ref", |scores| scores.counts.reference()),
+];
+
+/// The metrics of a class, or of all.
+#[derive(Debug)]
+pub(super) struct Total {
+    pub(super) metrics: Vec<(Metric, Summary)>,
+    /// The mean of each of [`COUNTS`] over the cases.
+    pub(super) counts: Vec<f64>,
+}
+
+/// The metrics of every class and of all classes together.
+#[derive(Debug)]
+pub(super) struct Totals {
+    /// Cases with scores.
+    pub(super) cases: usize,
+    pub(super) classes: BTreeMap<u16, Total>,
+    /// The mean of the classes' means.
+    pub(super) foreground: Total,
+}
+
+impl Totals {
+    pub(super) fn new(outcomes: &[Outcome<'_>], ids: &[u16]) -> Self {
+        let scored: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.scored.as_ref().ok()).collect();
+        let by_class: Vec<Vec<Scores>> =
+            ids.iter().map(|&id| scored.iter().map(|scored| scored.of(id)).collect()).collect();
+        let each = by_class.iter().map(|scores| Total::new(&[scores]));
+        let foreground = Total::new(&by_class.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        Self { cases: scored.len(), classes: ids.iter().copied().zip(each).collect(), foreground }
+    }
+}
+
+impl Total {
+    /// Of classes, each with its scores in all cases.
+    fn new(classes: &[&[Scores]]) -> Self {
+        let bootstrap = Bootstrap::default();
+        let summary = |metric: Metric| {
+            let values: Vec<Vec<Option<f64>>> = classes
+                .iter()
+                .map(|scores| scores.iter().map(|scores| scores.get(metric)).collect())
+                .collect();
+            Summary::of_classes(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), &bootstrap)
+        };
+        let all: Vec<&Scores> = classes.iter().copied().flatten().collect();
+        let mean = |count: fn(&Scores) -> u64| {
+            all.iter().map(|scores| count(scores) as f64).sum::<f64>() / all.len().max(1) as f64
+        };
+        Self {
+            metrics: Metric::ALL.map(|metric| (metric, summary(metric))).to_vec(),
+            counts: COUNTS.map(|(_, count)| mean(count)).to_vec(),
+        }
+    }
+}
