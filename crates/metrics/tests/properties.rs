@@ -162,10 +162,10 @@ fn counts_are_those_of_looking_at_every_sample() {
         let mut expected = Counts::default();
         for (&p, &r) in pair.prediction.iter().zip(&pair.reference) {
             match (p == 1, r == 1) {
-                (true, true) => expected.tp += 1,
-                (true, false) => expected.fp += 1,
-                (false, true) => expected.fn_ += 1,
-                (false, false) => expected.tn += 1,
+                (true, true) => expected.true_positives += 1,
+                (true, false) => expected.false_positives += 1,
+                (false, true) => expected.false_negatives += 1,
+                (false, false) => expected.true_negatives += 1,
             }
         }
         let scores = pair.scores(0.0);

@@ -6,12 +6,15 @@ use unet3p_metrics::{Bootstrap, Metric, Scores, Summary};
 
 use super::record::Outcome;
 
-/// The number of samples that a class has of a kind, by the name that it has in files.
-pub(super) const COUNTS: [(&str, fn(&Scores) -> u64); 6] = [
-    ("TP", |scores| scores.counts.tp),
-    ("FP", |scores| scores.counts.fp),
-    ("FN", |scores| scores.counts.fn_),
-    ("TN", |scores| scores.counts.tn),
+/// A number of samples.
+type Count = fn(&Scores) -> u64;
+
+/// How many samples of a class there are of each kind, by the name that it has in files.
+pub(super) const COUNTS: [(&str, Count); 6] = [
+    ("TP", |scores| scores.counts.true_positives),
+    ("FP", |scores| scores.counts.false_positives),
+    ("FN", |scores| scores.counts.false_negatives),
+    ("TN", |scores| scores.counts.true_negatives),
     ("n_pred", |scores| scores.counts.predicted()),
     ("n_ref", |scores| scores.counts.reference()),
 ];
@@ -57,7 +60,7 @@ impl Total {
             Summary::of_classes(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), &bootstrap)
         };
         let all: Vec<&Scores> = classes.iter().copied().flatten().collect();
-        let mean = |count: fn(&Scores) -> u64| {
+        let mean = |count: Count| {
             all.iter().map(|scores| count(scores) as f64).sum::<f64>() / all.len().max(1) as f64
         };
         Self {
