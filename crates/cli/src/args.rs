@@ -45,6 +45,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Segment images, folders of images, arrays and volumes
     Predict(crate::predict::PredictArgs),
+    /// Score a model on a dataset, or masks against masks
+    Evaluate(crate::evaluate::EvaluateArgs),
     /// Train a model from a configuration file
     Train(crate::train::TrainArgs),
     /// Turn data into training slices

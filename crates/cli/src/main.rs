@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod convert;
 mod device;
+mod evaluate;
 mod failure;
 mod info;
 mod model;
@@ -51,6 +52,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
     match cli.command {
         Command::Predict(args) => predict::run(args, global),
+        Command::Evaluate(args) => evaluate::run(args, global),
         Command::Train(args) => train::run(args, global),
         Command::Prepare { what } => prepare::run(what),
         Command::Convert(args) => convert::run(args),

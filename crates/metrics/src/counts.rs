@@ -11,13 +11,13 @@ const CHUNK: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// True positives: of the class in both.
-    pub tp: u64,
+    pub true_positives: u64,
     /// False positives: of the class in the prediction alone.
-    pub fp: u64,
+    pub false_positives: u64,
     /// False negatives: of the class in the reference alone.
-    pub fn_: u64,
+    pub false_negatives: u64,
     /// True negatives: of the class in neither.
-    pub tn: u64,
+    pub true_negatives: u64,
 }
 
 impl Counts {
@@ -31,7 +31,8 @@ impl Counts {
     /// let prediction = Labels::new(&[1u8, 1, 0, 2], &[2, 2], &[1.0, 1.0])?;
     /// let reference = Labels::new(&[1u8, 0, 1, 2], &[2, 2], &[1.0, 1.0])?;
     /// let counts = Counts::of_class(&prediction, &reference, 1)?;
-    /// assert_eq!((counts.tp, counts.fp, counts.fn_, counts.tn), (1, 1, 1, 1));
+    /// assert_eq!((counts.true_positives, counts.false_positives), (1, 1));
+    /// assert_eq!((counts.predicted(), counts.reference(), counts.total()), (2, 2, 4));
     /// assert_eq!(counts.dice(), Some(0.5));
     /// # Ok::<(), unet3p_metrics::Error>(())
     /// ```
@@ -63,22 +64,27 @@ impl Counts {
                 (u64::from(both), u64::from(predicted), u64::from(referred))
             })
             .reduce(|| (0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2));
-        Self { tp: both, fp: predicted - both, fn_: referred - both, tn: total + both - predicted - referred }
+        Self {
+            true_positives: both,
+            false_positives: predicted - both,
+            false_negatives: referred - both,
+            true_negatives: total + both - predicted - referred,
+        }
     }
 
     /// Samples of the class in the prediction.
     pub fn predicted(&self) -> u64 {
-        self.tp + self.fp
+        self.true_positives + self.false_positives
     }
 
     /// Samples of the class in the reference.
     pub fn reference(&self) -> u64 {
-        self.tp + self.fn_
+        self.true_positives + self.false_negatives
     }
 
     /// All samples.
     pub fn total(&self) -> u64 {
-        self.tp + self.fp + self.fn_ + self.tn
+        self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
     }
 }
 
@@ -87,10 +93,10 @@ impl std::ops::Add for Counts {
 
     fn add(self, other: Self) -> Self {
         Self {
-            tp: self.tp + other.tp,
-            fp: self.fp + other.fp,
-            fn_: self.fn_ + other.fn_,
-            tn: self.tn + other.tn,
+            true_positives: self.true_positives + other.true_positives,
+            false_positives: self.false_positives + other.false_positives,
+            false_negatives: self.false_negatives + other.false_negatives,
+            true_negatives: self.true_negatives + other.true_negatives,
         }
     }
 }

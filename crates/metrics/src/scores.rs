@@ -128,7 +128,7 @@ impl Scores {
     /// The scores of a class that neither mask of `samples` pixels or voxels holds.
     pub fn absent(samples: u64) -> Self {
         Self {
-            counts: Counts { tn: samples, ..Counts::default() },
+            counts: Counts { true_negatives: samples, ..Counts::default() },
             hausdorff: None,
             hausdorff95: None,
             assd: None,

@@ -9,19 +9,27 @@ use crate::region::Mask;
 pub(crate) fn surface(mask: &Mask) -> Mask {
     let [depth, height, width] = mask.grid.shape;
     let inside = &mask.inside;
-    let plane = height * width;
-    let on_surface = |i: usize| {
-        let (z, y, x) = (i / plane, i / width % height, i % width);
-        // A sample on a face of the grid has a neighbour beyond it.
-        let has_all = |at: usize, side: usize, step: usize| {
-            at > 0 && at + 1 < side && inside[i - step] && inside[i + step]
-        };
-        let enclosed = has_all(x, width, 1)
-            && has_all(y, height, width)
-            && (!mask.grid.volume || has_all(z, depth, plane));
-        inside[i] && !enclosed
-    };
-    Mask { inside: (0..inside.len()).into_par_iter().map(on_surface).collect(), grid: mask.grid }
+    let mut surface = inside.clone();
+    if surface.is_empty() {
+        return Mask { inside: surface, grid: mask.grid };
+    }
+    surface.par_chunks_mut(width).enumerate().for_each(|(row, surface)| {
+        let (z, y) = (row / height, row % height);
+        let within = |at: usize, side: usize| at > 0 && at + 1 < side;
+        // All of a row on a face of the grid has neighbours beyond it.
+        if !within(y, height) || (mask.grid.volume && !within(z, depth)) {
+            return;
+        }
+        let start = row * width;
+        let plane = if mask.grid.volume { height * width } else { 0 };
+        for (x, sample) in surface.iter_mut().enumerate().filter(|(_, sample)| **sample) {
+            let i = start + x;
+            let enclosed = within(x, width)
+                && [1, width, plane].into_iter().all(|step| inside[i - step] && inside[i + step]);
+            *sample = !enclosed;
+        }
+    });
+    Mask { inside: surface, grid: mask.grid }
 }
 
 #[cfg(test)]

@@ -3,22 +3,24 @@
 mod inputs;
 mod plan;
 mod record;
+mod settings;
 mod work;
 
-pub(crate) use plan::check_folder;
+pub(crate) use inputs::{Input, Kind, discover};
+pub(crate) use plan::{RECORD, check_folder, stems};
+pub(crate) use settings::Settings;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use unet3p::{DEFAULT_MODEL, Segmenter, read_npy_shape};
-use unet3p_models::{SIZE_MULTIPLE, check_tile};
+use unet3p::{Segmenter, read_npy_shape};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
-use crate::{model, report};
-use plan::{Extras, Item, RECORD};
+use crate::report;
+use plan::{Extras, Item};
 use record::{Entry, Record};
 
 /// Arguments of `unet3p predict`.
@@ -31,25 +33,14 @@ pub(crate) struct PredictArgs {
     /// Folder for NAME_mask.png, or NAME_mask.nii.gz of a volume, and predictions.json
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// A bundled model's name or a model folder
-    #[arg(short, long, default_value = DEFAULT_MODEL)]
-    model: String,
+    #[command(flatten)]
+    settings: Settings,
     /// Also write NAME_overlay.png: the mask drawn over the image (over the slice of a volume that shows most of it)
     #[arg(long)]
     overlay: bool,
     /// Also write NAME_probabilities.npy: float32 [classes, height, width] (of a volume [classes, slices, height, width] on the model's grid)
     #[arg(long)]
     save_probabilities: bool,
-    /// Average the image and its flips: slower, usually a little better
-    #[arg(long)]
-    tta: bool,
-    /// A class needs more than this probability (models with a sigmoid; others take the most probable class)
-    #[arg(long, default_value_t = 0.5, value_parser = parse_threshold, value_name = "P")]
-    threshold: f32,
-    /// Predict images in overlapping tiles of N x N pixels, N a multiple of 16: less memory [default: 1024 for images of
-    /// more than 1536 x 1536 pixels, others whole]
-    #[arg(long, value_parser = parse_tile, value_name = "N")]
-    tile: Option<usize>,
     /// Replace outputs that exist already
     #[arg(long)]
     overwrite: bool,
@@ -58,26 +49,22 @@ pub(crate) struct PredictArgs {
 /// Runs `unet3p predict`.
 pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let extras = Extras { overlay: args.overlay, probabilities: args.save_probabilities };
-    let inputs = inputs::discover(&args.inputs, &args.output)?;
+    let inputs = discover(&args.inputs, &args.output)?;
     let items = plan::plan(inputs, &args.output, extras, args.overwrite, images_of)?;
     check_folder(&args.output)?;
     let device = global.device.open()?;
-    let segmenter = model::load(&args.model, &device)?
-        .with_threshold(args.threshold)
-        .with_tta(args.tta)
-        .with_tile(args.tile)
-        .map_err(|e| Failure::usage(describe(&e)))?;
+    let segmenter = args.settings.open(&device)?;
     create_folder(&args.output)?;
 
     let predictions = segment_all(&segmenter, &items, &args.output)?;
     let failed = predictions.iter().filter(|entry| matches!(entry, Entry::Failed { .. })).count();
     let record = Record {
         unet3p: env!("CARGO_PKG_VERSION"),
-        model: args.model,
         labels: segmenter.labels(),
-        threshold: args.threshold,
-        tta: args.tta,
-        tile: args.tile,
+        threshold: args.settings.threshold,
+        tta: args.settings.tta,
+        tile: args.settings.tile,
+        model: args.settings.model,
         predictions,
     };
     write_record(&record, &args.output.join(RECORD))?;
@@ -86,7 +73,7 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
 
 /// How many images the array in `path` holds, `None` when it is a single one. An array that cannot be read is
 /// named when its turn comes.
-fn images_of(path: &Path) -> Option<usize> {
+pub(crate) fn images_of(path: &Path) -> Option<usize> {
     match read_npy_shape(path).ok()?.as_slice() {
         // an empty array of any number of images is as long as its header
         shape @ [images, _, _, _] if !shape.contains(&0) => Some(*images),
@@ -148,17 +135,4 @@ fn finish(inputs: usize, failed: usize, folder: &Path) -> Result<(), Failure> {
         return Err(Failure::run(message));
     }
     Err(Failure::Partial(format!("{message}; the others are written")))
-}
-
-fn parse_threshold(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
-        _ => Err("use a probability from 0 to 1".to_string()),
-    }
-}
-
-fn parse_tile(text: &str) -> Result<usize, String> {
-    let side = text.parse().map_err(|_| format!("use a multiple of {SIZE_MULTIPLE}"))?;
-    check_tile(side).map_err(|e| e.to_string())?;
-    Ok(side)
 }

@@ -141,7 +141,7 @@ pub(crate) fn plan(
 }
 
 /// `stem` itself, or `stem_0`, `stem_1`, ... with as many digits as the last one has.
-fn stems(stem: &Path, count: Option<usize>) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn stems(stem: &Path, count: Option<usize>) -> impl Iterator<Item = PathBuf> {
     let digits = count.unwrap_or(0).saturating_sub(1).to_string().len();
     (0..count.unwrap_or(1)).map(move |index| match count {
         None => stem.to_path_buf(),

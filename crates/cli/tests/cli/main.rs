@@ -4,6 +4,9 @@
 
 mod bench;
 mod convert;
+mod evaluate;
+mod evaluate_errors;
+mod evaluate_slices;
 mod info;
 mod model_errors;
 mod predict;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use candle_core::{DType, Device};
 use serde_json::Value;
-use unet3p_data::{Layout, Normalize, Preprocessor, Size, Volume};
+use unet3p_data::{LabelMap, Layout, Normalize, Preprocessor, Size, Volume};
 use unet3p_models::{UNet3Plus, UNet3PlusConfig, Variant};
 
 /// What a run of the binary left behind.
@@ -93,6 +93,13 @@ impl Place {
     /// The model most tests use: `m`, gray, one class, tiny.
     pub(crate) fn model(&self) {
         self.save_model("m", &tiny(1), &gray_preprocessor());
+    }
+
+    /// A mask as `predict` writes it, of rows of one digit for each pixel.
+    pub(crate) fn mask(&self, name: &str, rows: &[&str]) {
+        let ids = rows.iter().flat_map(|row| row.bytes().map(|digit| digit - b'0')).collect();
+        let mask = LabelMap::new(rows.len(), rows[0].len(), ids).unwrap();
+        unet3p_data::write_mask(&self.path(name), &mask, &[]).unwrap();
     }
 
     pub(crate) fn save_model(&self, name: &str, config: &UNet3PlusConfig, how: &Preprocessor) {

@@ -1,0 +1,116 @@
+//! What is scored as one: a pair of files, or all slices of a volume.
+
+use std::collections::BTreeMap;
+
+use super::pairs::Pair;
+use super::slices::Slices;
+use crate::failure::Failure;
+use crate::predict::Kind;
+
+/// One case.
+#[derive(Debug)]
+pub(super) struct Case {
+    /// The pair's name, or the volume's.
+    pub(super) name: String,
+    pub(super) content: Content,
+}
+
+/// The files of a case.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// One image or one volume; of an image, the distance in mm between its rows and between its columns, where it is
+    /// known.
+    Pair { pair: Pair, spacing: Option<[f64; 2]> },
+    /// Slices of one volume with their positions, from low to high, and the distance in mm between slices, rows and
+    /// columns.
+    Slices { slices: Vec<(usize, Pair)>, spacing: [f64; 3] },
+}
+
+impl Case {
+    /// Its first pair.
+    pub(super) fn first(&self) -> Option<&Pair> {
+        match &self.content {
+            Content::Pair { pair, .. } => Some(pair),
+            Content::Slices { slices, .. } => slices.first().map(|(_, pair)| pair),
+        }
+    }
+
+    /// How many slices it is assembled of, where it is.
+    pub(super) fn slices(&self) -> Option<usize> {
+        match &self.content {
+            Content::Pair { .. } => None,
+            Content::Slices { slices, .. } => Some(slices.len()),
+        }
+    }
+
+    pub(super) fn is_one_image(&self) -> bool {
+        matches!(&self.content, Content::Pair { pair, .. } if pair.reference.kind != Kind::Volume)
+    }
+}
+
+/// Puts slices of one volume together, or leaves them single where `per_slice`.
+///
+/// # Errors
+/// Wrong usage: some of the images are listed as slices and others are not, or two slices lie at one place.
+pub(super) fn assemble(
+    pairs: Vec<Pair>,
+    slices: Option<&Slices>,
+    per_slice: bool,
+) -> Result<Vec<Case>, Failure> {
+    let single =
+        |pair: Pair, spacing| Case { name: pair.name.clone(), content: Content::Pair { pair, spacing } };
+    let listed = slices.map(Slices::by_name).transpose()?.unwrap_or_default();
+    let is_listed =
+        |pair: &Pair| pair.reference.kind != Kind::Volume && listed.contains_key(pair.name.as_str());
+    let Some(slices) = slices.filter(|_| pairs.iter().any(is_listed)) else {
+        return Ok(pairs.into_iter().map(|pair| single(pair, None)).collect());
+    };
+    let mut cases = Vec::new();
+    let mut volumes: BTreeMap<&str, Case> = BTreeMap::new();
+    for pair in pairs {
+        let Some((slice, volume)) = listed.get(pair.name.as_str()).filter(|_| is_listed(&pair)) else {
+            return Err(Failure::usage(format!(
+                "{}: is not listed in {}, which lists others of these masks; remove it, or list it",
+                pair.reference.path.display(),
+                slices.path().display()
+            )));
+        };
+        // Columns, rows, slices.
+        let [x, y, z] = volume.spacing;
+        if ![x, y, z].iter().all(|&distance| distance > 0.0 && distance.is_finite()) {
+            return Err(Failure::usage(format!(
+                "{}: the spacing {:?} of the volume {} is none; distances above 0 are needed",
+                slices.path().display(),
+                volume.spacing,
+                volume.name
+            )));
+        }
+        if per_slice {
+            cases.push(single(pair, Some([y, x])));
+            continue;
+        }
+        let case = volumes.entry(volume.name.as_str()).or_insert_with(|| Case {
+            name: volume.name.clone(),
+            content: Content::Slices { slices: Vec::new(), spacing: [z, y, x] },
+        });
+        if let Content::Slices { slices, .. } = &mut case.content {
+            slices.push((slice.index, pair));
+        }
+    }
+    cases.extend(volumes.into_values());
+    for case in &mut cases {
+        if let Content::Slices { slices: stack, .. } = &mut case.content {
+            stack.sort_by_key(|&(position, _)| position);
+            if let Some([(position, a), (_, b)]) = stack.array_windows().find(|[a, b]| a.0 == b.0) {
+                return Err(Failure::usage(format!(
+                    "{}: the slices {} and {} both lie at position {position} of the volume {}",
+                    slices.path().display(),
+                    a.name,
+                    b.name,
+                    case.name
+                )));
+            }
+        }
+    }
+    Ok(cases)
+}

@@ -1,0 +1,90 @@
+//! Which classes are scored, and what they are called.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::record::Outcome;
+use super::slices::Slices;
+use crate::failure::Failure;
+use crate::predict::RECORD;
+
+/// The classes of an evaluation.
+#[derive(Debug)]
+pub(super) struct Classes {
+    /// Those that are asked for, or that the model has; else all that are found are scored.
+    wanted: Option<BTreeSet<u16>>,
+    names: BTreeMap<u16, String>,
+}
+
+impl Classes {
+    /// The classes `asked` for, else the `known` ones where these are `all` there are, else whatever is found.
+    pub(super) fn new(asked: &[u16], known: BTreeMap<u16, String>, all: bool) -> Self {
+        let wanted = match asked {
+            [] => all.then(|| known.keys().copied().collect()),
+            asked => Some(asked.iter().copied().collect()),
+        };
+        Self { wanted, names: known }
+    }
+
+    /// Whether an image of 0 and 255 alone can be a mask of the one class there is.
+    pub(super) fn may_be_binary(&self) -> bool {
+        self.wanted.as_ref().map_or(self.names.len() <= 1, |wanted| wanted.iter().eq([&1]))
+    }
+
+    /// Whether a class is scored.
+    pub(super) fn wants(&self, class: u16) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&class))
+    }
+
+    /// The name of a class, where it is known.
+    pub(super) fn name(&self, class: u16) -> Option<&str> {
+        self.names.get(&class).map(String::as_str)
+    }
+
+    /// Names of the classes.
+    pub(super) fn names(&self) -> &BTreeMap<u16, String> {
+        &self.names
+    }
+
+    /// The ids of the classes that are scored, in order. Warns of others that references hold.
+    ///
+    /// # Errors
+    /// A failed run when there is none: nothing but background, and no class asked for.
+    pub(super) fn scored(&self, outcomes: &[Outcome<'_>]) -> Result<Vec<u16>, Failure> {
+        let scored = || outcomes.iter().filter_map(|outcome| outcome.scored.as_ref().ok());
+        let ignored: BTreeSet<u16> = scored().flat_map(|scored| &scored.ignored).copied().collect();
+        if !ignored.is_empty() {
+            let ids: Vec<String> = ignored.iter().map(u16::to_string).collect();
+            log::warn!("the references hold class ids that are not scored: {}", ids.join(", "));
+        }
+        let ids: Vec<u16> = match &self.wanted {
+            Some(wanted) => wanted.iter().copied().collect(),
+            None => {
+                let found = scored().flat_map(|scored| scored.scores.keys());
+                found.chain(self.names.keys()).copied().collect::<BTreeSet<_>>().into_iter().collect()
+            }
+        };
+        if ids.is_empty() {
+            return Err(Failure::run(
+                "all masks are empty, so that there is no class to score; name the classes: --classes 1",
+            ));
+        }
+        Ok(ids)
+    }
+}
+
+/// Names of classes as the record beside predictions tells them, else as the index of the references does; none where
+/// neither can be read.
+pub(super) fn named_in(predictions: &Path, slices: Option<&Slices>) -> BTreeMap<u16, String> {
+    #[derive(Deserialize)]
+    struct Record {
+        labels: BTreeMap<u16, String>,
+    }
+    let text = std::fs::read_to_string(predictions.join(RECORD)).unwrap_or_default();
+    match serde_json::from_str::<Record>(&text) {
+        Ok(record) => record.labels,
+        Err(_) => (1..).zip(slices.into_iter().flat_map(Slices::class_names).map(str::to_string)).collect(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Which prediction belongs to which reference: those of one name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::predict::{Input, Kind, discover, images_of, stems};
+
+/// So many files are named in a message, of others the number.
+const NAMED: usize = 10;
+
+/// What `predict` appends to the name of an image.
+const MASK: &str = "_mask";
+const OTHERS: [&str; 2] = ["_overlay", "_probabilities"];
+
+/// A prediction and its reference.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    /// The path below the folder without `_mask` and the ending.
+    pub(super) name: String,
+    /// The mask, or the image that a model makes one of.
+    pub(super) prediction: Input,
+    /// Which image of an array.
+    pub(super) index: Option<usize>,
+    /// The mask that is right.
+    pub(super) reference: Input,
+}
+
+/// The masks in a folder by their names, or the one file. What else `predict` writes is passed over, and so is an image
+/// NAME beside its mask NAME_mask.
+///
+/// # Errors
+/// Wrong usage: no mask there, or two with one name.
+pub(super) fn masks(folder: &Path) -> Result<BTreeMap<String, Input>, Failure> {
+    let inputs: Vec<Input> = discover(&[folder.to_path_buf()], Path::new(""))?
+        .into_iter()
+        .filter(|input| input.kind != Kind::Array)
+        .collect();
+    let stems: BTreeSet<String> = inputs.iter().map(stem).collect();
+    let has_mask = |stem: &str| stems.contains(&format!("{stem}{MASK}"));
+    let mut masks: BTreeMap<String, Input> = BTreeMap::new();
+    for input in inputs {
+        let stem = stem(&input);
+        let overlay = OTHERS.iter().any(|suffix| stem.strip_suffix(suffix).is_some_and(has_mask));
+        if overlay || has_mask(&stem) {
+            continue;
+        }
+        let name = stem.strip_suffix(MASK).unwrap_or(&stem).to_string();
+        insert(&mut masks, name, input, |input| &input.path)?;
+    }
+    if masks.is_empty() {
+        return Err(Failure::usage(format!(
+            "{}: no mask found; use .png, .tif, .nii or .nii.gz",
+            folder.display()
+        )));
+    }
+    Ok(masks)
+}
+
+/// The images behind `paths` by their names, each with its number in an array. What `predict` wrote beside an image is
+/// passed over.
+///
+/// # Errors
+/// Wrong usage: no image there, or two with one name.
+pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Option<usize>)>, Failure> {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| images_folder(path)).collect();
+    let inputs = discover(&paths, Path::new(""))?;
+    let numbered = |input: Input| {
+        let count = if input.kind == Kind::Array { images_of(&input.path) } else { None };
+        let name = |stem: PathBuf| stem.to_string_lossy().replace('\\', "/");
+        let names: Vec<String> = stems(&input.stem, count).map(name).collect();
+        names.into_iter().enumerate().map(move |(i, name)| (name, (input.clone(), count.map(|_| i))))
+    };
+    let found: Vec<_> = inputs.into_iter().flat_map(numbered).collect();
+    let names: BTreeSet<String> = found.iter().map(|(name, _)| name.clone()).collect();
+    let made = |name: &str| {
+        OTHERS
+            .iter()
+            .chain([&MASK])
+            .any(|suffix| name.strip_suffix(suffix).is_some_and(|of| names.contains(of)))
+    };
+    let mut images = BTreeMap::new();
+    for (name, image) in found.into_iter().filter(|(name, (input, _))| input.named || !made(name)) {
+        insert(&mut images, name, image, |(input, _)| &input.path)?;
+    }
+    Ok(images)
+}
+
+/// Where the images of a folder that `prepare` wrote lie.
+fn images_folder(path: &Path) -> PathBuf {
+    let images = path.join("images");
+    if path.join(unet3p_data::prepare::DatasetIndex::FILE_NAME).is_file() && images.is_dir() {
+        return images;
+    }
+    path.to_path_buf()
+}
+
+/// Pairs predictions with references by name; two single files belong together whatever their names.
+///
+/// # Errors
+/// Wrong usage: files without a counterpart, all of them at once, or an image whose counterpart is a volume.
+pub(super) fn pair(
+    predictions: BTreeMap<String, (Input, Option<usize>)>,
+    mut references: BTreeMap<String, Input>,
+) -> Result<Vec<Pair>, Failure> {
+    let single = predictions.len() == 1 && references.len() == 1;
+    let named = predictions.values().all(|(input, _)| input.named) && references.values().all(|r| r.named);
+    if single && named {
+        references = predictions.keys().cloned().zip(references.into_values()).collect();
+    }
+    let lonely: Vec<_> = predictions.iter().filter(|(name, _)| !references.contains_key(*name)).collect();
+    let missing: Vec<_> = references.iter().filter(|(name, _)| !predictions.contains_key(*name)).collect();
+    if !lonely.is_empty() || !missing.is_empty() {
+        let without_reference = lonely.iter().map(|(_, (input, _))| input.path.as_path());
+        let without_prediction = missing.iter().map(|(_, input)| input.path.as_path());
+        let parts = [("reference", list(without_reference)), ("prediction", list(without_prediction))]
+            .into_iter()
+            .filter_map(|(of, files)| files.map(|files| format!("without a {of}: {files}")));
+        return Err(Failure::usage(format!(
+            "{}; a prediction and its reference have the same name, but for _mask and the ending",
+            parts.collect::<Vec<_>>().join("; ")
+        )));
+    }
+    let mut pairs = Vec::new();
+    for (name, (prediction, index)) in predictions {
+        let Some(reference) = references.remove(&name) else { continue };
+        if (prediction.kind == Kind::Volume) != (reference.kind == Kind::Volume) {
+            return Err(Failure::usage(format!(
+                "{} and {}: one is a volume and the other is none, so that they cannot be compared",
+                prediction.path.display(),
+                reference.path.display()
+            )));
+        }
+        pairs.push(Pair { name, prediction, index, reference });
+    }
+    Ok(pairs)
+}
+
+fn stem(input: &Input) -> String {
+    input.stem.to_string_lossy().replace('\\', "/")
+}
+
+fn insert<V>(
+    files: &mut BTreeMap<String, V>,
+    name: String,
+    file: V,
+    path: impl Fn(&V) -> &PathBuf,
+) -> Result<(), Failure> {
+    if let Some(other) = files.get(&name) {
+        return Err(Failure::usage(format!(
+            "{} and {} have the same name, so that no counterpart can be told; keep one of them",
+            path(other).display(),
+            path(&file).display()
+        )));
+    }
+    files.insert(name, file);
+    Ok(())
+}
+
+/// The first of `paths` and the number of the others; nothing where there is none.
+fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> Option<String> {
+    let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+    let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match paths.len() {
+        0 => None,
+        count if count <= NAMED => Some(named),
+        count => Some(format!("{named} and {} more", count - NAMED)),
+    }
+}

@@ -1,0 +1,186 @@
+//! The scores of one case.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use unet3p_data::{LabelMap, MAX_VOXELS, Volume};
+use unet3p_metrics::{Labels, Scores};
+
+use super::cases::{Case, Content};
+use super::classes::Classes;
+use super::mask::{Error, Mask, check_grid, check_size};
+use super::pairs::Pair;
+
+/// How cases are scored.
+#[derive(Debug)]
+pub(super) struct Rules<'a> {
+    classes: &'a Classes,
+    /// An image of 0 and 255 alone is a mask of 0 and 1.
+    pub(super) white_is_one: bool,
+    /// The surface Dice's tolerance.
+    pub(super) tolerance: f64,
+}
+
+impl<'a> Rules<'a> {
+    pub(super) fn new(classes: &'a Classes, tolerance: f64) -> Self {
+        Self { classes, white_is_one: classes.may_be_binary(), tolerance }
+    }
+}
+
+/// What was found in one case.
+#[derive(Debug)]
+pub(super) struct Scored {
+    /// Pixels or voxels.
+    pub(super) samples: u64,
+    /// Distance in mm between samples along each axis as the arrays have them, where it is known.
+    pub(super) spacing: Option<Vec<f64>>,
+    /// The scores of the classes that either mask holds.
+    pub(super) scores: BTreeMap<u16, Scores>,
+    /// Class ids in the reference that are not asked for.
+    pub(super) ignored: BTreeSet<u16>,
+}
+
+impl Scored {
+    /// The scores of a class.
+    pub(super) fn of(&self, class: u16) -> Scores {
+        self.scores.get(&class).copied().unwrap_or_else(|| Scores::absent(self.samples))
+    }
+}
+
+/// Scores a case; `predicted` is where the mask of a pair's prediction comes from.
+pub(super) fn score(
+    case: &Case,
+    rules: &Rules<'_>,
+    predicted: &mut dyn FnMut(&Pair) -> Result<Mask, Error>,
+) -> Result<Scored, Error> {
+    let mut masks = |pair: &Pair| {
+        let prediction = predicted(pair)?;
+        Ok((prediction, Mask::read(&pair.reference, rules.white_is_one)?))
+    };
+    match &case.content {
+        Content::Pair { pair, spacing } => {
+            let (prediction_path, path) = (pair.prediction.path.as_path(), pair.reference.path.as_path());
+            match masks(pair)? {
+                (Mask::Volume(prediction), Mask::Volume(reference)) => {
+                    check_grid((prediction_path, &prediction), (path, &reference))?;
+                    let (shape, spacing) = axes(&reference);
+                    compare(path, [&prediction.data, &reference.data], &shape, Some(spacing), rules)
+                }
+                (prediction, reference) => {
+                    let (prediction, reference) = images(pair, prediction, reference)?;
+                    let shape = [reference.height, reference.width];
+                    let spacing = spacing.map(|spacing| spacing.to_vec());
+                    compare(path, [&prediction.data, &reference.data], &shape, spacing, rules)
+                }
+            }
+        }
+        Content::Slices { slices, spacing } => {
+            let read = |pair: &Pair| masks(pair).and_then(|(p, r)| images(pair, p, r));
+            stack(case, slices, *spacing, rules, read)
+        }
+    }
+}
+
+/// Scores the slices of a volume as one. Slices that are missing in between are background in both masks.
+fn stack(
+    case: &Case,
+    slices: &[(usize, Pair)],
+    spacing: [f64; 3],
+    rules: &Rules<'_>,
+    mut read: impl FnMut(&Pair) -> Result<(LabelMap, LabelMap), Error>,
+) -> Result<Scored, Error> {
+    let (Some((low, first)), Some((high, _))) = (slices.first(), slices.last()) else {
+        return Err(Error::Mismatch(format!("the volume {} has no slices", case.name)));
+    };
+    let depth = high - low + 1;
+    if depth > slices.len() {
+        log::warn!(
+            "the volume {}: {} of the slices {low} to {high} are missing and count as background in both masks",
+            case.name,
+            depth - slices.len()
+        );
+    }
+    let (mut predictions, mut references, mut size) = (Vec::new(), Vec::new(), None);
+    for (position, pair) in slices {
+        let (prediction, reference) = read(pair)?;
+        let (height, width) = *size.get_or_insert((reference.height, reference.width));
+        if (height, width) != (reference.height, reference.width) {
+            return Err(Error::Mismatch(format!(
+                "{} is {} x {} (height x width) and {} of the same volume is {height} x {width}: slices of a volume \
+                 must have one size",
+                pair.reference.path.display(),
+                reference.height,
+                reference.width,
+                first.reference.path.display()
+            )));
+        }
+        let area = height * width;
+        if depth.checked_mul(area).is_none_or(|voxels| voxels > MAX_VOXELS) {
+            return Err(Error::Mismatch(format!(
+                "the volume {}: {depth} slices of {height} x {width} are more than {MAX_VOXELS} voxels",
+                case.name
+            )));
+        }
+        let start = (position - low) * area;
+        for (volume, slice) in [(&mut predictions, prediction), (&mut references, reference)] {
+            volume.resize(start, 0);
+            volume.extend(slice.data);
+        }
+    }
+    let (height, width) = size.unwrap_or_default();
+    let path = &first.reference.path;
+    compare(path, [&predictions, &references], &[depth, height, width], Some(spacing.to_vec()), rules)
+}
+
+fn images(pair: &Pair, prediction: Mask, reference: Mask) -> Result<(LabelMap, LabelMap), Error> {
+    let (Mask::Image(prediction), Mask::Image(reference)) = (prediction, reference) else {
+        return Err(Error::Mismatch(format!(
+            "{} and {}: one is a volume and the other is none",
+            pair.prediction.path.display(),
+            pair.reference.path.display()
+        )));
+    };
+    check_size((&pair.prediction.path, &prediction), (&pair.reference.path, &reference))?;
+    Ok((prediction, reference))
+}
+
+/// The axes of a volume in the order of its memory, the slowest first. A volume of one slice is scored as the image
+/// that it is.
+fn axes(volume: &Volume<u16>) -> (Vec<usize>, Vec<f64>) {
+    let mut axes: Vec<_> = volume.shape.into_iter().zip(volume.spacing()).rev().collect();
+    if let Some(single) = axes.iter().position(|&(side, _)| side == 1) {
+        axes.remove(single);
+    }
+    axes.into_iter().unzip()
+}
+
+/// Scores all classes of two label maps of one shape; without spacing, distances are counted in pixels.
+fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16>>(
+    path: &Path,
+    [prediction, reference]: [&[T]; 2],
+    shape: &[usize],
+    spacing: Option<Vec<f64>>,
+    rules: &Rules<'_>,
+) -> Result<Scored, Error> {
+    let failed = |source| Error::Metrics { path: path.to_path_buf(), source };
+    let distances = spacing.clone().unwrap_or_else(|| vec![1.0; shape.len()]);
+    let view = |ids| Labels::new(ids, shape, &distances).map_err(failed);
+    let (prediction, reference) = (view(prediction)?, view(reference)?);
+    let in_reference = ids(reference.ids());
+    let mut scores = BTreeMap::new();
+    for &class in in_reference.union(&ids(prediction.ids())).filter(|&&class| rules.classes.wants(class)) {
+        if let Ok(id) = T::try_from(class) {
+            let found = Scores::of_class(&prediction, &reference, id, rules.tolerance).map_err(failed)?;
+            scores.insert(class, found);
+        }
+    }
+    let ignored = in_reference.into_iter().filter(|&class| !rules.classes.wants(class)).collect();
+    Ok(Scored { samples: reference.ids().len() as u64, spacing, scores, ignored })
+}
+
+/// The class ids that occur, without the background.
+fn ids<T: Copy + Into<u16>>(ids: &[T]) -> BTreeSet<u16> {
+    let mut seen = vec![false; 1 << 16];
+    ids.iter().for_each(|&id| seen[usize::from(id.into())] = true);
+    (1..=u16::MAX).filter(|&id| seen[usize::from(id)]).collect()
+}

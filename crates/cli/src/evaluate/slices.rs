@@ -1,0 +1,96 @@
+//! Slices that `unet3p prepare` cut: which volume each belongs to, and where it lies in it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use unet3p_data::prepare::{DatasetIndex, IndexedSlice, IndexedVolume};
+
+use super::Split;
+use crate::failure::Failure;
+
+/// The index of a folder of prepared slices.
+#[derive(Debug)]
+pub(super) struct Slices {
+    path: PathBuf,
+    masks: PathBuf,
+    index: DatasetIndex,
+}
+
+impl Slices {
+    /// The `dataset.json` in the folder of references or in the one above, where it is an index of slices; other
+    /// programs have files of this name as well.
+    ///
+    /// # Errors
+    /// Wrong usage: an index that does not tell where slices lie.
+    pub(super) fn beside(references: &Path) -> Result<Option<Self>, Failure> {
+        // Made absolute, so that the folder "." has one above as well.
+        let above =
+            std::path::absolute(references).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        for folder in [Some(references.to_path_buf()), above].into_iter().flatten() {
+            let path = folder.join(DatasetIndex::FILE_NAME);
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            if !serde_json::from_str::<Value>(&text).is_ok_and(|json| json.get("slices").is_some()) {
+                continue;
+            }
+            let index = serde_json::from_str(&text).map_err(|error| {
+                Failure::usage(format!(
+                    "{}: does not tell where the slices lie in their volumes: {error}; prepare the folder with \
+                     `unet3p prepare`, or move dataset.json away to score slices one by one",
+                    path.display()
+                ))
+            })?;
+            let masks = folder.join("masks");
+            let masks = if folder == references && masks.is_dir() { masks } else { references.to_path_buf() };
+            return Ok(Some(Self { path, masks, index }));
+        }
+        Ok(None)
+    }
+
+    /// The index.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the references lie.
+    pub(super) fn masks(&self) -> &Path {
+        &self.masks
+    }
+
+    /// Names of the classes; the first has id 1.
+    pub(super) fn class_names(&self) -> impl Iterator<Item = &str> {
+        self.index.classes.iter().map(|class| class.name.as_str())
+    }
+
+    /// Names of the slices of one split.
+    pub(super) fn of_split(&self, split: Split) -> impl Iterator<Item = &str> {
+        let wanted = match split {
+            Split::Train => unet3p_data::prepare::Split::Train,
+            Split::Validation => unet3p_data::prepare::Split::Validation,
+        };
+        let volumes: Vec<&str> =
+            self.index.volumes.iter().filter(|v| v.split == wanted).map(|v| v.name.as_str()).collect();
+        let of_split = move |slice: &&IndexedSlice| volumes.contains(&slice.volume.as_str());
+        self.index.slices.iter().filter(of_split).map(|slice| slice.name.as_str())
+    }
+
+    /// Slices and their volumes by the slices' names.
+    ///
+    /// # Errors
+    /// Wrong usage: a slice of a volume that is not described.
+    pub(super) fn by_name(&self) -> Result<HashMap<&str, (&IndexedSlice, &IndexedVolume)>, Failure> {
+        let volumes: HashMap<&str, &IndexedVolume> =
+            self.index.volumes.iter().map(|volume| (volume.name.as_str(), volume)).collect();
+        let with_volume = |slice: &'_ IndexedSlice| volumes.get(slice.volume.as_str()).copied();
+        let found = self.index.slices.iter().map(|slice| match with_volume(slice) {
+            Some(volume) => Ok((slice.name.as_str(), (slice, volume))),
+            None => Err(Failure::usage(format!(
+                "{}: the volume {} of the slice {} is not described",
+                self.path.display(),
+                slice.volume,
+                slice.name
+            ))),
+        });
+        found.collect()
+    }
+}

@@ -1,0 +1,54 @@
+//! How a model is run, the same for every command that runs one.
+
+use candle_core::Device;
+use clap::Args;
+use unet3p::{DEFAULT_MODEL, Segmenter};
+use unet3p_models::{SIZE_MULTIPLE, check_tile};
+
+use crate::failure::{Failure, describe};
+use crate::model;
+
+/// The model and its options.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// A bundled model's name or a model folder
+    #[arg(short, long, default_value = DEFAULT_MODEL)]
+    pub(crate) model: String,
+    /// Average the image and its flips: slower, usually a little better
+    #[arg(long)]
+    pub(crate) tta: bool,
+    /// A class needs more than this probability (models with a sigmoid; others take the most probable class)
+    #[arg(long, default_value_t = 0.5, value_parser = parse_threshold, value_name = "P")]
+    pub(crate) threshold: f32,
+    /// Predict images in overlapping tiles of N x N pixels, N a multiple of 16: less memory [default: 1024 for images of
+    /// more than 1536 x 1536 pixels, others whole]
+    #[arg(long, value_parser = parse_tile, value_name = "N")]
+    pub(crate) tile: Option<usize>,
+}
+
+impl Settings {
+    /// Reads the model on `device`.
+    ///
+    /// # Errors
+    /// A failed run when the model cannot be read.
+    pub(crate) fn open(&self, device: &Device) -> Result<Segmenter, Failure> {
+        model::load(&self.model, device)?
+            .with_threshold(self.threshold)
+            .with_tta(self.tta)
+            .with_tile(self.tile)
+            .map_err(|e| Failure::usage(describe(&e)))
+    }
+}
+
+fn parse_threshold(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
+        _ => Err("use a probability from 0 to 1".to_string()),
+    }
+}
+
+fn parse_tile(text: &str) -> Result<usize, String> {
+    let side = text.parse().map_err(|_| format!("use a multiple of {SIZE_MULTIPLE}"))?;
+    check_tile(side).map_err(|e| e.to_string())?;
+    Ok(side)
+}
