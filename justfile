@@ -22,6 +22,10 @@ clippy:
 memcheck *ARGS:
     scripts/memcheck.sh {{ARGS}}
 
+# Checks that need the software that others use: TensorBoard reads what a run writes
+peers:
+    scripts/check_tensorboard.sh
+
 # Builds the documentation; warnings are errors
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -33,3 +37,7 @@ sample:
 # Trains the bundled liver model from nothing, in the folder WORK (about forty minutes on 2 cores)
 liver-model WORK:
     scripts/liver_ct.sh {{WORK}}
+
+# The paper's ablation on the bundled model's scans, in the folder WORK (about forty minutes on 2 cores)
+ablation WORK:
+    scripts/ablation.py {{WORK}}

@@ -124,7 +124,7 @@ fn check<T: Debug>(
 /// A configuration with a value for every key, also for those that are left out by default. The fields are spelt
 /// out, so that a new one does not compile here before it is thought of.
 fn complete() -> TrainConfig {
-    let TrainConfig { augmentation, .. } = TrainConfig::default();
+    let TrainConfig { augmentation, log, .. } = TrainConfig::default();
     let model = ModelConfig { init_from: Some("a".into()), ..ModelConfig::default() };
     let DataConfig { paths, workers, prefetch, .. } = DataConfig::default();
     let data = DataConfig {
@@ -138,7 +138,7 @@ fn complete() -> TrainConfig {
     };
     let train = OptimizationConfig { epochs: Some(1), steps: Some(1), ..OptimizationConfig::default() };
     let loss = ObjectiveConfig { heads: vec![1.0], ..ObjectiveConfig::default() };
-    TrainConfig { data, model, train, loss, augmentation }
+    TrainConfig { data, model, train, loss, augmentation, log }
 }
 
 /// Keys whose values are a choice with parameters, each documented in a table of its own.
@@ -150,7 +150,7 @@ fn every_key_of_the_training_configuration_is_documented() {
     let (all, default) = (json!(complete()), json!(TrainConfig::default()));
     let keys = check(&rows, &all, &default, &CHOICES, serde_json::from_value::<TrainConfig>);
     assert!(keys.len() > 50, "{}", keys.len());
-    let tables = ["data.", "model.", "train.", "loss.", "augmentation."];
+    let tables = ["data.", "model.", "train.", "loss.", "augmentation.", "log."];
     for first in rows.iter().filter_map(|row| row.first()) {
         let key = first.trim_matches('`');
         let is_key = tables.iter().any(|table| key.starts_with(table));

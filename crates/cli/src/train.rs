@@ -61,6 +61,9 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
         summary.seconds,
         summary.best_model.display()
     ));
+    if let Some(path) = summary.report {
+        report::result_line(format!("report: {}", path.display()));
+    }
     Ok(())
 }
 
@@ -116,9 +119,15 @@ fn failure(error: Error) -> Failure {
     }
 }
 
+/// Weight of a step in the loss and the speed that the bar shows: about the mean over its last twenty steps.
+const SMOOTHING: f64 = 0.05;
+
 /// The bar, and a line for each epoch.
 struct Progress {
     bar: ProgressBar,
+    /// Running means, from the first step of the sitting on.
+    loss: Option<f64>,
+    images_per_second: Option<f64>,
     validation: String,
 }
 
@@ -137,22 +146,23 @@ impl Progress {
         // The time left is told by what this sitting does.
         bar.set_position(trainer.steps_done() as u64);
         bar.reset_eta();
-        Self { bar, validation: String::new() }
+        Self { bar, loss: None, images_per_second: None, validation: String::new() }
     }
 
     fn observe(&mut self, event: &Event) {
         match event {
             Event::Step(step) => {
                 self.bar.set_position(step.step as u64);
+                let loss = smooth(&mut self.loss, step.loss);
+                let images_per_second = smooth(&mut self.images_per_second, step.images_per_second);
                 self.bar.set_message(format!(
-                    "loss {:.4}, lr {:.1e}, {:.1} images/s{}",
-                    step.loss, step.learning_rate, step.images_per_second, self.validation
+                    "loss {loss:.4}, lr {:.1e}, {images_per_second:.1} images/s{}",
+                    step.learning_rate, self.validation
                 ));
             }
             Event::Epoch(epoch) => {
-                if let Some(dice) = epoch.validation.as_ref().and_then(Validation::mean_dice) {
-                    let best = if epoch.is_best { ", best" } else { "" };
-                    self.validation = format!(", validation Dice {dice:.4}{best}");
+                if let Some(validation) = &epoch.validation {
+                    self.validation = describe_validation(validation, epoch.is_best);
                 }
                 // Those of an epoch without validation are repeated in the bar only.
                 let validation = if epoch.validation.is_some() { self.validation.as_str() } else { "" };
@@ -164,4 +174,24 @@ impl Progress {
             _ => {}
         }
     }
+}
+
+/// The running mean with `value` taken in.
+fn smooth(mean: &mut Option<f64>, value: f64) -> f64 {
+    let smoothed = mean.map_or(value, |mean| mean + SMOOTHING * (value - mean));
+    *mean = Some(smoothed);
+    smoothed
+}
+
+fn describe_validation(validation: &Validation, is_best: bool) -> String {
+    let mut text = format!(", validation loss {:.4}", validation.loss);
+    for (name, value) in [("Dice", validation.mean_dice()), ("presence AUC", validation.presence_auc)] {
+        if let Some(value) = value {
+            text.push_str(&format!(", {name} {value:.4}"));
+        }
+    }
+    if is_best {
+        text.push_str(", best");
+    }
+    text
 }

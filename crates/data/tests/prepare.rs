@@ -10,7 +10,7 @@ use common::{RAS, affine, volume};
 use unet3p_data::prepare::{
     ClassLabels, DatasetIndex, FolderOptions, Split, Validation, VolumePair, folder, match_folders,
 };
-use unet3p_data::{Preprocessor, Size, SliceDataset, Volume, read_mask};
+use unet3p_data::{Normalize, Preprocessor, Size, SliceDataset, Volume, read_mask};
 
 /// A 16-bit HU value is kept in 8 bits over a window of 450 HU: half a level, as a share of the window.
 const HALF_A_LEVEL: f32 = 0.5 / 255.0 + 1e-6;
@@ -266,12 +266,89 @@ fn a_run_that_fails_leaves_the_folder_as_it_was() {
     let options = FolderOptions { overwrite: true, ..liver() };
     let error = folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap_err().to_string();
     assert!(error.contains("labels/b.nii.gz"), "{error}");
-    assert_eq!(content(&out), before);
+    let published = |out: &Path| {
+        let mut files = content(out);
+        files.retain(|path, _| !path.starts_with(".unet3p-prepare"));
+        files
+    };
+    assert_eq!(published(&out), before);
 
-    // Into a new folder nothing is written at all.
+    // Into a new folder nothing is written, but for what waits for the rest.
     let fresh = dir.path().join("fresh");
     assert!(folder(&pairs(&input), &fresh, &liver(), |_, _, _| {}).is_err());
-    assert_eq!(std::fs::read_dir(&fresh).unwrap().count(), 0);
+    assert_eq!(published(&fresh), BTreeMap::new());
+}
+
+#[test]
+fn a_run_goes_on_from_the_volumes_that_are_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out, whole) = (dir.path().join("in"), dir.path().join("out"), dir.path().join("whole"));
+    for name in ["a", "b"] {
+        write_person(&input, name, [6, 6, 4], RAS);
+    }
+    folder(&pairs(&input), &whole, &liver(), |_, _, _| {}).unwrap();
+    let labels = input.join("labels/b.nii.gz");
+    let good = std::fs::read(&labels).unwrap();
+    std::fs::write(&labels, b"cut off").unwrap();
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err();
+
+    // A slice that is marked shows whether it was cut again.
+    let marked = out.join(".unet3p-prepare/images/a_z0001.png");
+    std::fs::write(&marked, b"marked").unwrap();
+    std::fs::write(&labels, &good).unwrap();
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    let (mut found, mut expected) = (content(&out), content(&whole));
+    assert_eq!(found.remove(Path::new("images/a_z0001.png")), Some(b"marked".to_vec()));
+    expected.remove(Path::new("images/a_z0001.png"));
+    assert_eq!(found, expected);
+
+    // Other options begin anew, and so do files that changed.
+    std::fs::write(&labels, b"cut off").unwrap();
+    let again = FolderOptions { overwrite: true, ..liver() };
+    folder(&pairs(&input), &out, &again, |_, _, _| {}).unwrap_err();
+    std::fs::write(&marked, b"marked").unwrap();
+    write_person(&input, "a", [6, 6, 5], RAS);
+    std::fs::write(&labels, &good).unwrap();
+    let index = folder(&pairs(&input), &out, &again, |_, _, _| {}).unwrap();
+    assert_eq!(index.slices.len(), 5 + 4);
+    assert_ne!(std::fs::read(out.join("images/a_z0001.png")).unwrap(), b"marked");
+}
+
+#[test]
+fn a_run_that_ended_while_it_moved_its_slices_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
+    write_person(&input, "a", [6, 6, 4], RAS);
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    let expected = content(&out);
+
+    // Back to where a kill leaves it: a folder in the place of the index stops the run after the slices.
+    std::fs::remove_dir_all(&out).unwrap();
+    std::fs::create_dir_all(out.join("preprocessor_config.json")).unwrap();
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err();
+    assert!(out.join("images/a_z0001.png").exists() && !out.join("dataset.json").exists());
+    std::fs::remove_dir(out.join("preprocessor_config.json")).unwrap();
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    assert_eq!(content(&out), expected);
+}
+
+#[test]
+fn minmax_stretches_each_slice_and_leaves_a_constant_one_at_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
+    write_person(&input, "a", [6, 6, 6], RAS);
+    let image = input.join("images/a.nii.gz");
+    let mut volume = Volume::read(&image).unwrap();
+    volume.data[..36].fill(-1000.0);
+    volume.write(&image).unwrap();
+    let options = FolderOptions { normalize: Normalize::Minmax, ..liver() };
+    folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
+    let preprocessor = Preprocessor::load(&out).unwrap();
+    let dataset = SliceDataset::open(&[out], 1, preprocessor).unwrap();
+    let mut image = dataset.sample(1).unwrap().image;
+    dataset.normalize(&mut image);
+    let range = |plane: &[f32]| plane.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+    assert_eq!(image.data.chunks(36).map(range).collect::<Vec<_>>(), [(0.0, 0.0), (0.0, 1.0), (0.0, 1.0)]);
 }
 
 #[test]

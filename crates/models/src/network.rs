@@ -40,7 +40,7 @@ pub struct AllOutputs {
     pub presence: Option<Tensor>,
 }
 
-/// What a training step needs.
+/// What a loss needs, in training and in a validation.
 #[derive(Debug, Clone)]
 pub struct TrainOutput {
     /// Logits `[batch, classes, height, width]` of every head at the input's size, head 1 first.
@@ -194,6 +194,16 @@ impl UNet3Plus {
     pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
         let (logits, presence) = self.logits(x, self.heads.len())?;
         all_outputs(&self.config, &logits, presence)
+    }
+
+    /// The logits of every head, in evaluation mode and ungated: what a training step's loss is computed from, for an
+    /// image that is not trained on, of any size.
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::forward`].
+    pub fn forward_logits(&self, x: &Tensor) -> Result<TrainOutput> {
+        let (logits, presence) = self.logits(x, self.heads.len())?;
+        Ok(TrainOutput { logits, presence })
     }
 
     /// The logits of the first heads at the size of `x`, and those of the classification-guided module, ungated.

@@ -6,12 +6,14 @@ use unet3p_models::{Activation, UNet3PlusConfig};
 
 mod check;
 mod data;
+mod log;
 mod model;
 mod named;
 mod objective;
 mod optimization;
 
 pub use data::DataConfig;
+pub use log::LogConfig;
 pub use model::ModelConfig;
 pub use objective::{ObjectiveConfig, TrainingGate};
 pub use optimization::OptimizationConfig;
@@ -50,6 +52,8 @@ pub struct TrainConfig {
     pub loss: ObjectiveConfig,
     /// Random changes of training slices.
     pub augmentation: Augmentation,
+    /// What the run writes about itself.
+    pub log: LogConfig,
 }
 
 /// Epochs of a run that states neither epochs nor steps.

@@ -44,6 +44,14 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// A log that cannot be gone on with.
+    #[error("{}: {problem}", path.display())]
+    Log {
+        /// The log's file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
     /// The system could not read or write a path.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

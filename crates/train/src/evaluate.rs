@@ -1,12 +1,15 @@
-//! Validation: Dice over whole volumes.
+//! Validation: Dice over whole volumes, and the loss of their slices.
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_data::SliceDataset;
-use unet3p_models::{UNet3Plus, class_map};
+use unet3p_data::{LabelMap, Sample, SliceDataset};
+use unet3p_losses::Target;
+use unet3p_models::{CompileOptions, TrainOutput, UNet3Plus, class_map};
 
-use crate::Result;
+use crate::objective::Objective;
+use crate::roc::roc_auc;
+use crate::{Result, TrainConfig};
 
 /// Probability above which a pixel belongs to a class (sigmoid).
 const THRESHOLD: f32 = 0.5;
@@ -29,6 +32,11 @@ pub struct VolumeScore {
 pub struct Validation {
     /// Scores by volume and class.
     pub scores: Vec<VolumeScore>,
+    /// The training loss on whole slices, without augmentation and dropout: the mean over the slices.
+    pub loss: f64,
+    /// With the classification-guided module: the area under the ROC curve of its probability of "present" against
+    /// whether a slice's mask has any pixel. `None` without the module, or where all slices are of one kind.
+    pub presence_auc: Option<f64>,
     /// Time taken.
     pub seconds: f64,
 }
@@ -88,37 +96,94 @@ impl Counts {
     }
 }
 
-/// Scores `model` on whole slices of the dataset, for the class ids 1 to `classes`.
-pub(crate) fn validate(
-    model: &UNet3Plus,
-    dataset: &SliceDataset,
-    slices: &[usize],
-    classes: usize,
-    device: &Device,
-) -> Result<Validation> {
-    let start = std::time::Instant::now();
-    let ids = (1..=u8::MAX).take(classes);
-    let mut counts: BTreeMap<(String, u8), Counts> = BTreeMap::new();
-    for &index in slices {
-        let mut sample = dataset.sample(index)?;
-        dataset.normalize(&mut sample.image);
-        let image = &sample.image;
-        let shape = (1, image.channels, image.height, image.width);
-        let output = model.forward(&Tensor::from_slice(&image.data, shape, device)?)?;
-        let map = class_map(&output.probabilities, model.config().activation, THRESHOLD)?;
-        let prediction = map.to_dtype(DType::U8)?.flatten_all()?.to_vec1::<u8>()?;
-        for class in ids.clone() {
-            let counts = counts.entry((sample.group.clone(), class)).or_default();
-            counts.add(class, &prediction, &sample.mask.data);
+/// Called with the index, the sample and the predicted class ids of each slice.
+pub(crate) type Watch<'a> = &'a mut dyn FnMut(usize, &Sample, LabelMap) -> Result<()>;
+
+/// What a network is scored on.
+pub(crate) struct Validator<'a> {
+    pub(crate) config: &'a TrainConfig,
+    pub(crate) dataset: &'a SliceDataset,
+    pub(crate) objective: &'a Objective,
+    pub(crate) device: &'a Device,
+}
+
+impl Validator<'_> {
+    /// Scores `model` on whole slices of the dataset, one after the other.
+    pub(crate) fn validate(&self, model: &UNet3Plus, slices: &[usize], watch: Watch<'_>) -> Result<Validation> {
+        let start = std::time::Instant::now();
+        let forward = self.compiled(model, slices)?;
+        let ids = (1..=u8::MAX).take(self.config.classes());
+        let mut counts: BTreeMap<(String, u8), Counts> = BTreeMap::new();
+        let (mut loss, mut presences) = (0.0, Vec::new());
+        for &index in slices {
+            let sample = self.dataset.sample(index)?;
+            let output = forward(&self.input(&sample)?)?;
+            let target = self.target(&sample)?;
+            loss += f64::from(self.objective.loss(&output, &target)?.to_scalar::<f32>()?);
+            if let Some(presence) = &output.presence {
+                // Logits have the order of the probabilities, and no ties where those are rounded to 1.
+                let present = presence.flatten_all()?.get(1)?.to_scalar()?;
+                presences.push((present, self.dataset.slices()[index].has_foreground()));
+            }
+            let prediction = self.prediction(&output, &target)?;
+            for class in ids.clone() {
+                let counts = counts.entry((sample.group.clone(), class)).or_default();
+                counts.add(class, &prediction.data, &sample.mask.data);
+            }
+            watch(index, &sample, prediction)?;
         }
+        let score = |((group, class), counts): ((String, u8), Counts)| VolumeScore {
+            group,
+            class,
+            dice: counts.dice(),
+            false_positives: counts.false_positives,
+        };
+        Ok(Validation {
+            scores: counts.into_iter().map(score).collect(),
+            loss: loss / slices.len() as f64,
+            presence_auc: roc_auc(&presences),
+            seconds: start.elapsed().as_secs_f64(),
+        })
     }
-    let score = |((group, class), counts): ((String, u8), Counts)| VolumeScore {
-        group,
-        class,
-        dice: counts.dice(),
-        false_positives: counts.false_positives,
-    };
-    Ok(Validation { scores: counts.into_iter().map(score).collect(), seconds: start.elapsed().as_secs_f64() })
+
+    /// The network's forward pass; on the CPU that of its weights of this moment, compiled.
+    fn compiled<'m>(
+        &self,
+        model: &'m UNet3Plus,
+        slices: &[usize],
+    ) -> Result<Box<dyn Fn(&Tensor) -> unet3p_models::Result<TrainOutput> + 'm>> {
+        if !self.device.is_cpu() {
+            return Ok(Box::new(|x| model.forward_logits(x)));
+        }
+        let size = self.dataset.preprocessor().size.map(|size| [size.height, size.width]);
+        let first = slices.first().map(|&i| &self.dataset.slices()[i]);
+        let default = CompileOptions::default();
+        let size = size.or(first.map(|slice| [slice.height, slice.width])).unwrap_or(default.size);
+        let engine = model.clone().compile(CompileOptions { size, ..default })?;
+        Ok(Box::new(move |x| engine.forward_logits(x)))
+    }
+
+    fn input(&self, sample: &Sample) -> Result<Tensor> {
+        let mut image = sample.image.clone();
+        self.dataset.normalize(&mut image);
+        let shape = (1, image.channels, image.height, image.width);
+        Ok(Tensor::from_vec(image.data, shape, self.device)?)
+    }
+
+    fn target(&self, sample: &Sample) -> Result<Target> {
+        let (mask, classes) = (&sample.mask, self.config.model.num_classes);
+        let shape = (1, mask.height, mask.width);
+        let activation = self.config.activation();
+        Ok(Target::from_labels(&mask.data, shape, classes, activation, None, DType::F32, self.device)?)
+    }
+
+    fn prediction(&self, output: &TrainOutput, target: &Target) -> Result<LabelMap> {
+        let logits = self.objective.prediction(output, target)?;
+        let probabilities = self.config.activation().probabilities(&logits)?;
+        let map = class_map(&probabilities, self.config.model.activation, THRESHOLD)?;
+        let (_, height, width) = map.dims3()?;
+        Ok(LabelMap::new(height, width, map.flatten_all()?.to_vec1()?)?)
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +206,7 @@ mod tests {
     fn undefined_scores_are_left_out_of_the_mean() {
         let score = |class, dice| VolumeScore { group: "a".into(), class, dice, false_positives: 3 };
         let scores = vec![score(1, Some(0.5)), score(1, Some(1.0)), score(2, None)];
-        let validation = Validation { scores, seconds: 0.0 };
+        let validation = Validation { scores, loss: 1.0, presence_auc: None, seconds: 0.0 };
         assert_eq!(validation.mean_dice(), Some(0.75));
         assert_eq!(validation.class_dice(2), None);
         assert_eq!(validation.class_false_positives(1), 6);

@@ -30,19 +30,23 @@ mod fine_tune;
 mod folders;
 mod gradients;
 mod loader;
-mod metrics_log;
+mod log;
 mod monitor;
+mod objective;
 mod observer;
 mod optimizer;
 mod progress;
 mod replace;
+mod roc;
 mod sampling;
 mod schedule;
 mod statistics;
 mod trainer;
 
 pub use average::WeightAverage;
-pub use config::{DataConfig, ModelConfig, ObjectiveConfig, OptimizationConfig, TrainConfig, TrainingGate};
+pub use config::{
+    DataConfig, LogConfig, ModelConfig, ObjectiveConfig, OptimizationConfig, TrainConfig, TrainingGate,
+};
 pub use error::{Error, Result};
 pub use evaluate::{Validation, VolumeScore};
 pub use gradients::{Gradients, clip_factor};

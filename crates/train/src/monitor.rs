@@ -13,7 +13,7 @@ pub enum Monitor {
     Dice,
     /// `dice_NAME`: the mean Dice over volumes of the class of this name.
     ClassDice(String),
-    /// `validation_loss`: the segmentation loss of a validation.
+    /// `validation_loss`: the training loss on the slices of a validation.
     ValidationLoss,
     /// `loss`: the mean loss of the epoch's training steps.
     Loss,
@@ -71,7 +71,7 @@ impl Monitor {
                 let index = class_names.iter().position(|other| other == name)?;
                 validation?.class_dice(u8::try_from(index + 1).ok()?)
             }
-            Self::ValidationLoss => None,
+            Self::ValidationLoss => Some(validation?.loss).filter(|loss| loss.is_finite()),
             Self::Loss => Some(report.loss),
         }
     }

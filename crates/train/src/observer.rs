@@ -99,6 +99,8 @@ pub struct Summary {
     pub best_model: PathBuf,
     /// The last model's folder.
     pub last_model: PathBuf,
+    /// The report's file; nothing where none is wanted.
+    pub report: Option<PathBuf>,
 }
 
 /// Whoever watches a run; closures do.

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use candle_core::Device;
 use unet3p_data::{Parts, write_atomically};
-use unet3p_losses::DeepSupervision;
 use unet3p_models::UNet3Plus;
 
 use crate::loader::{Batch, Loader, Recipe};
-use crate::metrics_log::MetricsLog;
+use crate::log::METRICS;
+use crate::objective::Objective;
 use crate::progress::{Progress, Sums};
 use crate::{
     EpochReport, Error, Event, Monitor, Observer, Optimizer, Plan, Result, Schedule, StepReport, Summary,
@@ -46,7 +46,7 @@ pub struct Trainer {
     model: UNet3Plus,
     average: Option<Average>,
     optimizer: Box<dyn Optimizer>,
-    supervision: DeepSupervision,
+    objective: Objective,
     plan: Plan,
     schedule: Schedule,
     progress: Progress,
@@ -146,7 +146,7 @@ impl Trainer {
         let path = self.run_dir.join(CONFIG);
         let text = self.config.to_toml()?;
         write_atomically(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
-        let mut log = MetricsLog::create(&self.run_dir.join("metrics.csv"), &self.class_names)?;
+        let mut logs = self.logs()?;
         observer.observe(&Event::Start(self.plan.clone()));
 
         let (steps, per_epoch) = (self.plan.steps, self.plan.steps_per_epoch);
@@ -163,39 +163,46 @@ impl Trainer {
             self.progress.seconds += seconds;
             self.progress.epoch.add(loss, gradient_norm, seconds);
             let epoch = step / per_epoch + 1;
-            observer.observe(&Event::Step(StepReport {
+            let report = StepReport {
                 step: step + 1,
                 epoch,
                 loss,
                 gradient_norm,
                 learning_rate,
                 images_per_second: batch.names.len() as f64 / seconds,
-            }));
+            };
+            logs.step(&report)?;
+            observer.observe(&Event::Step(report));
             let is_last = step + 1 == steps;
             if (step + 1).is_multiple_of(per_epoch) || is_last {
                 let mut report = self.epoch_report(epoch, learning_rate);
                 let validates = epoch.is_multiple_of(self.config.train.validate_every) || is_last;
                 if validates {
-                    self.judge(&mut report)?;
+                    self.judge(&mut report, &mut logs)?;
                 }
                 // In this order: a run that is killed in between repeats what its checkpoint does not know of.
-                log.add(&report)?;
+                logs.epoch(&report)?;
                 if validates {
                     self.save_checkpoint()?;
                 }
                 observer.observe(&Event::Epoch(report));
             } else if self.checkpoint_is_due() {
+                logs.flush()?;
                 self.save_checkpoint()?;
             }
         }
-        let summary = Summary {
+        let mut summary = Summary {
             steps: self.progress.step,
             stopped_early: self.progress.step < steps,
             seconds: self.progress.seconds,
             best: self.progress.best,
             best_model: self.run_dir.join("best"),
             last_model: self.run_dir.join("last"),
+            report: None,
         };
+        if self.config.log.report {
+            summary.report = Some(self.report(&logs, &summary)?);
+        }
         observer.observe(&Event::Done(summary.clone()));
         Ok(summary)
     }
@@ -247,6 +254,6 @@ impl Sums {
 /// checkpoint is no more than a repeated run makes again.
 fn holds_run(dir: &Path) -> bool {
     let measured =
-        std::fs::read_to_string(dir.join("metrics.csv")).is_ok_and(|text| text.lines().count() > 1);
+        std::fs::read_to_string(dir.join(METRICS)).is_ok_and(|text| text.lines().count() > 1);
     measured || checkpoint::exists(dir) || ["last", "best"].iter().any(|folder| dir.join(folder).exists())
 }

@@ -57,7 +57,7 @@ tensors = {f"model.{name}": t for name, t in state.items()} | {"input": x, "targ
 for name, make in {
     "adam": lambda k, o: torch.optim.Adam(groups(k, o, 1e-2), lr=1e-3),
     "adamw": lambda k, o: torch.optim.AdamW(groups(k, o, 1e-1), lr=1e-3),
-    "sgd": lambda k, o: torch.optim.SGD(groups(k, o, 1e-2), lr=1e-2, momentum=0.9, nesterov=True),
+    "sgd": lambda k, o: torch.optim.SGD(groups(k, o, 1e-2), lr=2e-3, momentum=0.9, nesterov=True),
 }.items():
     tensors[name] = curve(full, x, target, make)
     print(name, tensors[name].tolist())

@@ -1,4 +1,4 @@
-//! `unet3p prepare folder`.
+//! `unet3p prepare`.
 
 use unet3p_data::Volume;
 
@@ -69,4 +69,43 @@ fn a_class_is_named_once() {
     place
         .line("prepare folder --images i --labels l -o out --class liver=1 --class liver=2")
         .ends(2, &["liver", "twice"]);
+}
+
+#[test]
+fn lits_is_split_by_number_and_its_tumours_are_merged_or_kept() {
+    let place = Place::new();
+    for (number, batch) in [(3, "one"), (27, "one"), (28, "two")] {
+        let volume = place.volume(&format!("lits/{batch}/volume-{number}.nii"), [12, 6, 10]);
+        let mut labels = vec![0u8; volume.data.len()];
+        labels[200..400].fill(1);
+        labels[300..350].fill(2);
+        let labels = Volume::new(labels, volume.shape, volume.affine).unwrap();
+        labels.write(&place.path(&format!("lits/{batch}/segmentation-{number}.nii"))).unwrap();
+    }
+    let run = place.line("prepare lits -i lits -o merged");
+    run.ends(0, &[]);
+    assert!(run.stdout.contains("volume-3: 6 slices of 320x320"), "{}", run.stdout);
+    let splits = |folder: &str| {
+        let index = place.json(&format!("{folder}/dataset.json"));
+        let volumes = index["volumes"].as_array().unwrap().iter();
+        volumes.map(|volume| volume["split"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    // by name: volume-27, volume-28, volume-3
+    assert_eq!(splits("merged"), ["validation", "train", "validation"]);
+    let ids = |folder: &str| {
+        let mask = image::open(place.path(&format!("{folder}/masks/volume-3_z0003.png"))).unwrap();
+        mask.to_luma8().into_raw().into_iter().collect::<std::collections::BTreeSet<u8>>()
+    };
+    assert_eq!(ids("merged"), [0, 1].into());
+
+    let keep = "prepare lits -i lits -o kept --tumor keep --crop 16x16 --normalize minmax --validate-to 3";
+    place.line(keep).ends(0, &[]);
+    assert_eq!(ids("kept"), [0, 1, 2].into());
+    assert_eq!(splits("kept"), ["train", "train", "validation"]);
+    assert_eq!(place.json("kept/preprocessor_config.json")["normalize"], "minmax");
+    place.line(keep).ends(2, &["kept", "--overwrite"]);
+
+    std::fs::remove_file(place.path("lits/one/segmentation-27.nii")).unwrap();
+    place.line("prepare lits -i lits -o other").ends(2, &["segmentation-27.nii"]);
+    place.line("prepare lits -i kept -o other").ends(2, &["volume-N.nii"]);
 }

@@ -43,8 +43,8 @@ fn a_run_leaves_models_that_segment() {
     let place = Place::new();
     slices(&place);
     let run = place.line("train -c c.toml -o run --set train.steps=5");
-    run.ends(0, &["epoch 1", "loss", "validation Dice"]);
-    assert!(run.stdout.contains("run/best"), "{}", run.stdout);
+    run.ends(0, &["epoch 1", "loss", "validation loss", "Dice"]);
+    assert!(run.stdout.contains("run/best") && run.stdout.contains("run/report.html"), "{}", run.stdout);
     let files = place.files("run");
     for file in ["config.toml", "metrics.csv", "best/config.json", "last/model.safetensors"] {
         assert!(files.iter().any(|f| f == file), "{file}: {files:?}");

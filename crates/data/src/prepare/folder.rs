@@ -14,7 +14,7 @@ use crate::mask::write_gray_png;
 use crate::picture::write_rgb_png;
 use crate::preprocess::displayed;
 use crate::volume::resample_classes;
-use crate::{Error, LabelMap, Orientation, PreparedVolume, Preprocessor, Result, Size, Volume};
+use crate::{Error, LabelMap, Normalize, Orientation, PreparedVolume, Preprocessor, Result, Size, Volume};
 
 /// A class and the labels that belong to it in the label maps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub enum Validation {
 pub struct FolderOptions {
     /// HU values that become 0 and 255; default \[-200, 250\].
     pub window: [f64; 2],
+    /// How windowed values reach the network: [`Normalize::Window`] (default) as they are, or as
+    /// [`Normalize::Minmax`] and [`Normalize::Zscore`] say. The slices' files hold windowed values in any case.
+    pub normalize: Normalize,
     /// Distance in mm between columns, rows and slices; none keeps each volume's own.
     pub spacing: Option<[f64; 3]>,
     /// In-plane size that every slice is resampled to, where there is no `spacing`.
@@ -65,6 +68,7 @@ impl Default for FolderOptions {
     fn default() -> Self {
         Self {
             window: [-200.0, 250.0],
+            normalize: Normalize::Window,
             spacing: None,
             size: None,
             canvas: None,
@@ -86,9 +90,10 @@ impl Default for FolderOptions {
 /// - `masks/NAME_z0042.png`: class ids, 8-bit gray;
 /// - `regions/NAME_z0042.png`, if asked for: the original labels, 8-bit gray;
 ///
-/// and the folder gets `preprocessor_config.json` and, last of all, `dataset.json`. Nothing in the folder
-/// changes before every volume has been read and cut: a run that fails leaves what was there. `progress` is
-/// called with the volume's name, its position and their number before each volume is read.
+/// and the folder gets `preprocessor_config.json` and, last of all, `dataset.json`. None of this changes before every
+/// volume has been read and cut: a run that fails leaves what was there. Finished volumes wait in a hidden folder, and
+/// the next run with the same options goes on from them. `progress` is called with the volume's name, its position and
+/// their number before each volume is read.
 ///
 /// # Errors
 /// [`Error::Setting`] for options that cannot be followed, [`Error::File`] or [`Error::Io`] for a volume
@@ -116,7 +121,7 @@ pub fn folder(
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     let preprocessor = check(&pairs, options)?;
     let validation = draw_validation(&pairs, &options.validation)?;
-    let staging = Staging::new(out, options)?;
+    let staging = Staging::open(out, options)?;
 
     let mut index = DatasetIndex {
         classes: options.classes.clone(),
@@ -131,18 +136,36 @@ pub fn folder(
     let mut found = BTreeSet::new();
     for (i, pair) in pairs.iter().enumerate() {
         progress(&pair.name, i, pairs.len());
-        let split = if validation.contains(&pair.name) { Split::Validation } else { Split::Train };
-        let (volume, slices) = prepare_pair(pair, split, staging.path(), &preprocessor, options, &mut found)?;
-        index.volumes.push(volume);
-        index.slices.extend(slices);
+        let part = match staging.finished(pair)? {
+            Some(part) => part,
+            None => {
+                let split = if validation.contains(&pair.name) { Split::Validation } else { Split::Train };
+                let part = prepare_pair(pair, split, staging.path(), &preprocessor, options)?;
+                staging.finish(pair, &part)?;
+                part
+            }
+        };
+        index.volumes.push(part.volume);
+        index.slices.extend(part.slices);
+        found.extend(part.labels);
     }
     for class in options.classes.iter().filter(|class| !class.labels.iter().any(|id| found.contains(id))) {
         log::warn!("no volume has a voxel of the class {}, labels {:?}", class.name, class.labels);
     }
-    staging.finish()?;
+    staging.publish()?;
     preprocessor.save(out)?;
     index.save(out)?;
+    staging.remove()?;
     Ok(index)
+}
+
+/// What one volume became.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Part {
+    volume: IndexedVolume,
+    slices: Vec<IndexedSlice>,
+    /// Every label that its label map holds.
+    labels: Vec<u16>,
 }
 
 /// Reads, resamples and writes one volume.
@@ -152,8 +175,7 @@ fn prepare_pair(
     out: &Path,
     preprocessor: &Preprocessor,
     options: &FolderOptions,
-    found: &mut BTreeSet<u16>,
-) -> Result<(IndexedVolume, Vec<IndexedSlice>)> {
+) -> Result<Part> {
     let image = Volume::read(&pair.image)?;
     let labels = Volume::read_labels(&pair.labels)?;
     if !image.same_grid(&labels) {
@@ -189,7 +211,7 @@ fn prepare_pair(
     }
     let mut seen = vec![false; 1 << 16];
     labels.data.iter().for_each(|&label| seen[usize::from(label)] = true);
-    found.extend((0..=u16::MAX).filter(|&label| seen[usize::from(label)]));
+    let found = (0..=u16::MAX).filter(|&label| seen[usize::from(label)]).collect();
     let classes = resample_classes(&labels.map(|&label| class_of[usize::from(label)]), volume.shape);
     let regions = options.regions.then(|| labels.resample_nearest(volume.shape));
     drop(labels);
@@ -198,7 +220,7 @@ fn prepare_pair(
         .into_par_iter()
         .map(|z| write_slice(pair, z, out, &prepared, &classes, regions.as_ref(), options.canvas))
         .collect();
-    Ok((volume, slices?))
+    Ok(Part { volume, slices: slices?, labels: found })
 }
 
 fn write_slice(
@@ -289,8 +311,11 @@ fn check(pairs: &[VolumePair], options: &FolderOptions) -> Result<Preprocessor> 
             format!("height and width from 1 to {} are allowed", Preprocessor::MAX_SIDE),
         ));
     }
-    let preprocessor =
-        Preprocessor { size: options.size, ..Preprocessor::for_slices(options.window, options.spacing) };
+    let preprocessor = Preprocessor {
+        size: options.size,
+        normalize: options.normalize,
+        ..Preprocessor::for_slices(options.window, options.spacing)
+    };
     preprocessor.validate()?;
     Ok(preprocessor)
 }

@@ -69,7 +69,7 @@ fn list_volumes(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The file's name without `.nii` or `.nii.gz`; nothing for other files.
-fn volume_name(path: &Path) -> Option<String> {
+pub(super) fn volume_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"))?;
     (!stem.is_empty() && !stem.starts_with('.')).then(|| stem.to_owned())

@@ -1,86 +1,217 @@
 //! Where slices wait until all of them are written.
 
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use tempfile::TempDir;
+use serde::{Deserialize, Serialize};
 
-use super::{DatasetIndex, FolderOptions};
+use super::folder::Part;
+use super::{DatasetIndex, FolderOptions, VolumePair};
 use crate::atomic::create_folder;
-use crate::{Error, Result};
+use crate::{Error, Result, write_atomically};
 
 /// The folders of slices, by what they hold.
 const FOLDERS: [&str; 3] = ["images", "masks", "regions"];
+/// Inside the output, so that files can be renamed.
+const STAGING: &str = ".unet3p-prepare";
+/// Held by the process that writes.
+const LOCK: &str = "lock";
+/// The options that the slices here were cut with.
+const OPTIONS: &str = "options";
+/// A record for each volume that is done.
+const DONE: &str = "volumes";
+/// There while slices are moved to the output.
+const MOVING: &str = "moving";
 
-/// A hidden folder inside the output (the same file system: files can be renamed), gone when this is dropped.
+/// A hidden folder inside the output. It outlives a run that is cut off: the next one with the same options takes over
+/// the volumes that are done.
 pub(super) struct Staging {
-    folder: TempDir,
+    folder: PathBuf,
     out: PathBuf,
     regions: bool,
+    /// Unlocked when it is closed, by whatever way the process ends.
+    _lock: File,
+}
+
+/// A finished volume, and the files that it was cut from.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    image: Source,
+    labels: Source,
+    part: Part,
+}
+
+/// A file as it was read.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Source {
+    path: PathBuf,
+    bytes: u64,
+    modified: SystemTime,
 }
 
 impl Staging {
-    /// Makes the folders to write to. What an earlier run left is not touched, but refused unless it may go.
-    pub(super) fn new(out: &Path, options: &FolderOptions) -> Result<Self> {
+    /// Makes the folders to write to, or opens those of an earlier run. What stands in the output is not touched, but
+    /// refused unless it may go.
+    pub(super) fn open(out: &Path, options: &FolderOptions) -> Result<Self> {
+        check_output(out, options)?;
+        let folder = out.join(STAGING);
         create_folder(out)?;
-        if !options.overwrite {
-            let index = out.join(DatasetIndex::FILE_NAME);
-            let mut there = index.exists().then_some(index);
-            for folder in FOLDERS {
-                if there.is_none() {
-                    there = files(&out.join(folder))?.into_iter().next();
-                }
-            }
-            if let Some(path) = there {
-                let problem = "exists: choose another folder, or ask for it to be overwritten";
-                return Err(Error::file(&path, problem));
-            }
+        create_folder(&folder)?;
+        let lock = lock(&folder.join(LOCK))?;
+        let staging = Self { folder, out: out.to_path_buf(), regions: options.regions, _lock: lock };
+        let continues = continues(out, options);
+        if !continues {
+            staging.clear()?;
         }
-        let folder = tempfile::Builder::new()
-            .prefix(".unet3p-")
-            .suffix(".tmp")
-            .tempdir_in(out)
-            .map_err(|source| Error::io(out, "write to", source))?;
-        let staging = Self { folder, out: out.to_path_buf(), regions: options.regions };
-        for folder in staging.folders() {
-            create_folder(&staging.path().join(folder))?;
+        for folder in staging.folders().chain([DONE]) {
+            create_folder(&staging.folder.join(folder))?;
+        }
+        if !continues {
+            write(&staging.folder.join(OPTIONS), key(options).as_bytes())?;
         }
         Ok(staging)
     }
 
     /// The folder that holds `images/` and the others for now.
     pub(super) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
+    }
+
+    /// What an earlier run made of a volume, unless its files have changed since.
+    pub(super) fn finished(&self, pair: &VolumePair) -> Result<Option<Part>> {
+        let Ok(text) = fs::read_to_string(self.record(pair)) else { return Ok(None) };
+        let Ok(record) = serde_json::from_str::<Record>(&text) else { return Ok(None) };
+        let same = record.image == source(&pair.image)? && record.labels == source(&pair.labels)?;
+        Ok(same.then_some(record.part))
+    }
+
+    /// Notes that all slices of a volume are written.
+    pub(super) fn finish(&self, pair: &VolumePair, part: &Part) -> Result<()> {
+        let record =
+            Record { image: source(&pair.image)?, labels: source(&pair.labels)?, part: part.clone() };
+        let path = self.record(pair);
+        let text = serde_json::to_vec(&record).map_err(|e| Error::file(&path, e.to_string()))?;
+        write(&path, &text)
+    }
+
+    /// Replaces an earlier run's slices (stale ones would be trained on) by the new ones. The index goes first,
+    /// so that a folder in between does not pass for a finished one.
+    pub(super) fn publish(&self) -> Result<()> {
+        let index = self.out.join(DatasetIndex::FILE_NAME);
+        if index.exists() {
+            remove_file(&index)?;
+        }
+        let moving = self.folder.join(MOVING);
+        if !moving.exists() {
+            for folder in FOLDERS {
+                for path in files(&self.out.join(folder))?.iter().filter(|path| is_slice(path)) {
+                    remove_file(path)?;
+                }
+            }
+            write(&moving, b"")?;
+        }
+        for folder in self.folders() {
+            let to = self.out.join(folder);
+            create_folder(&to)?;
+            for from in files(&self.folder.join(folder))? {
+                let to = to.join(from.file_name().unwrap_or_default());
+                fs::rename(&from, &to).map_err(|source| Error::io(&to, "write", source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folder, when the index is written.
+    pub(super) fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.folder).map_err(|source| Error::io(&self.folder, "remove", source))
+    }
+
+    /// Removes what a run with other options left.
+    fn clear(&self) -> Result<()> {
+        for name in FOLDERS.into_iter().chain([DONE]) {
+            let path = self.folder.join(name);
+            if path.exists() {
+                fs::remove_dir_all(&path).map_err(|source| Error::io(&path, "remove", source))?;
+            }
+        }
+        for name in [OPTIONS, MOVING] {
+            let path = self.folder.join(name);
+            if path.exists() {
+                remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, pair: &VolumePair) -> PathBuf {
+        self.folder.join(DONE).join(format!("{}.json", pair.name))
     }
 
     fn folders(&self) -> impl Iterator<Item = &'static str> {
         let regions = self.regions;
         FOLDERS.into_iter().filter(move |&folder| folder != "regions" || regions)
     }
+}
 
-    /// Replaces an earlier run's slices (stale ones would be trained on) by the new ones. The index goes first,
-    /// so that a folder in between does not pass for a finished one.
-    pub(super) fn finish(self) -> Result<()> {
-        let remove =
-            |path: &Path| std::fs::remove_file(path).map_err(|source| Error::io(path, "remove", source));
-        let index = self.out.join(DatasetIndex::FILE_NAME);
-        if index.exists() {
-            remove(&index)?;
-        }
-        for folder in FOLDERS {
-            for path in files(&self.out.join(folder))?.iter().filter(|path| is_slice(path)) {
-                remove(path)?;
-            }
-        }
-        for folder in self.folders() {
-            let to = self.out.join(folder);
-            create_folder(&to)?;
-            for from in files(&self.path().join(folder))? {
-                let to = to.join(from.file_name().unwrap_or_default());
-                std::fs::rename(&from, &to).map_err(|source| Error::io(&to, "write", source))?;
-            }
-        }
-        Ok(())
+/// Checks that slices may be written to a folder: it holds neither an index nor any file where slices go, unless they may
+/// be overwritten or a run with the same options was cut off while it moved its slices there.
+///
+/// # Errors
+/// [`Error::File`] naming what is there, [`Error::Io`] when the folder cannot be listed.
+pub fn check_output(out: &Path, options: &FolderOptions) -> Result<()> {
+    if options.overwrite || (continues(out, options) && out.join(STAGING).join(MOVING).exists()) {
+        return Ok(());
     }
+    let index = out.join(DatasetIndex::FILE_NAME);
+    let mut there = index.exists().then_some(index);
+    for folder in FOLDERS {
+        if there.is_none() {
+            there = files(&out.join(folder))?.into_iter().next();
+        }
+    }
+    match there {
+        Some(path) => {
+            Err(Error::file(&path, "exists: choose another folder, or ask for it to be overwritten"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a run with the same options was cut off.
+fn continues(out: &Path, options: &FolderOptions) -> bool {
+    fs::read_to_string(out.join(STAGING).join(OPTIONS)).is_ok_and(|found| found == key(options))
+}
+
+/// The options that slices depend on, as text.
+fn key(options: &FolderOptions) -> String {
+    format!("{:?}", FolderOptions { overwrite: false, ..options.clone() })
+}
+
+/// Keeps other processes out.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).map_err(|source| Error::io(path, "write", source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::file(path, "is held by another process that prepares slices into the same folder"))
+        }
+        Err(TryLockError::Error(source)) => Err(Error::io(path, "lock", source)),
+    }
+}
+
+fn source(path: &Path) -> Result<Source> {
+    let failed = |source| Error::io(path, "read", source);
+    let meta = fs::metadata(path).map_err(failed)?;
+    Ok(Source { path: path.to_path_buf(), bytes: meta.len(), modified: meta.modified().map_err(failed)? })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |file| std::io::Write::write_all(file, bytes))
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|source| Error::io(path, "remove", source))
 }
 
 /// What a folder holds; nothing where it does not exist.
@@ -89,7 +220,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let failed = |source| Error::io(folder, "list", source);
-    let entries = std::fs::read_dir(folder).map_err(failed)?;
+    let entries = fs::read_dir(folder).map_err(failed)?;
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
 }
 

@@ -39,7 +39,8 @@ pub enum Normalize {
     Window,
     /// Each image minus its mean, over its standard deviation (over all its channels).
     Zscore,
-    /// Each image's smallest value to 0 and largest to 1 (over all its channels).
+    /// Each image's smallest value to 0 and largest to 1: over all its channels, or in the layout "slices" each
+    /// slice's. A constant image becomes 0.
     Minmax,
 }
 

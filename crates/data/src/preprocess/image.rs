@@ -54,7 +54,7 @@ impl Preprocessor {
         }
         let original_size = (decoded.height() as usize, decoded.width() as usize);
         let planes = unit_planes(path, decoded)?;
-        let preview = preview(&planes, self.layout);
+        let preview = Picture::from_planes(&planes, self.layout)?;
         let mut image = match (self.layout, planes.channels) {
             (Layout::Gray, 3) => {
                 warnings.push("colour is reduced to its luma: the network takes one channel".to_owned());
@@ -99,9 +99,14 @@ impl Preprocessor {
                 shift_and_scale(&mut image.data, mean, variance.sqrt());
             }
             Normalize::Minmax => {
-                let start = (f32::INFINITY, f32::NEG_INFINITY);
-                let (low, high) = image.data.iter().fold(start, |(low, high), &v| (low.min(v), high.max(v)));
-                shift_and_scale(&mut image.data, f64::from(low), f64::from(high) - f64::from(low));
+                // neighbouring slices are images of their own
+                let area = image.height * image.width;
+                let together = if self.layout == Layout::Slices { area } else { image.data.len() }.max(1);
+                for values in image.data.chunks_exact_mut(together) {
+                    let start = (f32::INFINITY, f32::NEG_INFINITY);
+                    let (low, high) = values.iter().fold(start, |(low, high), &v| (low.min(v), high.max(v)));
+                    shift_and_scale(values, f64::from(low), f64::from(high) - f64::from(low));
+                }
             }
         }
     }
@@ -160,17 +165,4 @@ pub(crate) fn luma(planes: &Image) -> Image {
     let area = planes.height * planes.width;
     let data = (0..area).map(|i| (0..3).map(|c| LUMA[c] * planes.data[c * area + i]).sum()).collect();
     Image { channels: 1, height: planes.height, width: planes.width, data }
-}
-
-/// What a person sees of planes with values from 0 to 1.
-fn preview(planes: &Image, layout: Layout) -> Picture {
-    let area = planes.height * planes.width;
-    let shown = match (planes.channels, layout) {
-        (1, _) => [0, 0, 0],
-        (_, Layout::Slices) => [1, 1, 1],
-        _ => [0, 1, 2],
-    };
-    let byte = |value: f32| (value * 255.0).round() as u8;
-    let pixels = (0..area).map(|i| shown.map(|c| byte(planes.data[c * area + i]))).collect();
-    Picture { height: planes.height, width: planes.width, pixels }
 }

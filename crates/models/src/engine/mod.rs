@@ -27,7 +27,7 @@ pub use report::LayerReport;
 use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
 use crate::gate::{Ungated, all_outputs, mean_over_flips};
-use crate::network::{AllOutputs, Output, UNet3Plus};
+use crate::network::{AllOutputs, Output, TrainOutput, UNet3Plus};
 use crate::padding::SIZE_MULTIPLE;
 use buffers::Buffers;
 use compile::Layers;
@@ -146,6 +146,15 @@ impl Engine {
     pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
         let (logits, presence) = self.logits(x, self.layers.heads.len())?;
         all_outputs(&self.config, &logits, presence)
+    }
+
+    /// As [`UNet3Plus::forward_logits`].
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn forward_logits(&self, x: &Tensor) -> Result<TrainOutput> {
+        let (logits, presence) = self.logits(x, self.layers.heads.len())?;
+        Ok(TrainOutput { logits, presence })
     }
 
     /// Logits `[batch, classes, height, width]` of the first `heads` heads at the size of `x`, and those of the

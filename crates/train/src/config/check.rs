@@ -42,6 +42,7 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<()> {
         self.data.validate()?;
         self.train.validate()?;
+        self.log.validate()?;
         if let Some(crop) = self.data.crop {
             self.check_batch(crop)?;
         }

@@ -76,6 +76,7 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
         ("loss.heads=[1.0, 1.0]", ["loss.heads = [1.0, 1.0]", "1 weights"]),
         ("augmentation.blur.probability=2.0", ["augmentation.blur.probability = 2", "0 to 1"]),
         ("model.filters=[0, 1, 2, 3, 4]", ["filters", "0"]),
+        ("log.images=257", ["log.images = 257", "0 to 256"]),
         ("loss.segmentation=cross_entropy", ["cross_entropy", "softmax"]),
     ] {
         let message = message("", &[setting]);

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result as CandleResult, Var};
 use unet3p_data::{Parts, SliceDataset};
-use unet3p_losses::DeepSupervision;
 use unet3p_models::{SIZE_MULTIPLE, UNet3Plus};
 
 use super::{Average, LOCK, Trainer};
 use crate::folders;
 use crate::loader::Recipe;
+use crate::objective::Objective;
 use crate::progress::Progress;
 use crate::sampling::Sampler;
 use crate::{Error, Plan, Result, TrainConfig, WeightAverage};
@@ -59,8 +59,7 @@ impl Trainer {
         } else {
             (None, Vec::new())
         };
-        let loss = config.loss.segmentation.build(config.activation())?;
-        let supervision = DeepSupervision::new(loss, config.head_weights())?;
+        let objective = Objective::new(&config)?;
 
         let steps_per_epoch = recipe.sampler.steps_per_epoch();
         let steps = config.total_steps(steps_per_epoch);
@@ -87,7 +86,7 @@ impl Trainer {
             model,
             average,
             optimizer,
-            supervision,
+            objective,
             plan,
             schedule,
             progress,

@@ -1,16 +1,18 @@
 //! What a run leaves on the disk: model folders and checkpoints, and the way back from them.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use candle_core::{DType, Tensor, Var};
-use unet3p_data::write_atomically;
+use unet3p_data::{LabelMap, Sample, write_atomically};
 use unet3p_models::UNet3Plus;
 
 use super::Trainer;
 use crate::card::{self, Card};
-use crate::evaluate::validate;
+use crate::evaluate::Validator;
+use crate::log::{Cases, Logs, REPORT, Report};
 use crate::replace::{replace_folder, restore_folder};
-use crate::{EpochReport, Error, Result, Validation, checkpoint, statistics};
+use crate::{EpochReport, Error, Result, Summary, Validation, checkpoint, statistics};
 
 /// What the names of a checkpoint's tensors begin with.
 const MODEL: &str = "model.";
@@ -19,7 +21,7 @@ const OPTIMIZER: &str = "optimizer.";
 
 impl Trainer {
     /// Validates the weights of this moment and saves them as a model.
-    pub(super) fn judge(&mut self, report: &mut EpochReport) -> Result<()> {
+    pub(super) fn judge(&mut self, report: &mut EpochReport, logs: &mut Logs) -> Result<()> {
         let start = std::time::Instant::now();
         let model = match &self.average {
             None => &self.model,
@@ -29,7 +31,7 @@ impl Trainer {
                 &average.model
             }
         };
-        report.validation = self.validation(model)?;
+        report.validation = self.validation(model, report.step, logs)?;
         let (monitor, schedule) = (&self.config.train.monitor, &self.config.train.schedule);
         let value = monitor.value(report, &self.class_names);
         let better = self.progress.judge(value, report.epoch, monitor, schedule);
@@ -43,12 +45,42 @@ impl Trainer {
         Ok(())
     }
 
-    fn validation(&self, model: &UNet3Plus) -> Result<Option<Validation>> {
-        if self.parts.validation.is_empty() {
+    fn validation(&self, model: &UNet3Plus, step: usize, logs: &mut Logs) -> Result<Option<Validation>> {
+        let slices = &self.parts.validation;
+        if slices.is_empty() {
             return Ok(None);
         }
-        let (dataset, classes) = (&self.recipe.dataset, self.config.classes());
-        validate(model, dataset, &self.parts.validation, classes, &self.device).map(Some)
+        let draw = &mut |index, sample: &Sample, map: LabelMap| logs.slice(step, index, sample, &map);
+        self.validator().validate(model, slices, draw).map(Some)
+    }
+
+    /// The run's logs, after the steps that are done.
+    pub(super) fn logs(&self) -> Result<Logs> {
+        let (dataset, steps) = (&self.recipe.dataset, self.progress.step);
+        Logs::open(&self.run_dir, &self.config, &self.class_names, dataset, &self.parts, steps)
+    }
+
+    fn validator(&self) -> Validator<'_> {
+        Validator {
+            config: &self.config,
+            dataset: &self.recipe.dataset,
+            objective: &self.objective,
+            device: &self.device,
+        }
+    }
+
+    /// Writes the report, with the best model's best and worst cases; returns its file.
+    pub(super) fn report(&self, logs: &Logs, summary: &Summary) -> Result<PathBuf> {
+        let slices = &self.parts.validation;
+        let cases = if slices.is_empty() {
+            Cases::default()
+        } else {
+            let model = UNet3Plus::load(&summary.best_model, &self.device)?;
+            Cases::find(&self.validator(), &model, slices)?
+        };
+        let (config, plan) = (&self.config, &self.plan);
+        logs.report(&Report { run_dir: &self.run_dir, config, plan, summary, cases })?;
+        Ok(self.run_dir.join(REPORT))
     }
 
     /// Writes a model folder of the run.

@@ -1,15 +1,13 @@
 //! One optimizer step.
 
 use candle_core::Tensor;
-use unet3p_core::ClassificationGuide;
 use unet3p_data::write_atomically;
-use unet3p_losses::{Target, presence_loss};
-use unet3p_models::TrainOutput;
+use unet3p_losses::Target;
 
 use super::Trainer;
 use crate::loader::Batch;
 use crate::sampling::{Purpose, generator};
-use crate::{Error, Gradients, Result, TrainingGate, clip_factor};
+use crate::{Error, Gradients, Result, clip_factor};
 
 /// Tells which batch ended a run.
 const FAILED_BATCH: &str = "failed_batch.json";
@@ -27,8 +25,8 @@ impl Trainer {
             let classes = part(&target.classes)?;
             let target = Target { classes, valid: target.valid.as_ref().map(part).transpose()? };
             let mut dropout = generator(self.config.train.seed, Purpose::Dropout, step * passes + pass);
-            let output = self.model.forward_train(&part(&input)?, &mut dropout)?;
-            let loss = self.loss(output, &target)?;
+            let loss =
+                self.objective.loss(&self.model.forward_train(&part(&input)?, &mut dropout)?, &target)?;
             sum += self.finite("loss", f64::from(loss.to_scalar::<f32>()?), step, batch)?;
             let gradients = Gradients::take(loss.backward()?, self.optimizer.parameters())?;
             total = Some(match total {
@@ -46,25 +44,6 @@ impl Trainer {
             average.weights.update()?;
         }
         Ok((sum * share, norm))
-    }
-
-    /// The weighted losses of all heads, and of the classification-guided module where there is one.
-    fn loss(&self, output: TrainOutput, target: &Target) -> Result<Tensor> {
-        let Some(presence) = output.presence.clone() else {
-            return Ok(self.supervision.forward(&output.logits, target)?);
-        };
-        let gate = match self.config.loss.gate {
-            TrainingGate::None => None,
-            TrainingGate::Predicted => Some(ClassificationGuide::gate(&presence)?),
-            TrainingGate::Target => Some(target.presence()?.reshape(((), 1, 1, 1))?),
-        };
-        let output = match gate {
-            Some(gate) => output.gated(&gate, self.config.model.cgm_gate)?,
-            None => output,
-        };
-        let heads = self.supervision.forward(&output.logits, target)?;
-        let weight = self.config.loss.presence;
-        Ok(if weight > 0.0 { (heads + (presence_loss(&presence, target)? * weight)?)? } else { heads })
     }
 
     /// `value`, if it is a number; else the names of the batch's slices are saved, and the run ends.

@@ -1,0 +1,88 @@
+//! `unet3p prepare folder`: volumes with label maps of any task.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use unet3p_data::Size;
+use unet3p_data::prepare::{ClassLabels, FolderOptions, Validation, match_folders};
+
+use super::parse::{parse_class, parse_size, parse_spacing, parse_window};
+use super::{Scaling, cut};
+use crate::failure::{Failure, describe};
+
+/// Arguments of `unet3p prepare folder`.
+#[derive(Debug, Args)]
+pub(crate) struct FolderArgs {
+    /// Folder of volumes: NAME.nii or NAME.nii.gz
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// Folder of label maps with the same names
+    #[arg(long, value_name = "DIR")]
+    labels: PathBuf,
+    /// Folder for images/, masks/, dataset.json and preprocessor_config.json
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// A class and the labels that belong to it, e.g. liver=5 or kidneys=2,3; the first class gets id 1
+    #[arg(long = "class", required = true, value_name = "NAME=ID[,ID]", value_parser = parse_class)]
+    classes: Vec<ClassLabels>,
+    /// Lowest and highest value (HU) that are told apart
+    #[arg(long, default_value = "-200,250", value_parser = parse_window, allow_hyphen_values = true, value_name = "LOW,HIGH")]
+    window: [f64; 2],
+    /// How windowed values reach the network
+    #[arg(long, value_enum, default_value = "window")]
+    normalize: Scaling,
+    /// Distance in mm between pixels, or between columns, rows and slices [default: each volume's own]
+    #[arg(long, value_parser = parse_spacing, value_name = "MM[,MM,MM]")]
+    spacing: Option<[f64; 3]>,
+    /// Resample every slice to this size, instead of to a spacing
+    #[arg(long, value_parser = parse_size, value_name = "HEIGHTxWIDTH", conflicts_with = "spacing")]
+    size: Option<Size>,
+    /// Crop or pad every slice to this size, about its centre
+    #[arg(long, value_parser = parse_size, value_name = "HEIGHTxWIDTH")]
+    canvas: Option<Size>,
+    /// Also keep all labels in regions/, for changes of contrast inside organs during training
+    #[arg(long)]
+    regions: bool,
+    /// Share of the volumes that is kept for validation
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", conflicts_with = "validate_on")]
+    validation: f64,
+    /// Names of the volumes that are kept for validation
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    validate_on: Vec<String>,
+    /// Seed of the draw of the validation volumes
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+    /// Replace slices that an earlier run wrote
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Runs `unet3p prepare folder`.
+pub(super) fn run(args: FolderArgs) -> Result<(), Failure> {
+    let mut names = HashSet::new();
+    if let Some(twice) = args.classes.iter().find(|class| !names.insert(class.name.as_str())) {
+        let name = &twice.name;
+        return Err(Failure::usage(format!(
+            "--class {name}: given twice; name all of its labels at once, as {name}=2,3"
+        )));
+    }
+    let pairs = match_folders(&args.images, &args.labels).map_err(|e| Failure::usage(describe(&e)))?;
+    let validation = if args.validate_on.is_empty() {
+        Validation::Share { share: args.validation, seed: args.seed }
+    } else {
+        Validation::Volumes(args.validate_on)
+    };
+    let options = FolderOptions {
+        window: args.window,
+        normalize: args.normalize.into(),
+        spacing: args.spacing,
+        size: args.size,
+        canvas: args.canvas,
+        classes: args.classes,
+        regions: args.regions,
+        validation,
+        overwrite: args.overwrite,
+    };
+    cut(&pairs, &args.output, &options)
+}

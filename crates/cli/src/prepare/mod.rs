@@ -1,0 +1,97 @@
+//! `unet3p prepare`: data to training slices.
+
+mod folder;
+mod lits;
+mod parse;
+
+use std::path::Path;
+
+use clap::{Subcommand, ValueEnum};
+use unet3p_data::Normalize;
+use unet3p_data::prepare::{self, DatasetIndex, FolderOptions, Split, VolumePair};
+
+use crate::failure::{Failure, describe};
+use crate::report;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrepareCommand {
+    /// NIfTI volumes with label maps to 2.5D slices: turned to RAS, resampled, windowed, split by volume
+    Folder(folder::FolderArgs),
+    /// The LiTS dataset (volume-N.nii, segmentation-N.nii) to 2.5D slices, split by number
+    Lits(lits::LitsArgs),
+}
+
+/// How windowed values reach the network.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Scaling {
+    /// As they are: the window's ends are 0 and 1 in every slice
+    Window,
+    /// Each slice's smallest value is 0 and its largest 1
+    Minmax,
+}
+
+impl From<Scaling> for Normalize {
+    fn from(scaling: Scaling) -> Self {
+        match scaling {
+            Scaling::Window => Self::Window,
+            Scaling::Minmax => Self::Minmax,
+        }
+    }
+}
+
+/// Runs `unet3p prepare`.
+pub(crate) fn run(command: PrepareCommand) -> Result<(), Failure> {
+    match command {
+        PrepareCommand::Folder(args) => folder::run(args),
+        PrepareCommand::Lits(args) => lits::run(args),
+    }
+}
+
+/// Cuts the volumes, with a bar, and tells what became of each.
+fn cut(pairs: &[VolumePair], output: &Path, options: &FolderOptions) -> Result<(), Failure> {
+    crate::predict::check_folder(output)?;
+    prepare::check_output(output, options)
+        .map_err(|e| Failure::usage(format!("{} (--overwrite)", describe(&e))))?;
+    let bar = report::bar(pairs.len() as u64, "volumes");
+    let index = prepare::folder(pairs, output, options, |name, done, _| {
+        bar.set_position(done as u64);
+        bar.set_message(name.to_string());
+    })
+    .map_err(failure)?;
+    bar.finish_and_clear();
+    for line in summary(&index) {
+        report::result_line(line);
+    }
+    report::result_line(format!("done: the slices are in {}", output.display()));
+    Ok(())
+}
+
+/// Settings that cannot be followed are wrong usage, files that cannot be read or written a failed run.
+fn failure(error: unet3p_data::Error) -> Failure {
+    match error {
+        unet3p_data::Error::Setting { .. } => Failure::usage(describe(&error)),
+        error => Failure::run(describe(&error)),
+    }
+}
+
+/// A line for each volume.
+fn summary(index: &DatasetIndex) -> Vec<String> {
+    index
+        .volumes
+        .iter()
+        .map(|volume| {
+            let slices = index.slices.iter().filter(|slice| slice.volume == volume.name);
+            let foreground = slices.clone().filter(|slice| slice.foreground).count();
+            let [width, height, _] = volume.shape;
+            let part = match volume.split {
+                Split::Train => "train",
+                Split::Validation => "validation",
+            };
+            format!(
+                "{}: {} slices of {height}x{width}, {foreground} with a class, {part}",
+                volume.name,
+                slices.count()
+            )
+        })
+        .collect()
+}
