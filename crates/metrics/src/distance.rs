@@ -41,7 +41,11 @@ fn steps_along_first_axis(inside: &[bool], plane: usize) -> Vec<u32> {
     }
     for start in (plane..steps.len()).step_by(plane).rev() {
         let (before, after) = steps[start - plane..].split_at_mut(plane);
-        before.par_iter_mut().with_min_len(1 << 14).zip(&after[..plane]).for_each(|(s, after)| nearer(s, after));
+        before
+            .par_iter_mut()
+            .with_min_len(1 << 14)
+            .zip(&after[..plane])
+            .for_each(|(s, after)| nearer(s, after));
     }
     steps
 }

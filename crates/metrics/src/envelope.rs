@@ -85,7 +85,8 @@ mod tests {
             });
             assert_eq!(found.len(), heights.len());
             for (p, &found) in found.iter().enumerate() {
-                let parabola = |(q, height): (usize, &f64)| height + (spacing * (p as f64 - q as f64)).powi(2);
+                let parabola =
+                    |(q, height): (usize, &f64)| height + (spacing * (p as f64 - q as f64)).powi(2);
                 let lowest = heights.iter().enumerate().map(parabola).fold(f64::INFINITY, f64::min);
                 assert!(found == lowest || (found - lowest).abs() <= 1e-12 * lowest, "{found} {lowest}");
             }

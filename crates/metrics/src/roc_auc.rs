@@ -43,8 +43,9 @@ mod tests {
         for _ in 0..200 {
             let count = random.random_range(0..12);
             // Few different scores, so that there are ties; 0 and -0 are one.
-            let scores: Vec<f64> =
-                (0..count).map(|_| [-0.0, 0.0, 0.25, 1.0, f64::INFINITY][random.random_range(0..5)]).collect();
+            let scores: Vec<f64> = (0..count)
+                .map(|_| [-0.0, 0.0, 0.25, 1.0, f64::INFINITY][random.random_range(0..5)])
+                .collect();
             let labels: Vec<bool> = (0..count).map(|_| random.random()).collect();
             let (mut sum, mut pairs) = (0.0, 0);
             for i in (0..count).filter(|&i| labels[i]) {

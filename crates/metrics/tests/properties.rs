@@ -23,7 +23,9 @@ impl Pair {
         let mut ids = || -> Vec<u8> {
             let share = [0.0, 0.1, 0.5, 0.8, 1.0][random.random_range(0..5)];
             // Class 2 is there to be ignored.
-            (0..count).map(|_| if random.random_bool(share) { 1 } else { 2 * random.random_range(0..2) }).collect()
+            (0..count)
+                .map(|_| if random.random_bool(share) { 1 } else { 2 * random.random_range(0..2) })
+                .collect()
         };
         Self { prediction: ids(), reference: ids(), shape, spacing }
     }
@@ -68,7 +70,8 @@ impl Pair {
             index
         };
         let enclosed = |index: &Vec<i64>| {
-            (0..self.shape.len()).all(|axis| [-1, 1].into_iter().all(|step| inside(&moved(index, axis, step))))
+            (0..self.shape.len())
+                .all(|axis| [-1, 1].into_iter().all(|step| inside(&moved(index, axis, step))))
         };
         self.indices().into_iter().filter(|index| inside(index) && !enclosed(index)).collect()
     }
@@ -123,7 +126,9 @@ fn distances_are_those_of_trying_every_pair_of_surface_samples() {
         pooled.sort_by(f64::total_cmp);
         let scores = pair.scores(1.5);
         match (there.is_empty(), back.is_empty()) {
-            (true, true) => assert_eq!((scores.hausdorff, scores.assd, scores.surface_dice), (None, None, None)),
+            (true, true) => {
+                assert_eq!((scores.hausdorff, scores.assd, scores.surface_dice), (None, None, None))
+            }
             (false, false) => {
                 let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
                 let position = 0.95 * (pooled.len() - 1) as f64;
@@ -185,7 +190,8 @@ fn what_holds_for_all_masks() {
         assert_eq!(scores.get(Metric::Precision), swapped.get(Metric::Recall));
         let (Some(dice), Some(iou)) = (scores.get(Metric::Dice), scores.get(Metric::Iou)) else { return };
         assert!((dice - 2.0 * iou / (1.0 + iou)).abs() < 1e-12);
-        let [hd, hd95, assd] = [Metric::Hd, Metric::Hd95, Metric::Assd].map(|metric| scores.get(metric).unwrap());
+        let [hd, hd95, assd] =
+            [Metric::Hd, Metric::Hd95, Metric::Assd].map(|metric| scores.get(metric).unwrap());
         assert!(hd95 <= hd && assd <= hd);
 
         // A finer grid measures in proportion.
@@ -203,7 +209,9 @@ fn what_holds_for_all_masks() {
         let same = Pair { reference: pair.prediction.clone(), ..pair.swapped() };
         let same = Pair { prediction: same.reference.clone(), ..same }.scores(0.0);
         if same.counts.predicted() > 0 {
-            for (metric, best) in [(Metric::Dice, 1.0), (Metric::Rvd, 0.0), (Metric::Hd, 0.0), (Metric::Nsd, 1.0)] {
+            for (metric, best) in
+                [(Metric::Dice, 1.0), (Metric::Rvd, 0.0), (Metric::Hd, 0.0), (Metric::Nsd, 1.0)]
+            {
                 assert_eq!(same.get(metric), Some(best), "{metric:?}");
             }
         }
@@ -212,7 +220,8 @@ fn what_holds_for_all_masks() {
 
 #[test]
 fn a_class_that_is_nowhere_has_the_scores_of_an_absent_one() {
-    let pair = Pair { shape: vec![2, 3], spacing: vec![1.0; 2], prediction: vec![2; 6], reference: vec![0; 6] };
+    let pair =
+        Pair { shape: vec![2, 3], spacing: vec![1.0; 2], prediction: vec![2; 6], reference: vec![0; 6] };
     assert_eq!(pair.scores(1.0), Scores::absent(6));
 }
 
@@ -233,7 +242,8 @@ fn label_maps_that_do_not_fit_are_refused() {
     assert_eq!(Labels::new(&ids, &[6], &[1.0]).unwrap_err(), Error::Axes(1));
     assert!(matches!(Labels::new(&ids, &[2, 2], &[1.0; 2]), Err(Error::Length { ids: 6, .. })));
     assert!(matches!(Labels::new(&ids, &[usize::MAX, 2], &[1.0; 2]), Err(Error::Length { .. })));
-    for spacing in [&[1.0][..], &[1.0; 3], &[1.0, 0.0], &[1.0, -1.0], &[1.0, f64::NAN], &[f64::INFINITY, 1.0]] {
+    for spacing in [&[1.0][..], &[1.0; 3], &[1.0, 0.0], &[1.0, -1.0], &[1.0, f64::NAN], &[f64::INFINITY, 1.0]]
+    {
         assert!(matches!(Labels::new(&ids, &[2, 3], spacing), Err(Error::Spacing { .. })), "{spacing:?}");
     }
     let view = |shape: [usize; 2], spacing: [f64; 2]| Labels::new(&ids, &shape, &spacing).unwrap();

@@ -99,17 +99,21 @@ mod tests {
         let names = |count: usize| {
             let ranked = (0..count).map(|i| (i.to_string(), 1.0 / (1.0 + i as f64))).collect();
             let (best, worst) = extremes(ranked);
-            let join = |cases: Vec<(String, f64)>| cases.into_iter().map(|(name, _)| name).collect::<String>();
+            let join =
+                |cases: Vec<(String, f64)>| cases.into_iter().map(|(name, _)| name).collect::<String>();
             (join(best), join(worst))
         };
-        for (count, best, worst) in [(0, "", ""), (1, "0", ""), (3, "01", "2"), (5, "012", "43"), (9, "012", "876")] {
+        for (count, best, worst) in
+            [(0, "", ""), (1, "0", ""), (3, "01", "2"), (5, "012", "43"), (9, "012", "876")]
+        {
             assert_eq!(names(count), (best.into(), worst.into()));
         }
     }
 
     #[test]
     fn volumes_are_ranked_by_their_mean_over_classes() {
-        let score = |group: &str, class, dice| VolumeScore { group: group.into(), class, dice, false_positives: 0 };
+        let score =
+            |group: &str, class, dice| VolumeScore { group: group.into(), class, dice, false_positives: 0 };
         let scores = vec![
             score("a", 1, Some(0.5)),
             score("a", 2, None),
