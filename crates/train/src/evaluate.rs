@@ -99,6 +99,9 @@ impl Counts {
 /// Called with the index, the sample and the predicted class ids of each slice.
 pub(crate) type Watch<'a> = &'a mut dyn FnMut(usize, &Sample, LabelMap) -> Result<()>;
 
+/// A network's logits, in evaluation mode.
+type Forward<'m> = Box<dyn Fn(&Tensor) -> unet3p_models::Result<TrainOutput> + 'm>;
+
 /// What a network is scored on.
 pub(crate) struct Validator<'a> {
     pub(crate) config: &'a TrainConfig,
@@ -153,11 +156,7 @@ impl Validator<'_> {
     }
 
     /// The network's forward pass; on the CPU that of its weights of this moment, compiled.
-    fn compiled<'m>(
-        &self,
-        model: &'m UNet3Plus,
-        slices: &[usize],
-    ) -> Result<Box<dyn Fn(&Tensor) -> unet3p_models::Result<TrainOutput> + 'm>> {
+    fn compiled<'m>(&self, model: &'m UNet3Plus, slices: &[usize]) -> Result<Forward<'m>> {
         if !self.device.is_cpu() {
             return Ok(Box::new(|x| model.forward_logits(x)));
         }

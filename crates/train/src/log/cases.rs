@@ -12,6 +12,9 @@ use crate::{Result, Validation};
 /// Cases of each kind.
 const COUNT: usize = 3;
 
+/// Volumes and their Dice.
+type Ranked = Vec<(String, f64)>;
+
 /// The volumes with the highest and the lowest Dice. None is in both.
 #[derive(Default)]
 pub(crate) struct Cases {
@@ -58,7 +61,7 @@ impl Cases {
             pictures.insert(sample.group.clone(), (sample.name.clone(), picture));
             Ok(())
         })?;
-        let mut cases = |ranked: Vec<(String, f64)>| {
+        let mut cases = |ranked: Ranked| {
             let case = |(volume, dice): (String, f64)| {
                 let (slice, picture) = pictures.remove(&volume)?;
                 Some(Case { volume, dice, slice, picture })
@@ -70,20 +73,20 @@ impl Cases {
 }
 
 /// Volumes and their mean Dice over classes, the highest first; without those where it is undefined.
-fn ranked(validation: &Validation) -> Vec<(String, f64)> {
+fn ranked(validation: &Validation) -> Ranked {
     let mut volumes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for score in &validation.scores {
         volumes.entry(&score.group).or_default().extend(score.dice);
     }
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
     let defined = volumes.into_iter().filter(|(_, values)| !values.is_empty());
-    let mut ranked: Vec<_> = defined.map(|(volume, values)| (volume.to_string(), mean(values))).collect();
+    let mut ranked: Ranked = defined.map(|(volume, values)| (volume.to_string(), mean(values))).collect();
     ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     ranked
 }
 
 /// The first and the last, the latter in reverse; of few, half each.
-fn extremes(ranked: Vec<(String, f64)>) -> (Vec<(String, f64)>, Vec<(String, f64)>) {
+fn extremes(ranked: Ranked) -> (Ranked, Ranked) {
     let best = COUNT.min(ranked.len().div_ceil(2));
     let worst = COUNT.min(ranked.len() - best);
     (ranked[..best].to_vec(), ranked.iter().rev().take(worst).cloned().collect())
