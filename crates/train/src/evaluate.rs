@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use unet3p_data::{LabelMap, Sample, SliceDataset};
 use unet3p_losses::Target;
+use unet3p_metrics::roc_auc;
 use unet3p_models::{CompileOptions, TrainOutput, UNet3Plus, class_map};
 
 use crate::objective::Objective;
-use crate::roc::roc_auc;
 use crate::{Result, TrainConfig};
 
 /// Probability above which a pixel belongs to a class (sigmoid).
@@ -99,6 +99,9 @@ impl Counts {
 /// Called with the index, the sample and the predicted class ids of each slice.
 pub(crate) type Watch<'a> = &'a mut dyn FnMut(usize, &Sample, LabelMap) -> Result<()>;
 
+/// A network's logits, in evaluation mode.
+type Forward<'m> = Box<dyn Fn(&Tensor) -> unet3p_models::Result<TrainOutput> + 'm>;
+
 /// What a network is scored on.
 pub(crate) struct Validator<'a> {
     pub(crate) config: &'a TrainConfig,
@@ -109,12 +112,18 @@ pub(crate) struct Validator<'a> {
 
 impl Validator<'_> {
     /// Scores `model` on whole slices of the dataset, one after the other.
-    pub(crate) fn validate(&self, model: &UNet3Plus, slices: &[usize], watch: Watch<'_>) -> Result<Validation> {
+    pub(crate) fn validate(
+        &self,
+        model: &UNet3Plus,
+        slices: &[usize],
+        watch: Watch<'_>,
+    ) -> Result<Validation> {
         let start = std::time::Instant::now();
         let forward = self.compiled(model, slices)?;
         let ids = (1..=u8::MAX).take(self.config.classes());
         let mut counts: BTreeMap<(String, u8), Counts> = BTreeMap::new();
-        let (mut loss, mut presences) = (0.0, Vec::new());
+        let mut loss = 0.0;
+        let (mut scores, mut labels) = (Vec::new(), Vec::new());
         for &index in slices {
             let sample = self.dataset.sample(index)?;
             let output = forward(&self.input(&sample)?)?;
@@ -122,8 +131,8 @@ impl Validator<'_> {
             loss += f64::from(self.objective.loss(&output, &target)?.to_scalar::<f32>()?);
             if let Some(presence) = &output.presence {
                 // Logits have the order of the probabilities, and no ties where those are rounded to 1.
-                let present = presence.flatten_all()?.get(1)?.to_scalar()?;
-                presences.push((present, self.dataset.slices()[index].has_foreground()));
+                scores.push(f64::from(presence.flatten_all()?.get(1)?.to_scalar::<f32>()?));
+                labels.push(self.dataset.slices()[index].has_foreground());
             }
             let prediction = self.prediction(&output, &target)?;
             for class in ids.clone() {
@@ -141,17 +150,13 @@ impl Validator<'_> {
         Ok(Validation {
             scores: counts.into_iter().map(score).collect(),
             loss: loss / slices.len() as f64,
-            presence_auc: roc_auc(&presences),
+            presence_auc: roc_auc(&scores, &labels),
             seconds: start.elapsed().as_secs_f64(),
         })
     }
 
     /// The network's forward pass; on the CPU that of its weights of this moment, compiled.
-    fn compiled<'m>(
-        &self,
-        model: &'m UNet3Plus,
-        slices: &[usize],
-    ) -> Result<Box<dyn Fn(&Tensor) -> unet3p_models::Result<TrainOutput> + 'm>> {
+    fn compiled<'m>(&self, model: &'m UNet3Plus, slices: &[usize]) -> Result<Forward<'m>> {
         if !self.device.is_cpu() {
             return Ok(Box::new(|x| model.forward_logits(x)));
         }

@@ -37,7 +37,6 @@ mod observer;
 mod optimizer;
 mod progress;
 mod replace;
-mod roc;
 mod sampling;
 mod schedule;
 mod statistics;

@@ -253,7 +253,6 @@ impl Sums {
 /// Whether a folder has a model, a checkpoint or a line of metrics. What a run leaves that ended before its first
 /// checkpoint is no more than a repeated run makes again.
 fn holds_run(dir: &Path) -> bool {
-    let measured =
-        std::fs::read_to_string(dir.join(METRICS)).is_ok_and(|text| text.lines().count() > 1);
+    let measured = std::fs::read_to_string(dir.join(METRICS)).is_ok_and(|text| text.lines().count() > 1);
     measured || checkpoint::exists(dir) || ["last", "best"].iter().any(|folder| dir.join(folder).exists())
 }

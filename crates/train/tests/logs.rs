@@ -98,12 +98,49 @@ fn a_resumed_run_loses_no_line_and_doubles_none() {
 }
 
 #[test]
+fn the_report_is_one_page_in_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("a <run>"));
+    write_discs(&data);
+    // Each slice a volume of its own: eight to choose cases from.
+    std::fs::remove_file(data.join("dataset.json")).unwrap();
+    let settings = [
+        "train.steps=16",
+        "train.validate_every=1",
+        "data.validation_groups=[\"b_0\", \"b_1\", \"b_2\", \"b_3\", \"b_4\", \"b_5\", \"b_6\", \"b_7\"]",
+        "model.class_names=[\"disc & <ring>\"]",
+    ];
+    let (summary, _) = run(config(&data, &settings), out.clone());
+    assert_eq!(summary.report, Some(out.join("report.html")));
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(
+        page.contains("<h1>a &lt;run&gt;</h1>") && page.contains("dice_disc &amp; &lt;ring&gt;"),
+        "{page}"
+    );
+    assert!(!page.contains("<run>") && !page.contains("<ring>"), "{page}");
+    // Curves, cases and style are in the page; nothing is fetched.
+    assert!(page.contains("<svg") && page.contains("<style>"));
+    assert!(page.matches("src=\"data:image/png;base64,").count() == 6, "{page}");
+    assert!(!page.contains("href=") && page.matches("src=").count() == 6);
+    let best = summary.best.unwrap();
+    assert!(page.contains(&format!("<td class=\"number\">{}</td>", best.epoch)), "{page}");
+    let dice: Vec<f64> = page.split("<b>Dice ").skip(1).map(|text| text[..6].parse().unwrap()).collect();
+    let (first, last) = dice.split_at(3);
+    assert!(first.is_sorted_by(|a, b| a >= b) && last.is_sorted() && first[2] >= last[2], "{dice:?}");
+    assert!(page.contains("steps = 16"), "the configuration");
+}
+
+#[test]
 fn logs_that_are_off_are_not_written() {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (dir.path().join("data"), dir.path().join("run"));
     write_discs(&data);
     run(config(&data, &["train.steps=2"]), out.clone());
-    assert!(["metrics.csv", "progress.png", "report.html"].iter().all(|log| files(&out).contains(&log.to_string())));
+    assert!(
+        ["metrics.csv", "progress.png", "report.html"]
+            .iter()
+            .all(|log| files(&out).contains(&log.to_string()))
+    );
     assert_eq!(events(&out), 1);
     let settings = ["log.csv=false", "log.tensorboard=false", "log.plot=false", "log.report=false"];
     let off = dir.path().join("off");

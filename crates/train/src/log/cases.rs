@@ -12,6 +12,9 @@ use crate::{Result, Validation};
 /// Cases of each kind.
 const COUNT: usize = 3;
 
+/// Volumes and their Dice.
+type Ranked = Vec<(String, f64)>;
+
 /// The volumes with the highest and the lowest Dice. None is in both.
 #[derive(Default)]
 pub(crate) struct Cases {
@@ -58,7 +61,7 @@ impl Cases {
             pictures.insert(sample.group.clone(), (sample.name.clone(), picture));
             Ok(())
         })?;
-        let mut cases = |ranked: Vec<(String, f64)>| {
+        let mut cases = |ranked: Ranked| {
             let case = |(volume, dice): (String, f64)| {
                 let (slice, picture) = pictures.remove(&volume)?;
                 Some(Case { volume, dice, slice, picture })
@@ -70,20 +73,20 @@ impl Cases {
 }
 
 /// Volumes and their mean Dice over classes, the highest first; without those where it is undefined.
-fn ranked(validation: &Validation) -> Vec<(String, f64)> {
+fn ranked(validation: &Validation) -> Ranked {
     let mut volumes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for score in &validation.scores {
         volumes.entry(&score.group).or_default().extend(score.dice);
     }
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
     let defined = volumes.into_iter().filter(|(_, values)| !values.is_empty());
-    let mut ranked: Vec<_> = defined.map(|(volume, values)| (volume.to_string(), mean(values))).collect();
+    let mut ranked: Ranked = defined.map(|(volume, values)| (volume.to_string(), mean(values))).collect();
     ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     ranked
 }
 
 /// The first and the last, the latter in reverse; of few, half each.
-fn extremes(ranked: Vec<(String, f64)>) -> (Vec<(String, f64)>, Vec<(String, f64)>) {
+fn extremes(ranked: Ranked) -> (Ranked, Ranked) {
     let best = COUNT.min(ranked.len().div_ceil(2));
     let worst = COUNT.min(ranked.len() - best);
     (ranked[..best].to_vec(), ranked.iter().rev().take(worst).cloned().collect())
@@ -99,17 +102,21 @@ mod tests {
         let names = |count: usize| {
             let ranked = (0..count).map(|i| (i.to_string(), 1.0 / (1.0 + i as f64))).collect();
             let (best, worst) = extremes(ranked);
-            let join = |cases: Vec<(String, f64)>| cases.into_iter().map(|(name, _)| name).collect::<String>();
+            let join =
+                |cases: Vec<(String, f64)>| cases.into_iter().map(|(name, _)| name).collect::<String>();
             (join(best), join(worst))
         };
-        for (count, best, worst) in [(0, "", ""), (1, "0", ""), (3, "01", "2"), (5, "012", "43"), (9, "012", "876")] {
+        for (count, best, worst) in
+            [(0, "", ""), (1, "0", ""), (3, "01", "2"), (5, "012", "43"), (9, "012", "876")]
+        {
             assert_eq!(names(count), (best.into(), worst.into()));
         }
     }
 
     #[test]
     fn volumes_are_ranked_by_their_mean_over_classes() {
-        let score = |group: &str, class, dice| VolumeScore { group: group.into(), class, dice, false_positives: 0 };
+        let score =
+            |group: &str, class, dice| VolumeScore { group: group.into(), class, dice, false_positives: 0 };
         let scores = vec![
             score("a", 1, Some(0.5)),
             score("a", 2, None),

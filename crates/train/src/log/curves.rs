@@ -151,7 +151,8 @@ impl Panel {
             .draw()?;
         for line in &lines {
             let style = line.color.filled().stroke_width(2 * scale);
-            let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18 * scale as i32, y)], style);
+            let legend =
+                move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18 * scale as i32, y)], style);
             // A line needs two points.
             let dot = if line.points.len() == 1 { 4 * scale } else { 0 };
             let series = LineSeries::new(line.points.iter().copied(), style).point_size(dot);
@@ -174,8 +175,8 @@ impl Panel {
 
 /// The range of values, and some room on both sides.
 fn padded(values: impl Iterator<Item = f64>) -> Range<f64> {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = values
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
         return 0.0..1.0;
     }
@@ -205,7 +206,8 @@ fn reduced(bytes: &[u8], width: usize, factor: usize) -> Picture {
     let height = rows.len();
     let mean = |rows: &[u8], x: usize| {
         [0, 1, 2].map(|c| {
-            let sample = |i: usize| usize::from(rows[((i / factor) * width + x * factor + i % factor) * 3 + c]);
+            let sample =
+                |i: usize| usize::from(rows[((i / factor) * width + x * factor + i % factor) * 3 + c]);
             let count = factor * factor;
             ((0..count).map(sample).sum::<usize>() / count) as u8
         })

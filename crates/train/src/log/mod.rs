@@ -91,7 +91,8 @@ impl Logs {
         };
         if let Some(events) = &mut self.events {
             let classes = (1..=u8::MAX).zip(&self.class_names);
-            let classes = classes.map(|(id, name)| (format!("validation/dice_{name}"), validation.class_dice(id)));
+            let classes =
+                classes.map(|(id, name)| (format!("validation/dice_{name}"), validation.class_dice(id)));
             let optional: Vec<(String, Option<f64>)> = [
                 ("validation/dice".to_string(), validation.mean_dice()),
                 ("validation/presence_auc".to_string(), validation.presence_auc),
@@ -100,7 +101,8 @@ impl Logs {
             .chain(classes)
             .collect();
             let measured = optional.iter().filter_map(|(tag, value)| Some((tag.as_str(), (*value)?)));
-            let values: Vec<_> = std::iter::once(("validation/loss", validation.loss)).chain(measured).collect();
+            let values: Vec<_> =
+                std::iter::once(("validation/loss", validation.loss)).chain(measured).collect();
             events.scalars(report.step, &values)?;
         }
         if self.plots {

@@ -73,10 +73,11 @@ impl Report<'_> {
     fn results(&self, table: &Table) -> String {
         let monitor = escape(&String::from(self.config.train.monitor.clone()));
         let best = self.summary.best.and_then(|best| table.line(best.epoch));
-        let lines: Vec<(String, &StringRecord)> = [(format!("best {monitor}"), best), ("last".into(), table.last())]
-            .into_iter()
-            .filter_map(|(title, line)| Some((title, line?)))
-            .collect();
+        let lines: Vec<(String, &StringRecord)> =
+            [(format!("best {monitor}"), best), ("last".into(), table.last())]
+                .into_iter()
+                .filter_map(|(title, line)| Some((title, line?)))
+                .collect();
         let mut text = "<div class=\"scroll\"><table>\n<tr><th></th>".to_string();
         for (title, _) in &lines {
             push(&mut text, format_args!("<th class=\"number\">{title}</th>"));
@@ -100,7 +101,9 @@ impl Report<'_> {
             let name = escape(name);
             push(
                 &mut keys,
-                format_args!("<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{name}</span>"),
+                format_args!(
+                    "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{name}</span>"
+                ),
             );
         }
         let kinds = [("Best", &self.cases.best), ("Worst", &self.cases.worst)];

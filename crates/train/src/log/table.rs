@@ -210,7 +210,11 @@ mod tests {
         }
         let whole = read();
         assert_eq!(whole.lines().count(), 6);
-        assert!(whole.contains("2,8,1.000000e-3,0.500000,2.000000e0,7.000,0.250000,0.500000,1.000000,0.500000,3\n"));
+        assert!(
+            whole.contains(
+                "2,8,1.000000e-3,0.500000,2.000000e0,7.000,0.250000,0.500000,1.000000,0.500000,3\n"
+            )
+        );
         // Half a line, as a full disk leaves it.
         std::fs::write(dir.path().join(FILE_NAME), format!("{whole}6,2")).unwrap();
         let mut table = open(dir.path(), 14).unwrap();
