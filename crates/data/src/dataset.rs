@@ -16,15 +16,18 @@ use crate::{Error, Image, LabelMap, Preprocessor, Result, read_mask, resize, res
 mod check;
 mod folder;
 mod ids;
+mod inspect;
 mod list;
 mod mask_name;
 mod nnunet;
+mod sheet;
 mod source;
 mod split;
 #[cfg(test)]
 mod tests;
 
 pub use ids::{IGNORED, MaskValues};
+pub use inspect::Inspection;
 pub use mask_name::MaskName;
 pub use source::Source;
 pub use split::{Parts, Split};

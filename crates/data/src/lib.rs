@@ -20,7 +20,8 @@ pub use augment::{
     Shift, SingleSlice,
 };
 pub use dataset::{
-    DatasetOptions, Findings, IGNORED, MaskName, MaskValues, Parts, Sample, Slice, SliceDataset, Source, Split,
+    DatasetOptions, Findings, IGNORED, Inspection, MaskName, MaskValues, Parts, Sample, Slice, SliceDataset,
+    Source, Split,
 };
 pub use decode::MAX_PIXELS;
 pub use error::{Error, Result};

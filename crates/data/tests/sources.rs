@@ -70,17 +70,13 @@ fn all_problems_are_found_and_the_rest_is_usable() {
         ["images/a.png", "masks/a.png"],
         ["masks/b.png", "class id 3"],
         ["images/c.png", ""],
+        ["masks/d.png", "7 x 8"],
         ["masks/d.png", "class id 4"],
     ];
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
     for (problem, parts) in problems.iter().zip(expected) {
         assert!(parts.iter().all(|part| problem.contains(part)), "{problem} / {parts:?}");
     }
-    // Read as it is, the mask of another height has two faults.
-    let any = DatasetOptions { classes: None, ..DatasetOptions::default() };
-    let (_, findings) = SliceDataset::examine(&[path.to_path_buf()], &any, |_, _| {}).unwrap();
-    let sizes = findings.problems.iter().filter(|problem| problem.to_string().contains("7 x 8")).count();
-    assert_eq!((findings.problems.len(), sizes), (3, 1));
 }
 
 #[test]
@@ -161,7 +157,10 @@ fn what_is_wrong_with_an_nnunet_dataset_is_named() {
         ["a_0000.png", "labelsTr/a.png"],
         ["b_0000.png", "2 files"],
     ] {
-        assert!(problems.iter().any(|p| parts.iter().all(|part| p.contains(part))), "{problems:#?} {parts:?}");
+        assert!(
+            problems.iter().any(|p| parts.iter().all(|part| p.contains(part))),
+            "{problems:#?} {parts:?}"
+        );
     }
     assert_eq!((problems.len(), findings.unused), (4, vec![path.join("labelsTr/z.png")]));
 

@@ -65,10 +65,10 @@ struct Counts {
 }
 
 impl Counts {
-    /// Adds a slice.
-    fn add(&mut self, class: u8, prediction: &[u8], reference: &[u8]) {
+    /// Adds a slice, without the pixels that the reference marks as `ignored`.
+    fn add(&mut self, class: u8, prediction: &[u8], reference: &[u8], ignored: Option<u8>) {
         let mut slice = Self::default();
-        for (&p, &r) in prediction.iter().zip(reference) {
+        for (&p, &r) in prediction.iter().zip(reference).filter(|&(_, &r)| Some(r) != ignored) {
             let (p, r) = (p == class, r == class);
             slice.both += u64::from(p && r);
             slice.predicted += u64::from(p);
@@ -109,7 +109,7 @@ pub(crate) fn validate(
         let prediction = map.to_dtype(DType::U8)?.flatten_all()?.to_vec1::<u8>()?;
         for class in ids.clone() {
             let counts = counts.entry((sample.group.clone(), class)).or_default();
-            counts.add(class, &prediction, &sample.mask.data);
+            counts.add(class, &prediction, &sample.mask.data, dataset.ignored());
         }
     }
     let score = |((group, class), counts): ((String, u8), Counts)| VolumeScore {
@@ -128,12 +128,14 @@ mod tests {
     #[test]
     fn dice_is_pooled_over_the_slices_of_a_volume() {
         let mut counts = Counts::default();
-        counts.add(1, &[1, 1, 0, 2], &[1, 0, 1, 1]);
-        counts.add(1, &[1, 0, 0, 1], &[0, 0, 2, 0]);
-        counts.add(1, &[0; 4], &[0; 4]);
+        counts.add(1, &[1, 1, 0, 2], &[1, 0, 1, 1], None);
+        counts.add(1, &[1, 0, 0, 1], &[0, 0, 2, 0], None);
+        counts.add(1, &[0; 4], &[0; 4], None);
         // 4 predicted, 3 in the reference, 1 in both; the second slice has no such pixel
         assert_eq!(counts.dice(), Some(2.0 / 7.0));
         assert_eq!(counts.false_positives, 2);
+        counts.add(1, &[1, 0], &[255, 255], Some(255));
+        assert_eq!((counts.dice(), counts.false_positives), (Some(2.0 / 7.0), 2));
         assert_eq!(Counts::default().dice(), None);
     }
 

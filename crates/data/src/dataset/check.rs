@@ -23,13 +23,16 @@ pub(super) fn check(entry: Entry, reader: &Arc<MaskReader>, channels: usize) -> 
     }
     // The image's own size counts; where it cannot be read, there is nothing to compare with.
     let image = sizes.first().copied();
-    let mask = keep(reader.read(&entry.mask), &mut problems);
-    sizes.extend(mask.as_ref().map(|map| (entry.mask.as_path(), (map.height, map.width))));
-    if let Some(path) = &entry.regions {
-        sizes.extend(keep(read_mask(path), &mut problems).map(|map| (path.as_path(), (map.height, map.width))));
-    }
+    // Files that have none are named where they are read.
+    let maps = std::iter::once(&entry.mask).chain(&entry.regions);
+    sizes.extend(maps.filter_map(|path| Some((path.as_path(), image_size(path).ok()?))));
     if let Some((image, size)) = image {
-        problems.extend(sizes.iter().skip(1).filter_map(|&(path, found)| other_size(image, size, path, found)));
+        problems
+            .extend(sizes.iter().skip(1).filter_map(|&(path, found)| other_size(image, size, path, found)));
+    }
+    let mask = keep(reader.read(&entry.mask), &mut problems);
+    if let Some(path) = &entry.regions {
+        keep(read_mask(path), &mut problems);
     }
     match (image, mask) {
         (Some((_, (height, width))), Some(mask)) if problems.is_empty() => {

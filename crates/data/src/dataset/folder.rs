@@ -116,7 +116,8 @@ pub(super) fn list(dir: &Path, rule: Option<&MaskName>) -> Result<Listing> {
             Err(problem) => listing.problems.push(problem),
         }
     }
-    listing.unused = masks.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, path)| path).collect();
+    listing.unused =
+        masks.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, path)| path).collect();
     Ok(listing)
 }
 

@@ -29,6 +29,13 @@ const MOST_LISTED: usize = 8;
 #[serde(try_from = "BTreeMap<String, u8>", into = "BTreeMap<String, u8>")]
 pub struct MaskValues(BTreeMap<u16, u8>);
 
+impl MaskValues {
+    /// Whether no value is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl FromIterator<(u16, u8)> for MaskValues {
     fn from_iter<I: IntoIterator<Item = (u16, u8)>>(pairs: I) -> Self {
         Self(pairs.into_iter().collect())
@@ -41,7 +48,9 @@ impl TryFrom<BTreeMap<String, u8>> for MaskValues {
     fn try_from(table: BTreeMap<String, u8>) -> std::result::Result<Self, String> {
         let value = |(text, id): (String, u8)| match text.parse() {
             Ok(value) => Ok((value, id)),
-            Err(_) => Err(format!("{text:?} is no value of a mask: whole numbers from 0 to 65535 are needed")),
+            Err(_) => {
+                Err(format!("{text:?} is no value of a mask: whole numbers from 0 to 65535 are needed"))
+            }
         };
         table.into_iter().map(value).collect()
     }
@@ -204,7 +213,10 @@ mod tests {
         let reader = reader(2, &[(0, 0), (1000, 1), (7, 2), (8, 2)], None);
         assert_eq!(read(&reader, &[1000, 7, 0, 8]).unwrap(), [1, 2, 0, 2]);
         let message = read(&reader, &[0, 9, 1001]).unwrap_err().to_string();
-        assert!(message.contains("the values 9, 1001") && message.contains("maps 0, 7, 8, 1000"), "{message}");
+        assert!(
+            message.contains("the values 9, 1001") && message.contains("maps 0, 7, 8, 1000"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -32,7 +32,9 @@ impl TryFrom<String> for MaskName {
         if rule.matches(NAME).count() == 1 && !rule.contains(['/', '\\']) {
             return Ok(Self(rule));
         }
-        Err(format!("{rule:?}: a file name without extension that holds {NAME} once is needed, as {NAME}_mask"))
+        Err(format!(
+            "{rule:?}: a file name without extension that holds {NAME} once is needed, as {NAME}_mask"
+        ))
     }
 }
 

@@ -57,7 +57,8 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
     let mut masks = files_by_stem(&dir.join(LABELS), &[&extension], &mut listing.problems)?;
     let mut cases: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for (name, path) in files {
-        let case = name.rsplit_once('_').filter(|(_, n)| n.len() == 4 && n.bytes().all(|b| b.is_ascii_digit()));
+        let case =
+            name.rsplit_once('_').filter(|(_, n)| n.len() == 4 && n.bytes().all(|b| b.is_ascii_digit()));
         match case {
             // In the order of the names, which is that of the channels.
             Some((case, channel)) if channel.parse() == Ok(cases.get(case).map_or(0, Vec::len)) => {
@@ -118,7 +119,8 @@ fn unreadable(dir: &Path, ending: &str) -> String {
 fn read(dir: &Path) -> Result<Dataset> {
     let path = dir.join(DatasetIndex::FILE_NAME);
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", e))?;
-    serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("is no index of an nnU-Net dataset: {e}")))
+    serde_json::from_str(&text)
+        .map_err(|e| Error::file(&path, format!("is no index of an nnU-Net dataset: {e}")))
 }
 
 /// Names of the classes, whose ids must be 0, 1, 2, ... without gaps; the ignore label comes last.
@@ -132,7 +134,9 @@ fn labels(dir: &Path, dataset: &Dataset) -> Result<Labels> {
             value => (value.as_u64().and_then(|id| u16::try_from(id).ok()), key),
         };
         let Some(id) = id else {
-            return Err(wrong(format!("has the label {key} = {value}; one id a label is needed, not regions")));
+            return Err(wrong(format!(
+                "has the label {key} = {value}; one id a label is needed, not regions"
+            )));
         };
         names.insert(id, name.clone());
     }

@@ -70,8 +70,15 @@ impl Source {
         }
     }
 
+    /// The folder or the list.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::List(path) | Self::NnUnet(path) => path,
+        }
+    }
+
     /// The folder that everything lies in.
-    pub fn folder(&self) -> &Path {
+    fn folder(&self) -> &Path {
         match self {
             Self::Folder(path) | Self::NnUnet(path) => path,
             Self::List(path) => path.parent().unwrap_or(Path::new("")),

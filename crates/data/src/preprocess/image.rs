@@ -163,7 +163,7 @@ pub(crate) fn luma(planes: &Image) -> Image {
 }
 
 /// What a person sees of planes with values from 0 to 1.
-fn preview(planes: &Image, layout: Layout) -> Picture {
+pub(crate) fn preview(planes: &Image, layout: Layout) -> Picture {
     let area = planes.height * planes.width;
     let shown = match (planes.channels, layout) {
         (1, _) => [0, 0, 0],

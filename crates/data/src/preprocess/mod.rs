@@ -8,5 +8,5 @@ pub use config::{Layout, Normalize, Preprocessor, Size};
 pub use image::Loaded;
 pub use volume::{MaskRule, PreparedVolume};
 
-pub(crate) use image::{luma, unit_planes};
+pub(crate) use image::{luma, preview, unit_planes};
 pub(crate) use volume::displayed;
