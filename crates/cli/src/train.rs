@@ -82,7 +82,7 @@ fn open(args: TrainArgs, device: &Device) -> Result<Trainer, Failure> {
 }
 
 /// The configuration of the file, with the settings of the command line on top.
-fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
+pub(crate) fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
     let name = path.display();
     let text =
         fs::read_to_string(path).map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
@@ -91,7 +91,7 @@ fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure>
 }
 
 /// Settings that do not go together or do not fit the data are wrong usage, all else is a failed run.
-fn failure(error: Error) -> Failure {
+pub(crate) fn failure(error: Error) -> Failure {
     let text = describe(&error);
     match error {
         Error::Syntax(_)
