@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use unet3p_data::Preprocessor;
+use unet3p_data::{MaskName, MaskValues, Preprocessor};
 use unet3p_losses::LossConfig;
 use unet3p_models::UNet3PlusConfig;
 use unet3p_train::{
@@ -126,13 +126,18 @@ fn check<T: Debug>(
 fn complete() -> TrainConfig {
     let TrainConfig { augmentation, log, .. } = TrainConfig::default();
     let model = ModelConfig { init_from: Some("a".into()), ..ModelConfig::default() };
-    let DataConfig { paths, workers, prefetch, .. } = DataConfig::default();
+    let DataConfig { paths, shuffle, workers, prefetch, .. } = DataConfig::default();
     let data = DataConfig {
         paths,
+        mask_name: Some(MaskName::try_from("{name}".to_string()).unwrap()),
+        mask_values: Some(MaskValues::default()),
+        ignore_label: Some(255),
+        resize: Some([16, 16]),
         validation_groups: Some(vec!["a".into()]),
         validation_fraction: Some(0.5),
         crop: Some([16, 16]),
         foreground_share: Some(0.5),
+        shuffle,
         workers,
         prefetch,
     };

@@ -54,6 +54,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: crate::prepare::PrepareCommand,
     },
+    /// Check training data: pairs, sizes, class ids, balance; draw a contact sheet
+    Verify(crate::verify::VerifyArgs),
     /// Turn a checkpoint from elsewhere into a model folder
     Convert(crate::convert::ConvertArgs),
     /// Describe a model: variant, parameters, multiply-adds, size

@@ -16,6 +16,7 @@ mod predict;
 mod prepare;
 mod report;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Evaluate(args) => evaluate::run(args, global),
         Command::Train(args) => train::run(args, global),
         Command::Prepare { what } => prepare::run(what),
+        Command::Verify(args) => verify::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args, global),

@@ -85,27 +85,16 @@ fn open(args: TrainArgs, device: &Device) -> Result<Trainer, Failure> {
 }
 
 /// The configuration of the file, with the settings of the command line on top.
-fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
+pub(crate) fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
     let name = path.display();
     let text =
         fs::read_to_string(path).map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
-    let config = TrainConfig::from_toml(&text, settings)
-        .map_err(|e| Failure::usage(format!("{name}: {}", describe(&e).trim_end())))?;
-    for path in &config.data.paths {
-        let images = path.join("images");
-        if !images.is_dir() {
-            return Err(Failure::usage(format!(
-                "{name}: data.paths: {}: no such folder; folders with images/ and masks/ are needed, \
-                 as `unet3p prepare` writes them",
-                images.display()
-            )));
-        }
-    }
-    Ok(config)
+    TrainConfig::from_toml(&text, settings)
+        .map_err(|e| Failure::usage(format!("{name}: {}", describe(&e).trim_end())))
 }
 
 /// Settings that do not go together or do not fit the data are wrong usage, all else is a failed run.
-fn failure(error: Error) -> Failure {
+pub(crate) fn failure(error: Error) -> Failure {
     let text = describe(&error);
     match error {
         Error::Syntax(_)

@@ -1,23 +1,36 @@
-//! Training slices in folders: `images/`, `masks/` and, where organs are known, `regions/`.
+//! Training slices: images with masks and, where organs are known, regions.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use image::DynamicImage;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
-use self::folder::{VolumeEntry, read_folder, read_index};
+use self::ids::MaskReader;
 use crate::decode::decode;
 use crate::preprocess::{luma, unit_planes};
-use crate::{Error, Image, LabelMap, Layout, Preprocessor, Result, read_mask, resize, resize_labels};
+use crate::{Error, Image, LabelMap, Preprocessor, Result, read_mask, resize, resize_labels};
 
+mod check;
 mod folder;
+mod ids;
+mod inspect;
+mod list;
+mod mask_name;
+mod nnunet;
+mod sheet;
+mod source;
+mod split;
 #[cfg(test)]
 mod tests;
+
+pub use ids::{IGNORED, MaskValues};
+pub use inspect::Inspection;
+pub use mask_name::MaskName;
+pub use source::Source;
+pub use split::{Parts, Split};
 
 /// Decoded slices are kept in memory up to this many bytes; what is beyond is decoded again each time.
 const CACHE_BYTES: usize = 1 << 30;
@@ -27,7 +40,7 @@ const CACHE_BYTES: usize = 1 << 30;
 pub struct Sample {
     /// The image, values in [0, 1].
     pub image: Image,
-    /// Class ids.
+    /// Class ids; [`SliceDataset::ignored`] where a pixel does not count.
     pub mask: LabelMap,
     /// Ids of all organs, for changes of grey values inside each.
     pub regions: Option<LabelMap>,
@@ -50,12 +63,15 @@ pub struct Slice {
     pub width: usize,
     /// Pixels of each class id, `pixels[id]`, background first.
     pub pixels: Vec<usize>,
-    /// The image's file.
-    pub image: PathBuf,
+    /// Pixels that do not count.
+    pub ignored: usize,
+    /// The image's file, or one for each channel.
+    pub images: Vec<PathBuf>,
     /// The mask's file.
     pub mask: PathBuf,
     /// The organs' file.
     pub regions: Option<PathBuf>,
+    reader: Arc<MaskReader>,
 }
 
 impl Slice {
@@ -65,42 +81,40 @@ impl Slice {
     }
 }
 
-/// Which volumes validate.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Split {
-    /// Those that `dataset.json` marks with `"split": "validation"`; none without it.
-    AsPrepared,
-    /// These groups.
-    Groups(Vec<String>),
-    /// This part of the groups (rounded, at least one of each side), drawn with a seed.
-    Fraction {
-        /// Between 0 and 1, both excluded.
-        fraction: f64,
-        /// Seed of the draw.
-        seed: u64,
-    },
+/// How files become samples.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DatasetOptions {
+    /// The highest class id; `None`: whatever the masks hold, up to 254.
+    pub classes: Option<usize>,
+    /// The channels and the size that images are brought to, and their normalisation.
+    pub preprocessor: Preprocessor,
+    /// The names of masks in folders; `None`: those of the images, or `mask_` where they say `image_`.
+    pub mask_name: Option<MaskName>,
+    /// The class ids of the values in masks; `None`: values are ids, and with one class a mask of 0 and 255 is one of
+    /// 0 and 1.
+    pub mask_values: Option<MaskValues>,
+    /// The value of mask pixels that do not count; `None`: the source's own, where it has one.
+    pub ignore_label: Option<u16>,
 }
 
-/// Indices of the slices on each side of a split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts {
-    /// To train on.
-    pub train: Vec<usize>,
-    /// To validate on.
-    pub validation: Vec<usize>,
+/// What is wrong with a dataset's files.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What keeps slices from being used, each naming its file.
+    pub problems: Vec<Error>,
+    /// Masks that belong to no image.
+    pub unused: Vec<PathBuf>,
 }
 
-/// Slices of one or more folders, in the order of the folders and of their names.
-///
-/// In a folder, `images/NAME.png` (or JPEG, TIFF) belongs to `masks/NAME.png` and, if that folder exists, `regions/NAME.png`.
-/// `dataset.json`, if there, names each slice's volume: `{"slices": [{"name": "a_000", "volume": "a"}, ...]}`;
-/// without it each image is a volume of its own. Volumes of one name in several folders are one volume.
+/// Slices of one or more [sources](Source), in their order and, in folders, of their names. Volumes of one name in
+/// several sources are one volume.
 #[derive(Debug)]
 pub struct SliceDataset {
     preprocessor: Preprocessor,
     slices: Vec<Slice>,
-    /// Groups that an index marks for validation.
+    /// Groups that a source marks for validation.
     marked: BTreeSet<String>,
+    ignores: bool,
     cache: Vec<OnceLock<Decoded>>,
     cached_bytes: AtomicUsize,
 }
@@ -108,36 +122,82 @@ pub struct SliceDataset {
 /// The files of one slice as they are stored, 8 bits staying 8 bits.
 #[derive(Debug, Clone)]
 struct Decoded {
-    image: DynamicImage,
+    images: Vec<DynamicImage>,
     mask: LabelMap,
     regions: Option<LabelMap>,
 }
 
 impl SliceDataset {
-    /// Opens folders and checks them: every image has a mask (and regions, if there are any) of its size, and no
-    /// mask holds an id above `classes`. Images are decoded later, when they are first asked for, and brought to the
-    /// channels and the size of `preprocessor`.
+    /// Opens sources and checks them: every image has a mask (and regions, if there are any) of its size, and every
+    /// mask holds class ids. Images are decoded later, when they are first asked for.
     ///
     /// # Errors
-    /// [`Error::File`] or [`Error::Io`] naming the file that is missing, unreadable, of another size or with an id
-    /// out of range.
-    pub fn open(dirs: &[PathBuf], classes: usize, preprocessor: Preprocessor) -> Result<Self> {
-        let mut slices = Vec::new();
-        let mut marked = BTreeSet::new();
-        for dir in dirs {
-            let index = read_index(&dir.join("dataset.json"))?;
-            slices.extend(read_folder(dir, classes, index.as_ref())?);
-            let volumes = index.map(|index| index.volumes).unwrap_or_default();
-            let validates = |volume: &VolumeEntry| volume.split == Some(crate::prepare::Split::Validation);
-            marked.extend(volumes.into_iter().filter(validates).map(|volume| volume.name));
+    /// [`Error::File`] or [`Error::Io`] naming the first file that is missing, unreadable, of another size or with an
+    /// id out of range; [`Error::Setting`] for a path that is no source, or options that do not go together.
+    pub fn open(paths: &[PathBuf], options: &DatasetOptions) -> Result<Self> {
+        let (dataset, findings) = Self::examine(paths, options, |_, _| {})?;
+        match findings.problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(dataset),
         }
-        Ok(Self {
-            preprocessor,
+    }
+
+    /// Opens what can be used of sources, and tells all that is wrong with the rest. `progress` hears of slices that
+    /// are checked and of how many there are, on any thread.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a path that is no source, or options that do not go together.
+    pub fn examine(
+        paths: &[PathBuf],
+        options: &DatasetOptions,
+        progress: impl Fn(usize, usize) + Sync,
+    ) -> Result<(Self, Findings)> {
+        options.preprocessor.validate()?;
+        let mut findings = Findings::default();
+        let mut entries = Vec::new();
+        for path in paths {
+            let source = Source::at(path)?;
+            match source.list(options.mask_name.as_ref()) {
+                Ok(listing) => {
+                    let ignore = options.ignore_label.or(listing.ignore);
+                    let reader = MaskReader::new(options.classes, options.mask_values.clone(), ignore)?;
+                    let reader = Arc::new(reader);
+                    entries.extend(listing.entries.into_iter().map(|entry| (entry, reader.clone())));
+                    findings.problems.extend(listing.problems);
+                    findings.unused.extend(listing.unused);
+                }
+                Err(problem) => findings.problems.push(problem),
+            }
+        }
+        let marked = entries.iter().filter(|(e, _)| e.split == Some(crate::prepare::Split::Validation));
+        let marked = marked.map(|(entry, _)| entry.group.clone()).collect();
+        let ignores = entries.iter().any(|(_, reader)| reader.ignores());
+        let (done, total) = (AtomicUsize::new(0), entries.len());
+        let channels = options.preprocessor.layout.channels();
+        let checked: Vec<_> = entries
+            .into_par_iter()
+            .map(|(entry, reader)| {
+                let slice = check::check(entry, &reader, channels);
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                slice
+            })
+            .collect();
+        let mut slices = Vec::new();
+        for slice in checked {
+            match slice {
+                Ok(slice) => slices.push(slice),
+                Err(problems) => findings.problems.extend(problems),
+            }
+        }
+        let dataset = Self {
+            preprocessor: options.preprocessor.clone(),
             cache: slices.iter().map(|_| OnceLock::new()).collect(),
             slices,
             marked,
+            ignores,
             cached_bytes: AtomicUsize::new(0),
-        })
+        };
+        Ok((dataset, findings))
     }
 
     /// The slices.
@@ -149,6 +209,11 @@ impl SliceDataset {
     pub fn groups(&self) -> Vec<&str> {
         let groups: BTreeSet<&str> = self.slices.iter().map(|s| s.group.as_str()).collect();
         groups.into_iter().collect()
+    }
+
+    /// What pixels that do not count are marked with in samples' masks: [`IGNORED`], or nothing where all count.
+    pub fn ignored(&self) -> Option<u8> {
+        self.ignores.then_some(IGNORED)
     }
 
     /// One slice with values in [0, 1], for augmentation (from memory after the first time, while memory lasts).
@@ -176,7 +241,7 @@ impl SliceDataset {
             }
         };
         let mut sample = Sample {
-            image: planes(&slice.image, decoded.image, self.preprocessor.layout)?,
+            image: planes(slice, decoded.images, self.preprocessor.layout.channels())?,
             mask: decoded.mask,
             regions: decoded.regions,
             name: slice.name.clone(),
@@ -201,69 +266,40 @@ impl SliceDataset {
     pub fn preprocessor(&self) -> &Preprocessor {
         &self.preprocessor
     }
-
-    /// Splits by group: a volume's slices are all on one side.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for a group that does not exist, a fraction outside (0, 1), or a split that leaves
-    /// nothing to train on.
-    pub fn split(&self, split: &Split) -> Result<Parts> {
-        let groups = self.groups();
-        let validation: BTreeSet<&str> = match split {
-            Split::AsPrepared => self.marked.iter().map(String::as_str).collect(),
-            Split::Groups(names) => {
-                for name in names {
-                    if !groups.contains(&name.as_str()) {
-                        let allowed = format!("the volumes are {}", groups.join(", "));
-                        return Err(Error::setting("validation_groups", name, allowed));
-                    }
-                }
-                names.iter().map(String::as_str).collect()
-            }
-            Split::Fraction { fraction, seed } => {
-                let wrong = |allowed: &str| Err(Error::setting("validation_fraction", fraction, allowed));
-                if !(*fraction > 0.0 && *fraction < 1.0) {
-                    return wrong("between 0 and 1, both excluded");
-                }
-                if groups.len() < 2 {
-                    return wrong("needs two volumes or more, the dataset has one");
-                }
-                let count = (fraction * groups.len() as f64).round() as usize;
-                let count = count.clamp(1, groups.len() - 1);
-                let mut shuffled = groups.clone();
-                shuffled.shuffle(&mut ChaCha8Rng::seed_from_u64(*seed));
-                shuffled.into_iter().take(count).collect()
-            }
-        };
-        let (validation, train): (Vec<_>, Vec<_>) =
-            (0..self.slices.len()).partition(|&i| validation.contains(self.slices[i].group.as_str()));
-        if train.is_empty() {
-            let allowed = "at least one volume must be left to train on";
-            return Err(Error::setting("validation_groups", "every volume", allowed));
-        }
-        Ok(Parts { train, validation })
-    }
 }
 
 impl Decoded {
     fn read(slice: &Slice) -> Result<Self> {
         Ok(Self {
-            image: decode(&slice.image)?,
-            mask: read_mask(&slice.mask)?,
+            images: slice.images.iter().map(|path| decode(path)).collect::<Result<_>>()?,
+            mask: slice.reader.read(&slice.mask)?,
             regions: slice.regions.as_deref().map(read_mask).transpose()?,
         })
     }
 
     fn bytes(&self) -> usize {
         let regions = self.regions.as_ref().map_or(0, |map| map.data.len());
-        self.image.as_bytes().len() + self.mask.data.len() + regions
+        let images: usize = self.images.iter().map(|image| image.as_bytes().len()).sum();
+        images + self.mask.data.len() + regions
     }
 }
 
-/// Planes in [0, 1] in the channels of `layout`, as prediction makes them.
-fn planes(path: &Path, picture: DynamicImage, layout: Layout) -> Result<Image> {
+/// Planes in [0, 1] in as many channels as the network takes: of one file as prediction makes them, of several the
+/// intensity of each.
+fn planes(slice: &Slice, pictures: Vec<DynamicImage>, channels: usize) -> Result<Image> {
+    let several = pictures.len() > 1;
+    let mut image = Image::new(0, slice.height, slice.width, Vec::new())?;
+    for (path, picture) in slice.images.iter().zip(pictures) {
+        let planes = one_file(path, picture, if several { 1 } else { channels })?;
+        image.channels += planes.channels;
+        image.data.extend(planes.data);
+    }
+    Ok(image)
+}
+
+fn one_file(path: &Path, picture: DynamicImage, channels: usize) -> Result<Image> {
     let planes = unit_planes(path, picture)?;
-    Ok(match (layout.channels(), planes.channels) {
+    Ok(match (channels, planes.channels) {
         (1, 3) => luma(&planes),
         (3, 1) => Image { channels: 3, data: planes.data.repeat(3), ..planes },
         _ => planes,

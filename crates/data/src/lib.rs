@@ -19,7 +19,10 @@ pub use augment::{
     Augmentation, Blur, Brightness, Contrast, Elastic, Flip, Gamma, Noise, RegionIntensity, Rotation, Scale,
     Shift, SingleSlice,
 };
-pub use dataset::{Parts, Sample, Slice, SliceDataset, Split};
+pub use dataset::{
+    DatasetOptions, Findings, IGNORED, Inspection, MaskName, MaskValues, Parts, Sample, Slice, SliceDataset,
+    Source, Split,
+};
 pub use decode::MAX_PIXELS;
 pub use error::{Error, Result};
 pub use mask::{default_color, read_mask, write_mask};

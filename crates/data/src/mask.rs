@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use image::DynamicImage;
+
 use crate::decode::{check_size, decode};
 use crate::picture::write_png;
 use crate::{Error, LabelMap, Result, Size};
@@ -73,21 +75,62 @@ pub(crate) fn write_gray_png(path: &Path, mask: &LabelMap) -> Result<()> {
 /// [`Error::Io`] when the file cannot be opened, [`Error::File`] when it is broken, too large, or has
 /// colours instead of class ids.
 pub fn read_mask(path: &Path) -> Result<LabelMap> {
-    let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
-    let mut reader = BufReader::new(file);
-    let head = std::io::BufRead::fill_buf(&mut reader).map_err(|source| Error::io(path, "read", source))?;
-    if head.starts_with(b"\x89PNG") {
-        return read_png_mask(path, reader);
+    if let Some(mask) = read_png(path)? {
+        return Ok(mask);
     }
     match decode(path)? {
-        image::DynamicImage::ImageLuma8(gray) => {
+        DynamicImage::ImageLuma8(gray) => {
             LabelMap::new(gray.height() as usize, gray.width() as usize, gray.into_raw())
         }
         other => Err(not_ids(path, &format!("{:?}", other.color()))),
     }
 }
 
-fn read_png_mask(path: &Path, reader: BufReader<File>) -> Result<LabelMap> {
+/// Values as a mask's file holds them, `[height, width]`: not yet class ids.
+pub(crate) struct RawMask {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) values: Vec<u16>,
+}
+
+/// Reads the values of any file that people keep masks in: what [`read_mask`] takes, 16-bit gray, and colour whose
+/// three channels are equal. Transparency is dropped.
+pub(crate) fn read_raw_mask(path: &Path) -> Result<RawMask> {
+    if let Some(mask) = read_png(path)? {
+        let values = mask.data.into_iter().map(u16::from).collect();
+        return Ok(RawMask { height: mask.height, width: mask.width, values });
+    }
+    let decoded = decode(path)?;
+    let (height, width) = (decoded.height() as usize, decoded.width() as usize);
+    let values = match &decoded {
+        DynamicImage::ImageLuma8(gray) => Some(gray.iter().copied().map(u16::from).collect()),
+        DynamicImage::ImageLumaA8(gray) => Some(gray.pixels().map(|pixel| u16::from(pixel.0[0])).collect()),
+        DynamicImage::ImageLuma16(gray) => Some(gray.to_vec()),
+        DynamicImage::ImageRgb8(rgb) => rgb.pixels().map(|pixel| equal(pixel.0)).collect(),
+        DynamicImage::ImageRgba8(rgba) => {
+            rgba.pixels().map(|&image::Rgba([r, g, b, _])| equal([r, g, b])).collect()
+        }
+        _ => None,
+    };
+    match values {
+        Some(values) => Ok(RawMask { height, width, values }),
+        None => Err(not_ids(path, &format!("{:?}", decoded.color()))),
+    }
+}
+
+/// The value of three equal channels.
+fn equal([r, g, b]: [u8; 3]) -> Option<u16> {
+    (r == g && g == b).then(|| u16::from(r))
+}
+
+/// The indices or values of a PNG of up to 8 bits a pixel; nothing for other files.
+fn read_png(path: &Path) -> Result<Option<LabelMap>> {
+    let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
+    let mut reader = BufReader::new(file);
+    let head = std::io::BufRead::fill_buf(&mut reader).map_err(|source| Error::io(path, "read", source))?;
+    if !head.starts_with(b"\x89PNG") {
+        return Ok(None);
+    }
     let broken = |error: png::DecodingError| Error::file(path, format!("is a broken PNG: {error}"));
     let mut decoder = png::Decoder::new(reader);
     decoder.set_transformations(png::Transformations::IDENTITY);
@@ -99,7 +142,7 @@ fn read_png_mask(path: &Path, reader: BufReader<File>) -> Result<LabelMap> {
     if !matches!(color, png::ColorType::Indexed | png::ColorType::Grayscale)
         || depth == png::BitDepth::Sixteen
     {
-        return Err(not_ids(path, &format!("{color:?}, {} bits", depth as u8)));
+        return Ok(None);
     }
     // At most 8 bits a pixel, and the size was checked: neither product overflows.
     let bits = depth as usize;
@@ -108,7 +151,7 @@ fn read_png_mask(path: &Path, reader: BufReader<File>) -> Result<LabelMap> {
     reader.next_frame(&mut packed).map_err(broken)?;
     let unpack = |row: &[u8], x: usize| row[x * bits / 8] >> (8 - bits - x * bits % 8) & (0xff >> (8 - bits));
     let data = packed.chunks(line).flat_map(|row| (0..width).map(|x| unpack(row, x))).collect();
-    LabelMap::new(height, width, data)
+    LabelMap::new(height, width, data).map(Some)
 }
 
 fn not_ids(path: &Path, found: &str) -> Error {

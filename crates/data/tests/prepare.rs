@@ -10,7 +10,7 @@ use common::{RAS, affine, volume};
 use unet3p_data::prepare::{
     ClassLabels, DatasetIndex, FolderOptions, Split, Validation, VolumePair, folder, match_folders,
 };
-use unet3p_data::{Normalize, Preprocessor, Size, SliceDataset, Volume, read_mask};
+use unet3p_data::{DatasetOptions, Normalize, Preprocessor, Size, SliceDataset, Volume, read_mask};
 
 /// A 16-bit HU value is kept in 8 bits over a window of 450 HU: half a level, as a share of the window.
 const HALF_A_LEVEL: f32 = 0.5 / 255.0 + 1e-6;
@@ -344,7 +344,8 @@ fn minmax_stretches_each_slice_and_leaves_a_constant_one_at_0() {
     let options = FolderOptions { normalize: Normalize::Minmax, ..liver() };
     folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
     let preprocessor = Preprocessor::load(&out).unwrap();
-    let dataset = SliceDataset::open(&[out], 1, preprocessor).unwrap();
+    let options = DatasetOptions { classes: Some(1), preprocessor, ..DatasetOptions::default() };
+    let dataset = SliceDataset::open(&[out], &options).unwrap();
     let mut image = dataset.sample(1).unwrap().image;
     dataset.normalize(&mut image);
     let range = |plane: &[f32]| plane.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
@@ -357,7 +358,9 @@ fn slices_without_their_index_are_refused() {
     let (input, out) = (dir.path().join("in"), dir.path().join("out"));
     write_person(&input, "a", [6, 6, 4], RAS);
     folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    let open = || SliceDataset::open(std::slice::from_ref(&out), 1, Preprocessor::load(&out).unwrap());
+    let preprocessor = Preprocessor::load(&out).unwrap();
+    let options = DatasetOptions { classes: Some(1), preprocessor, ..DatasetOptions::default() };
+    let open = || SliceDataset::open(std::slice::from_ref(&out), &options);
     assert_eq!(open().unwrap().groups(), ["a"]);
     // Each slice would be a person of its own, and one person lie on both sides of a split.
     std::fs::remove_file(out.join("dataset.json")).unwrap();

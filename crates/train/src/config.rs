@@ -172,7 +172,8 @@ impl TrainConfig {
         self.train.batch_size * self.train.accumulate
     }
 
-    pub(crate) fn split(&self) -> Split {
+    /// Which volumes validate.
+    pub fn split(&self) -> Split {
         match (&self.data.validation_groups, self.data.validation_fraction) {
             (Some(groups), _) => Split::Groups(groups.clone()),
             (None, Some(fraction)) => Split::Fraction { fraction, seed: self.train.seed },

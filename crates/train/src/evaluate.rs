@@ -34,8 +34,8 @@ pub struct Validation {
     pub scores: Vec<VolumeScore>,
     /// The training loss on whole slices, without augmentation and dropout: the mean over the slices.
     pub loss: f64,
-    /// With the classification-guided module: the area under the ROC curve of its probability of "present" against
-    /// whether a slice's mask has any pixel. `None` without the module, or where all slices are of one kind.
+    /// With the classification-guided module: the area under the ROC curve of how far presence is ahead of absence,
+    /// against whether a slice's mask has any pixel. `None` without the module, or where all slices are of one kind.
     pub presence_auc: Option<f64>,
     /// Time taken.
     pub seconds: f64,
@@ -73,10 +73,10 @@ struct Counts {
 }
 
 impl Counts {
-    /// Adds a slice.
-    fn add(&mut self, class: u8, prediction: &[u8], reference: &[u8]) {
+    /// Adds a slice, without the pixels that the reference marks as `ignored`.
+    fn add(&mut self, class: u8, prediction: &[u8], reference: &[u8], ignored: Option<u8>) {
         let mut slice = Self::default();
-        for (&p, &r) in prediction.iter().zip(reference) {
+        for (&p, &r) in prediction.iter().zip(reference).filter(|&(_, &r)| Some(r) != ignored) {
             let (p, r) = (p == class, r == class);
             slice.both += u64::from(p && r);
             slice.predicted += u64::from(p);
@@ -130,14 +130,15 @@ impl Validator<'_> {
             let target = self.target(&sample)?;
             loss += f64::from(self.objective.loss(&output, &target)?.to_scalar::<f32>()?);
             if let Some(presence) = &output.presence {
-                // Logits have the order of the probabilities, and no ties where those are rounded to 1.
-                scores.push(f64::from(presence.flatten_all()?.get(1)?.to_scalar::<f32>()?));
+                // What the gate is decided by: how far presence is ahead of absence.
+                let logit = |i| presence.flatten_all()?.get(i)?.to_scalar::<f32>();
+                scores.push(f64::from(logit(1)? - logit(0)?));
                 labels.push(self.dataset.slices()[index].has_foreground());
             }
             let prediction = self.prediction(&output, &target)?;
             for class in ids.clone() {
                 let counts = counts.entry((sample.group.clone(), class)).or_default();
-                counts.add(class, &prediction.data, &sample.mask.data);
+                counts.add(class, &prediction.data, &sample.mask.data, self.dataset.ignored());
             }
             watch(index, &sample, prediction)?;
         }
@@ -178,8 +179,8 @@ impl Validator<'_> {
     fn target(&self, sample: &Sample) -> Result<Target> {
         let (mask, classes) = (&sample.mask, self.config.model.num_classes);
         let shape = (1, mask.height, mask.width);
-        let activation = self.config.activation();
-        Ok(Target::from_labels(&mask.data, shape, classes, activation, None, DType::F32, self.device)?)
+        let (activation, ignored) = (self.config.activation(), self.dataset.ignored());
+        Ok(Target::from_labels(&mask.data, shape, classes, activation, ignored, DType::F32, self.device)?)
     }
 
     fn prediction(&self, output: &TrainOutput, target: &Target) -> Result<LabelMap> {
@@ -198,12 +199,14 @@ mod tests {
     #[test]
     fn dice_is_pooled_over_the_slices_of_a_volume() {
         let mut counts = Counts::default();
-        counts.add(1, &[1, 1, 0, 2], &[1, 0, 1, 1]);
-        counts.add(1, &[1, 0, 0, 1], &[0, 0, 2, 0]);
-        counts.add(1, &[0; 4], &[0; 4]);
+        counts.add(1, &[1, 1, 0, 2], &[1, 0, 1, 1], None);
+        counts.add(1, &[1, 0, 0, 1], &[0, 0, 2, 0], None);
+        counts.add(1, &[0; 4], &[0; 4], None);
         // 4 predicted, 3 in the reference, 1 in both; the second slice has no such pixel
         assert_eq!(counts.dice(), Some(2.0 / 7.0));
         assert_eq!(counts.false_positives, 2);
+        counts.add(1, &[1, 0], &[255, 255], Some(255));
+        assert_eq!((counts.dice(), counts.false_positives), (Some(2.0 / 7.0), 2));
         assert_eq!(Counts::default().dice(), None);
     }
 

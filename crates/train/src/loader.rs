@@ -27,6 +27,8 @@ pub(crate) struct Batch {
     pub(crate) images: Vec<f32>,
     /// Class ids `[batch, height, width]`.
     pub(crate) labels: Vec<u8>,
+    /// The label of pixels that do not count.
+    pub(crate) ignored: Option<u8>,
     /// Number of channels.
     pub(crate) channels: usize,
     /// Height and width.
@@ -38,8 +40,14 @@ pub(crate) struct Batch {
 impl Recipe {
     /// The batch of a step: the same on whatever thread.
     pub(crate) fn batch(&self, step: usize) -> Result<Batch> {
-        let mut batch =
-            Batch { images: Vec::new(), labels: Vec::new(), channels: 0, crop: self.crop, names: Vec::new() };
+        let mut batch = Batch {
+            images: Vec::new(),
+            labels: Vec::new(),
+            ignored: self.dataset.ignored(),
+            channels: 0,
+            crop: self.crop,
+            names: Vec::new(),
+        };
         for pick in self.sampler.batch(step) {
             let mut sample = self.dataset.sample(pick.slice)?;
             let mut rng = generator(self.seed, Purpose::Sample, pick.place);
@@ -64,7 +72,7 @@ impl Batch {
     /// What the network should answer.
     pub(crate) fn target(&self, classes: usize, activation: Activation, device: &Device) -> Result<Target> {
         let shape = (self.names.len(), self.crop[0], self.crop[1]);
-        Ok(Target::from_labels(&self.labels, shape, classes, activation, None, DType::F32, device)?)
+        Ok(Target::from_labels(&self.labels, shape, classes, activation, self.ignored, DType::F32, device)?)
     }
 }
 

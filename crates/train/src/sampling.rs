@@ -24,16 +24,24 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, index: usize) -> ChaCha8Rng
     rng
 }
 
+/// How slices follow each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    /// Whether each epoch has an order of its own; else slices come as they are listed.
+    pub(crate) shuffle: bool,
+    /// Part of the samples that has foreground.
+    pub(crate) foreground_share: Option<f64>,
+}
+
 /// The order of samples over a run.
 ///
-/// Without a share every slice comes once an epoch, shuffled; what does not fill a last batch is left out of this
-/// epoch. With a share, that part of each run of samples has foreground, both kinds shuffled and repeated as often
-/// as needed.
+/// Without a share every slice comes once an epoch; what does not fill a last batch is left out of this epoch. With a
+/// share, that part of each run of samples has foreground, both kinds repeated as often as needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Sampler {
     with: Vec<usize>,
     without: Vec<usize>,
-    share: Option<f64>,
+    order: Order,
     batch_size: usize,
     seed: u64,
 }
@@ -46,17 +54,20 @@ pub(crate) struct Pick {
 }
 
 impl Sampler {
-    /// Samples `slices`, given with whether they have foreground. A share has no effect where one kind is missing.
+    /// Samples `slices`, ascending indices given with whether they have foreground. A share has no effect where one
+    /// kind is missing.
     pub(crate) fn new(
         slices: impl IntoIterator<Item = (usize, bool)>,
-        share: Option<f64>,
+        mut order: Order,
         batch_size: usize,
         seed: u64,
     ) -> Self {
         let (with, without): (Vec<_>, Vec<_>) = slices.into_iter().partition(|&(_, foreground)| foreground);
-        let share = share.filter(|_| !with.is_empty() && !without.is_empty());
+        if with.is_empty() || without.is_empty() {
+            order.foreground_share = None;
+        }
         let indices = |part: Vec<(usize, bool)>| part.into_iter().map(|(index, _)| index).collect();
-        Self { with: indices(with), without: indices(without), share, batch_size, seed }
+        Self { with: indices(with), without: indices(without), order, batch_size, seed }
     }
 
     /// Batches of an epoch, at least one.
@@ -76,14 +87,18 @@ impl Sampler {
 
     fn epoch(&self, epoch: usize) -> Vec<usize> {
         let mut rng = generator(self.seed, Purpose::Order, epoch);
-        let Some(share) = self.share else {
-            let mut order: Vec<usize> = self.with.iter().chain(&self.without).copied().collect();
-            order.shuffle(&mut rng);
-            return order;
+        let mut arrange = |mut slices: Vec<usize>| {
+            if self.order.shuffle {
+                slices.shuffle(&mut rng);
+            } else {
+                slices.sort_unstable();
+            }
+            slices
         };
-        let (mut with, mut without) = (self.with.clone(), self.without.clone());
-        with.shuffle(&mut rng);
-        without.shuffle(&mut rng);
+        let Some(share) = self.order.foreground_share else {
+            return arrange(self.with.iter().chain(&self.without).copied().collect());
+        };
+        let (with, without) = (arrange(self.with.clone()), arrange(self.without.clone()));
         let (mut with, mut without) = (with.into_iter().cycle(), without.into_iter().cycle());
         let length = self.steps_per_epoch() * self.batch_size;
         // Evenly spread: the number with foreground among the first n is n times the share, rounded down.
@@ -99,13 +114,17 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    fn order(foreground_share: Option<f64>) -> Order {
+        Order { shuffle: true, foreground_share }
+    }
+
     fn slices() -> impl Iterator<Item = (usize, bool)> {
         (0..22).map(|i| (i, i % 5 == 0))
     }
 
     #[test]
     fn every_slice_at_most_once_an_epoch_in_another_order() {
-        let sampler = Sampler::new(slices(), None, 4, 7);
+        let sampler = Sampler::new(slices(), order(None), 4, 7);
         assert_eq!(sampler.steps_per_epoch(), 5);
         let epoch = |e: usize| (0..5).flat_map(|s| sampler.batch(e * 5 + s)).collect::<Vec<_>>();
         let (one, two) = (epoch(0), epoch(1));
@@ -116,18 +135,33 @@ mod tests {
             two.iter().map(|p| p.slice).collect::<Vec<_>>()
         );
         assert!(one.iter().chain(&two).enumerate().all(|(i, p)| p.place == i));
-        assert_eq!(one, (0..5).flat_map(|s| Sampler::new(slices(), None, 4, 7).batch(s)).collect::<Vec<_>>());
+        assert_eq!(
+            one,
+            (0..5).flat_map(|s| Sampler::new(slices(), order(None), 4, 7).batch(s)).collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn a_share_of_foreground_in_every_batch() {
-        let sampler = Sampler::new(slices(), Some(0.75), 4, 7);
+        let sampler = Sampler::new(slices(), order(Some(0.75)), 4, 7);
         for step in 0..20 {
             assert_eq!(sampler.batch(step).iter().filter(|p| p.slice % 5 == 0).count(), 3);
         }
         // Nothing to balance: as without a share.
-        let all = Sampler::new((0..3).map(|i| (i, true)), Some(0.5), 4, 7);
+        let all = Sampler::new((0..3).map(|i| (i, true)), order(Some(0.5)), 4, 7);
         assert_eq!(all.batch(0).len(), 4);
+    }
+
+    #[test]
+    fn listed_slices_stay_in_their_order() {
+        let picks = |foreground_share, steps| {
+            let listed = Order { shuffle: false, foreground_share };
+            let sampler = Sampler::new(slices(), listed, 4, 7);
+            (0..steps).flat_map(|step| sampler.batch(step)).map(|pick| pick.slice).collect::<Vec<_>>()
+        };
+        assert_eq!(picks(None, 5), (0..20).collect::<Vec<_>>());
+        assert_eq!(picks(None, 6)[20..], [0, 1, 2, 3]);
+        assert_eq!(picks(Some(0.5), 2), [1, 0, 2, 5, 3, 10, 4, 15]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ mod tests {
         let crop = [32, 16];
         let images = (0..2 * 3 * 32 * 16).map(|_| rng.random_range(-1.0..2.0)).collect();
         let names = vec![String::new(); 2];
-        Batch { images, labels: vec![0; 2 * 32 * 16], channels: 3, crop, names }
+        Batch { images, labels: vec![0; 2 * 32 * 16], ignored: None, channels: 3, crop, names }
     }
 
     fn estimated(model: &UNet3Plus, batches: &[Batch]) -> Vec<Vec<f32>> {

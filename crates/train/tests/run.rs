@@ -305,3 +305,59 @@ fn a_frozen_encoder_keeps_its_weights_whatever_gates_the_loss() {
         }
     }
 }
+
+#[test]
+fn a_list_with_other_values_is_trained_on_resized_without_what_is_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    // White discs on black, and a gray frame whose pixels do not count.
+    let mut lines = vec!["image,mask,group,split".to_string()];
+    for (i, volume) in ["a", "b"].into_iter().flat_map(|volume| (0..8).map(move |i| (i, volume))) {
+        let path = data.join(format!("masks/{volume}_{i}.png"));
+        let mask = image::open(&path).unwrap().into_luma8();
+        let value = |x, y| match mask.get_pixel(x, y).0 {
+            _ if y == 0 => 128,
+            [0] => 0,
+            _ => 255,
+        };
+        GrayImage::from_fn(32, 32, |x, y| Luma([value(x, y)])).save(&path).unwrap();
+        let split = if volume == "a" { "train" } else { "validation" };
+        lines.push(format!("images/{volume}_{i}.png,masks/{volume}_{i}.png,{volume},{split}"));
+    }
+    let list = data.join("list.csv");
+    std::fs::write(&list, lines.join("\n")).unwrap();
+    let text = format!(
+        "[data]\npaths = [{:?}]\nresize = [24, 40]\nshuffle = false\n\
+         mask_values = {{ \"0\" = 0, \"255\" = 1 }}\nignore_label = 128\n\
+         [model]\nfilters = [4, 8, 16, 32, 64]\n\
+         [train]\nsteps = 40\nlearning_rate = 0.01\nwarm_up = 5\nema_decay = 0.9\nstatistics_batches = 4\n\
+         validate_every = 20\n",
+        list.display().to_string()
+    );
+    let read = |settings: &[String]| TrainConfig::from_toml(&text, settings);
+    let out = dir.path().join("run");
+    let (summary, _) = run(read(&[]).unwrap(), out.clone());
+    assert!(summary.best.unwrap().value > 0.8, "{summary:?}");
+    let preprocessor = Preprocessor::load(&out.join("last")).unwrap();
+    assert_eq!(preprocessor.size, Some(unet3p_data::Size { height: 24, width: 40 }));
+    let resolved = std::fs::read_to_string(out.join("config.toml")).unwrap();
+    assert_eq!(TrainConfig::from_toml(&resolved, &[]).unwrap().data.crop, Some([32, 48]));
+
+    let refused = |setting: &str| {
+        let config = read(&[setting.to_string()]).unwrap();
+        Trainer::new(config, dir.path().join("other"), Device::Cpu).err().unwrap().to_string()
+    };
+    let message = refused("data.ignore_label=127");
+    assert!(message.contains("a_0.png") && message.contains("the value 128"), "{message}");
+    assert!(refused("data.mask_values={ \"255\" = 2 }").contains("data.mask_values.255 = 2"));
+    let spaced = Preprocessor::for_slices([-200.0, 250.0], Some([3.0; 3]));
+    spaced.save(&data).unwrap();
+    assert!(refused("model.num_classes=1").contains("data.resize = [24, 40]"));
+    for (setting, part) in
+        [("data.mask_values={}", "data.mask_values = {}"), ("data.mask_name=mask", "{name}")]
+    {
+        let message = read(&[setting.to_string()]).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}

@@ -16,4 +16,5 @@ mod resume;
 mod support;
 mod train;
 mod usage;
+mod verify;
 mod volume;

@@ -67,17 +67,21 @@ fn a_wrong_configuration_names_the_key() {
     slices(&place);
     fs::create_dir_all(place.path("empty/images")).unwrap();
     fs::create_dir_all(place.path("empty/masks")).unwrap();
-    let cases: [(&str, &[&str]); 10] = [
+    let cases: [(&str, &[&str]); 11] = [
         ("-c nowhere.toml", &["nowhere.toml"]),
         ("-c c.toml --set train.stpes=5", &["c.toml", "stpes"]),
         ("-c c.toml --set train.steps", &["train.steps"]),
         ("-c c.toml --set train.batch_size=0", &["train.batch_size"]),
         ("-c c.toml --set model.variant=unet4", &["unet4", "deep_supervision_cgm"]),
         ("-c c.toml --set model.activation=softmax --set model.class_names=[]", &["softmax"]),
-        ("-c c.toml --set data.paths=[\"none\"]", &["data.paths", "none"]),
+        ("-c c.toml --set data.paths=[\"none\"]", &["data.paths", "none", "images/", "CSV"]),
         ("-c c.toml --set data.paths=[\"empty\"]", &["data.paths", "empty/images", "no image"]),
         ("-c c.toml --set loss.heads=[-1.0]", &["loss", "-1"]),
         ("-c c.toml --set data.validation_groups=[\"7\"]", &["7"]),
+        (
+            "-c c.toml --set data.mask_values={\"0\"=0,\"9\"=2}",
+            &["data.mask_values.9 = 2", "0 (background) to 1"],
+        ),
     ];
     for (line, words) in cases {
         place.line(&format!("train -o run {line}")).ends(2, words);

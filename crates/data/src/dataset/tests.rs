@@ -27,8 +27,12 @@ fn write(dir: &Path) {
     std::fs::write(dir.join("dataset.json"), index).unwrap();
 }
 
+fn options(classes: usize) -> DatasetOptions {
+    DatasetOptions { classes: Some(classes), ..DatasetOptions::default() }
+}
+
 fn open(dir: &Path, classes: usize) -> Result<SliceDataset> {
-    SliceDataset::open(&[dir.to_path_buf()], classes, Preprocessor::default())
+    SliceDataset::open(&[dir.to_path_buf()], &options(classes))
 }
 
 fn open_error(dir: &Path) -> String {
@@ -157,7 +161,8 @@ fn the_preprocessor_sets_channels_size_and_range() {
         r#"{"layout": "gray", "size": {"height": 12, "width": 16}, "do_normalize": true, "image_mean": [0.5], "image_std": [0.5]}"#,
     );
     let dirs = [dir.path().to_path_buf()];
-    let dataset = SliceDataset::open(&dirs, 1, preprocessor.unwrap()).unwrap();
+    let options = DatasetOptions { preprocessor: preprocessor.unwrap(), ..options(1) };
+    let dataset = SliceDataset::open(&dirs, &options).unwrap();
     let mut sample = dataset.sample(5).unwrap();
     assert_eq!((sample.image.channels, sample.image.height, sample.mask.width), (1, 12, 16));
     assert_eq!(sample.mask.data.iter().filter(|&&id| id == 1).count(), 8);
@@ -172,6 +177,6 @@ fn several_folders_are_one_dataset() {
     write(one.path());
     write(two.path());
     let dirs = [one.path().to_path_buf(), two.path().to_path_buf()];
-    let dataset = SliceDataset::open(&dirs, 1, Preprocessor::default()).unwrap();
+    let dataset = SliceDataset::open(&dirs, &options(1)).unwrap();
     assert_eq!((dataset.slices().len(), dataset.groups().len()), (12, 2));
 }

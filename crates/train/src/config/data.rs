@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use unet3p_data::{MaskName, MaskValues};
 use unet3p_models::SIZE_MULTIPLE;
 
 use super::check::{check, check_counts, is_part};
@@ -15,8 +16,24 @@ const MOST_PIXELS: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// Folders with `images/`, `masks/` and perhaps `regions/`, `dataset.json`, `preprocessor_config.json`.
+    /// Folders with `images/` and `masks/`, CSV lists, nnU-Net datasets: see [`Source`](unet3p_data::Source).
     pub paths: Vec<PathBuf>,
+    /// The name of an image's mask in a folder, such as "{name}_mask". Default: the image's own, or `mask_` where it
+    /// says `image_`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_name: Option<MaskName>,
+    /// The class ids of values in masks. Default: values are ids, and with one class 255 is 1 where a mask holds
+    /// nothing but 0 and 255.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_values: Option<MaskValues>,
+    /// The value of mask pixels that count neither in the loss nor in a validation. Default: that of an nnU-Net
+    /// dataset, else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore_label: Option<u16>,
+    /// Height and width that images are resized to before they are cropped, in training as in prediction. Default:
+    /// those of `preprocessor_config.json`, else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<[usize; 2]>,
     /// Volumes to validate on. Without this and `validation_fraction`: those that `dataset.json` marks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_groups: Option<Vec<String>>,
@@ -30,6 +47,8 @@ pub struct DataConfig {
     /// Part of the samples drawn from slices with any foreground. Default: as they come, each slice once an epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreground_share: Option<f64>,
+    /// Whether each epoch has an order of its own (default true); else slices come as they are listed.
+    pub shuffle: bool,
     /// Threads that decode and augment ahead of the training step (default 1).
     pub workers: usize,
     /// Batches that each of them keeps ready (default 2).
@@ -40,10 +59,15 @@ impl Default for DataConfig {
     fn default() -> Self {
         Self {
             paths: Vec::new(),
+            mask_name: None,
+            mask_values: None,
+            ignore_label: None,
+            resize: None,
             validation_groups: None,
             validation_fraction: None,
             crop: None,
             foreground_share: None,
+            shuffle: true,
             workers: 1,
             prefetch: 2,
         }
@@ -53,7 +77,14 @@ impl Default for DataConfig {
 impl DataConfig {
     /// Checks the values of this table.
     pub(super) fn validate(&self) -> Result<()> {
-        check("data.paths", "[]", !self.paths.is_empty(), "one folder or more")?;
+        check("data.paths", "[]", !self.paths.is_empty(), "one path or more")?;
+        let values = self.mask_values.as_ref().is_none_or(|values| !values.is_empty());
+        check("data.mask_values", "{}", values, "one value or more")?;
+        if let Some(resize) = self.resize {
+            let fine = resize.iter().all(|n| (1..=MOST_PIXELS).contains(n));
+            let allowed = format!("[height, width], 1 to {MOST_PIXELS}");
+            check("data.resize", format!("{resize:?}"), fine, &allowed)?;
+        }
         if let (Some(fraction), Some(_)) = (self.validation_fraction, &self.validation_groups) {
             let allowed = "cannot be given together with data.validation_groups";
             check("data.validation_fraction", fraction, false, allowed)?;

@@ -14,7 +14,7 @@ use crate::folders;
 use crate::loader::Recipe;
 use crate::objective::Objective;
 use crate::progress::Progress;
-use crate::sampling::Sampler;
+use crate::sampling::{Order, Sampler};
 use crate::{Error, Plan, Result, TrainConfig, WeightAverage};
 
 /// Added to the seed for the batches that statistics are estimated on, so that they are not the first steps' own.
@@ -24,9 +24,8 @@ impl Trainer {
     /// A trainer before its first step.
     pub(super) fn open(mut config: TrainConfig, run_dir: PathBuf, device: Device) -> Result<Self> {
         config.validate()?;
-        let preprocessor = folders::preprocessor(&config)?;
-        let names = folders::class_names(&config.data.paths)?;
-        let dataset = Arc::new(folders::open(&config, preprocessor)?);
+        let names = config.source_class_names()?;
+        let dataset = Arc::new(folders::open(&config)?);
         let parts = dataset.split(&config.split())?;
         let crop = config.data.crop.unwrap_or_else(|| smallest_crop(&dataset, &parts.train));
         config.check_batch(crop)?;
@@ -36,7 +35,9 @@ impl Trainer {
 
         let recipe = |seed, slices_per_step| {
             let slices = parts.train.iter().map(|&i| (i, dataset.slices()[i].has_foreground()));
-            let sampler = Sampler::new(slices, config.data.foreground_share, slices_per_step, seed);
+            let order =
+                Order { shuffle: config.data.shuffle, foreground_share: config.data.foreground_share };
+            let sampler = Sampler::new(slices, order, slices_per_step, seed);
             let (dataset, augmentation) = (dataset.clone(), config.augmentation.clone());
             Recipe { dataset, sampler, augmentation, crop, seed }
         };

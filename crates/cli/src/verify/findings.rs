@@ -1,0 +1,99 @@
+//! What is wrong with a dataset, and what people should know of it.
+
+use std::collections::BTreeSet;
+
+use unet3p_data::{Inspection, Parts, SliceDataset};
+
+use super::record::Record;
+use crate::failure::describe;
+use crate::report;
+
+/// Files that a warning names.
+const MOST_NAMED: usize = 5;
+
+/// A problem is what training would refuse, a warning what it would accept.
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Findings {
+    /// What the files tell by themselves.
+    pub(super) fn new(
+        dataset: &SliceDataset,
+        examined: unet3p_data::Findings,
+        inspected: &Inspection,
+    ) -> Self {
+        let undecodable = inspected.problems.iter().map(|(_, problem)| problem);
+        let problems = examined.problems.iter().chain(undecodable).map(|problem| describe(problem)).collect();
+        let mut warnings = Vec::new();
+        let unused = examined.unused.iter().map(|path| path.display().to_string());
+        warnings.extend(named("masks without an image", unused.collect()));
+        let images = |indices: &[usize]| indices.iter().map(|&i| image(dataset, i)).collect();
+        warnings.extend(named("images with one value everywhere", images(&inspected.constant)));
+        warnings
+            .extend(named("images with a transparency, which is dropped", images(&inspected.transparent)));
+        Self { problems, warnings }
+    }
+
+    /// What the two sides of the split tell beside each other.
+    pub(super) fn compare(
+        &mut self,
+        dataset: &SliceDataset,
+        parts: &Parts,
+        record: &Record,
+        inspected: &Inspection,
+    ) {
+        let validation: BTreeSet<usize> = parts.validation.iter().copied().collect();
+        for equal in &inspected.equal {
+            let names: Vec<String> = equal.iter().map(|&i| image(dataset, i)).collect();
+            let validating = equal.iter().filter(|i| validation.contains(i)).count();
+            let leak = if (1..equal.len()).contains(&validating) {
+                ", in training and in validation: its score would be too good"
+            } else {
+                ""
+            };
+            self.warnings.extend(named(&format!("equal images{leak}"), names));
+        }
+        for (training, validation) in record.training.classes.iter().zip(&record.validation.classes) {
+            let sides = [
+                (training.slices, record.training.slices, "training"),
+                (validation.slices, record.validation.slices, "validation"),
+            ];
+            for (_, _, side) in sides.iter().filter(|&&(holders, slices, _)| holders == 0 && slices > 0) {
+                let (id, label) = (training.id, &training.label);
+                let known =
+                    if *label == format!("class {id}") { String::new() } else { format!(" ({label})") };
+                self.warnings.push(format!("no mask for {side} holds the class {id}{known}"));
+            }
+        }
+    }
+
+    /// Says all of it on stderr.
+    pub(super) fn report(&self) {
+        for warning in &self.warnings {
+            log::warn!("{warning}");
+        }
+        for problem in &self.problems {
+            report::error(problem);
+        }
+    }
+}
+
+/// The file of a slice's image.
+fn image(dataset: &SliceDataset, index: usize) -> String {
+    let slice = &dataset.slices()[index];
+    slice.images.first().map_or_else(|| slice.name.clone(), |path| path.display().to_string())
+}
+
+/// "masks without an image (3): a, b, c"; nothing where there are none.
+fn named(what: &str, names: Vec<String>) -> Option<String> {
+    let more = match names.len() {
+        0 => return None,
+        n if n > MOST_NAMED => format!(" and {} more", n - MOST_NAMED),
+        _ => String::new(),
+    };
+    let listed = names[..names.len().min(MOST_NAMED)].join(", ");
+    Some(format!("{what} ({}): {listed}{more}", names.len()))
+}

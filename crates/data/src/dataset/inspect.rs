@@ -1,0 +1,125 @@
+//! A closer look at a dataset's images: what training would accept, and people should know.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::DynamicImage;
+use rayon::prelude::*;
+
+use super::{Decoded, SliceDataset};
+use crate::{Error, Result};
+
+/// What decoding every image tells. Slices are given by their indices.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// Slices with a file that cannot be decoded, and why.
+    pub problems: Vec<(usize, Error)>,
+    /// Slices whose image has one value everywhere.
+    pub constant: Vec<usize>,
+    /// Slices whose images are equal, two or more each; without the constant ones.
+    pub equal: Vec<Vec<usize>>,
+    /// Slices whose image has a transparency, which is dropped.
+    pub transparent: Vec<usize>,
+}
+
+/// One image.
+struct Look {
+    constant: bool,
+    transparent: bool,
+    hash: u64,
+}
+
+impl SliceDataset {
+    /// Decodes every slice. `progress` hears of slices that are done and of how many there are, on any thread.
+    pub fn inspect(&self, progress: impl Fn(usize, usize) + Sync) -> Inspection {
+        let (done, total) = (AtomicUsize::new(0), self.slices.len());
+        let looks: Vec<Result<Look>> = self
+            .slices
+            .par_iter()
+            .map(|slice| {
+                let look = Decoded::read(slice).map(|decoded| Look::at(&decoded.images));
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                look
+            })
+            .collect();
+        let mut found = Inspection::default();
+        let mut by_content: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (index, look) in looks.into_iter().enumerate() {
+            match look {
+                Err(problem) => found.problems.push((index, problem)),
+                Ok(look) => {
+                    if look.transparent {
+                        found.transparent.push(index);
+                    }
+                    if look.constant {
+                        found.constant.push(index);
+                    } else {
+                        by_content.entry(look.hash).or_default().push(index);
+                    }
+                }
+            }
+        }
+        found.equal = by_content.into_values().filter(|slices| slices.len() > 1).collect();
+        found.equal.sort();
+        found
+    }
+}
+
+impl Look {
+    fn at(images: &[DynamicImage]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        for image in images {
+            (image.width(), image.height(), image.color(), image.as_bytes()).hash(&mut hasher);
+        }
+        Self {
+            constant: images.iter().all(is_constant),
+            transparent: images.iter().any(|image| image.color().has_alpha()),
+            hash: hasher.finish(),
+        }
+    }
+}
+
+fn is_constant(image: &DynamicImage) -> bool {
+    let pixel = usize::from(image.color().bytes_per_pixel());
+    let bytes = image.as_bytes();
+    bytes.chunks(pixel).all(|other| other == &bytes[..pixel])
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{GrayImage, Luma, LumaA};
+
+    use super::*;
+    use crate::DatasetOptions;
+
+    #[test]
+    fn images_that_people_should_know_of_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["images", "masks"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        let gradient = |shift: u32| GrayImage::from_fn(5, 4, |x, y| Luma([(x + y + shift) as u8]));
+        let pictures: [DynamicImage; 6] = [
+            gradient(0).into(),
+            GrayImage::from_pixel(5, 4, Luma([3])).into(),
+            gradient(1).into(),
+            gradient(0).into(),
+            GrayImage::from_pixel(5, 4, Luma([3])).into(),
+            image::GrayAlphaImage::from_fn(5, 4, |x, _| LumaA([x as u8, 9])).into(),
+        ];
+        for (i, picture) in pictures.iter().enumerate() {
+            picture.save(dir.path().join(format!("images/{i}.png"))).unwrap();
+            GrayImage::new(5, 4).save(dir.path().join(format!("masks/{i}.png"))).unwrap();
+        }
+        let path = dir.path().join("images/2.png");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 20]).unwrap();
+        let dataset = SliceDataset::open(&[dir.path().to_path_buf()], &DatasetOptions::default()).unwrap();
+        let found = dataset.inspect(|_, _| {});
+        assert_eq!((found.constant, found.equal, found.transparent), (vec![1, 4], vec![vec![0, 3]], vec![5]));
+        let (index, problem) = &found.problems[0];
+        assert_eq!((found.problems.len(), *index), (1, 2));
+        assert!(problem.to_string().contains("images/2.png"));
+    }
+}

@@ -1,0 +1,150 @@
+//! Raw datasets of nnU-Net with 2D images (its `documentation/dataset_format.md`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::source::{EXTENSIONS, Entry, Listing, files_by_stem};
+use crate::prepare::DatasetIndex;
+use crate::{Error, Result};
+
+/// The folder of images.
+pub(super) const IMAGES: &str = "imagesTr";
+/// The folder of masks.
+const LABELS: &str = "labelsTr";
+/// The label whose pixels do not count.
+const IGNORE: &str = "ignore";
+
+/// `dataset.json`, of version 2 or 1.
+#[derive(Deserialize)]
+struct Dataset {
+    labels: BTreeMap<String, Value>,
+    #[serde(alias = "modality")]
+    channel_names: BTreeMap<String, String>,
+    #[serde(default = "volumes")]
+    file_ending: String,
+}
+
+/// Version 1 knows volumes only.
+fn volumes() -> String {
+    ".nii.gz".into()
+}
+
+/// What mask values mean.
+pub(super) struct Labels {
+    /// Names of the classes 1, 2, ...
+    pub(super) classes: Vec<String>,
+    /// The value of pixels that do not count.
+    ignore: Option<u16>,
+}
+
+/// The labels of the dataset's index.
+pub(super) fn read_labels(dir: &Path) -> Result<Labels> {
+    labels(dir, &read(dir)?)
+}
+
+/// What the dataset holds.
+pub(super) fn list(dir: &Path) -> Result<Listing> {
+    let dataset = read(dir)?;
+    let extension = dataset.file_ending.trim_start_matches('.').to_lowercase();
+    if !EXTENSIONS.contains(&extension.as_str()) {
+        return Err(Error::file(dir, unreadable(dir, &dataset.file_ending)));
+    }
+    let mut listing = Listing { ignore: labels(dir, &dataset)?.ignore, ..Listing::default() };
+    let files = files_by_stem(&dir.join(IMAGES), &[&extension], &mut listing.problems)?;
+    let mut masks = files_by_stem(&dir.join(LABELS), &[&extension], &mut listing.problems)?;
+    let mut cases: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (name, path) in files {
+        let case =
+            name.rsplit_once('_').filter(|(_, n)| n.len() == 4 && n.bytes().all(|b| b.is_ascii_digit()));
+        match case {
+            // In the order of the names, which is that of the channels.
+            Some((case, channel)) if channel.parse() == Ok(cases.get(case).map_or(0, Vec::len)) => {
+                cases.entry(case.to_string()).or_default().push(path);
+            }
+            Some(_) => listing.problems.push(Error::file(&path, "is a channel whose predecessor is missing")),
+            None => {
+                let problem = format!("is not named as a channel of a case: CASE_0000.{extension}");
+                listing.problems.push(Error::file(&path, problem));
+            }
+        }
+    }
+    if cases.is_empty() {
+        let problem = format!("no image found (CASE_0000.{extension})");
+        return Err(Error::file(&dir.join(IMAGES), problem));
+    }
+    for (name, images) in cases {
+        let expected = BTreeSet::from([1, dataset.channel_names.len()]);
+        let mask = masks.remove(&name);
+        let Some(first) = images.first() else { continue };
+        match mask {
+            Some(_) if !expected.contains(&images.len()) => {
+                let problem = format!(
+                    "has {} files, but {} names {} channels: a file for each, or one for all, is needed",
+                    images.len(),
+                    dir.join(DatasetIndex::FILE_NAME).display(),
+                    dataset.channel_names.len()
+                );
+                listing.problems.push(Error::file(first, problem));
+            }
+            Some(mask) => {
+                let group = name.clone();
+                listing.entries.push(Entry { name, group, split: None, images, mask, regions: None });
+            }
+            None => {
+                let wanted = dir.join(LABELS).join(format!("{name}.{extension}"));
+                listing.problems.push(Error::file(first, format!("has no counterpart {}", wanted.display())));
+            }
+        }
+    }
+    listing.unused = masks.into_values().collect();
+    Ok(listing)
+}
+
+/// What to do with volumes, and what is allowed instead of other files.
+fn unreadable(dir: &Path, ending: &str) -> String {
+    if [".nii", ".nii.gz"].contains(&ending) {
+        let (images, labels) = (dir.join(IMAGES), dir.join(LABELS));
+        return format!(
+            "holds volumes ({ending}), which are trained on as slices: make them by `unet3p prepare folder --images {} --labels {} --class NAME=ID -o SLICES`",
+            images.display(),
+            labels.display()
+        );
+    }
+    format!("holds files that cannot be read (file_ending is {ending}): {} are", EXTENSIONS.join(", "))
+}
+
+fn read(dir: &Path) -> Result<Dataset> {
+    let path = dir.join(DatasetIndex::FILE_NAME);
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", e))?;
+    serde_json::from_str(&text)
+        .map_err(|e| Error::file(&path, format!("is no index of an nnU-Net dataset: {e}")))
+}
+
+/// Names of the classes, whose ids must be 0, 1, 2, ... without gaps; the ignore label comes last.
+fn labels(dir: &Path, dataset: &Dataset) -> Result<Labels> {
+    let wrong = |problem: String| Error::file(&dir.join(DatasetIndex::FILE_NAME), problem);
+    let mut names = BTreeMap::new();
+    for (key, value) in &dataset.labels {
+        let (id, name) = match value {
+            // Version 1 writes {"1": "liver"}, version 2 {"liver": 1}.
+            Value::String(name) => (key.parse().ok(), name),
+            value => (value.as_u64().and_then(|id| u16::try_from(id).ok()), key),
+        };
+        let Some(id) = id else {
+            return Err(wrong(format!(
+                "has the label {key} = {value}; one id a label is needed, not regions"
+            )));
+        };
+        names.insert(id, name.clone());
+    }
+    if names.len() != dataset.labels.len() || !names.keys().copied().eq((0..).take(names.len())) {
+        return Err(wrong("has labels whose ids are not 0, 1, 2, ... without gaps".into()));
+    }
+    let last = names.last_key_value();
+    let ignore = last.filter(|(_, name)| name.as_str() == IGNORE).map(|(&id, _)| id);
+    let classes = names.into_values().skip(1).filter(|name| name != IGNORE).collect();
+    Ok(Labels { classes, ignore })
+}

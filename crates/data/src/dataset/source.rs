@@ -1,0 +1,152 @@
+//! Where slices come from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{MaskName, folder, list, nnunet};
+use crate::prepare::{DatasetIndex, Split};
+use crate::{Error, Preprocessor, Result};
+
+/// Extensions taken for images, in lower case.
+pub(super) const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
+
+/// A place that holds images with masks: an entry of `data.paths`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A folder in which `images/NAME.png` (or JPEG, TIFF) belongs to `masks/NAME.png` and, if that folder exists,
+    /// `regions/NAME.png`. `dataset.json`, if there, names each slice's volume:
+    /// `{"slices": [{"name": "a_000", "volume": "a"}, ...]}`; without it each image is a volume of its own.
+    Folder(PathBuf),
+    /// A CSV file with the columns `image` and `mask` (paths relative to the file) and perhaps `group` (the volume)
+    /// and `split` ("train" or "validation").
+    List(PathBuf),
+    /// A raw dataset of nnU-Net with 2D images: `dataset.json`, `imagesTr/CASE_0000.png`, `labelsTr/CASE.png`.
+    NnUnet(PathBuf),
+}
+
+/// Files that belong together.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) group: String,
+    pub(super) split: Option<Split>,
+    /// One file, or one for each channel.
+    pub(super) images: Vec<PathBuf>,
+    pub(super) mask: PathBuf,
+    pub(super) regions: Option<PathBuf>,
+}
+
+/// What a source holds.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) entries: Vec<Entry>,
+    /// What is wrong with other files.
+    pub(super) problems: Vec<Error>,
+    /// Masks without an image.
+    pub(super) unused: Vec<PathBuf>,
+    /// The value of mask pixels that do not count.
+    pub(super) ignore: Option<u16>,
+}
+
+impl Source {
+    /// Tells what kind of source a path is.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a path that is none.
+    pub fn at(path: &Path) -> Result<Self> {
+        let is_csv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        if path.join("images").is_dir() {
+            Ok(Self::Folder(path.into()))
+        } else if path.join(nnunet::IMAGES).is_dir() {
+            Ok(Self::NnUnet(path.into()))
+        } else if is_csv && path.is_file() {
+            Ok(Self::List(path.into()))
+        } else {
+            let found = if path.exists() { "has none of these" } else { "does not exist" };
+            let allowed = format!(
+                "{found}: a folder with images/ and masks/ (as `unet3p prepare` writes them), an nnU-Net dataset with imagesTr/ and labelsTr/, or a CSV file with the columns image and mask is needed"
+            );
+            Err(Error::setting("data.paths", path.display(), allowed))
+        }
+    }
+
+    /// The folder or the list.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::List(path) | Self::NnUnet(path) => path,
+        }
+    }
+
+    /// The folder that everything lies in.
+    fn folder(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::NnUnet(path) => path,
+            Self::List(path) => path.parent().unwrap_or(Path::new("")),
+        }
+    }
+
+    /// The source's `preprocessor_config.json`, if there is one.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::load`].
+    pub fn preprocessor(&self) -> Result<Option<Preprocessor>> {
+        let exists = self.folder().join(Preprocessor::FILE_NAME).exists();
+        exists.then(|| Preprocessor::load(self.folder())).transpose()
+    }
+
+    /// Names of the classes 1, 2, ... where the source tells them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`] for a `dataset.json` that cannot be read.
+    pub fn class_names(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Folder(path) => {
+                let index = folder::read_index(&path.join(DatasetIndex::FILE_NAME))?;
+                Ok(index.map(|index| index.class_names()).unwrap_or_default())
+            }
+            Self::NnUnet(path) => Ok(nnunet::read_labels(path)?.classes),
+            Self::List(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The files that belong together.
+    pub(super) fn list(&self, rule: Option<&MaskName>) -> Result<Listing> {
+        match self {
+            Self::Folder(path) => folder::list(path, rule),
+            Self::List(path) => list::list(path),
+            Self::NnUnet(path) => nnunet::list(path),
+        }
+    }
+}
+
+/// The files of a folder that have one of the `extensions`, by their name without it. Of two with one name the second
+/// becomes a problem.
+pub(super) fn files_by_stem(
+    dir: &Path,
+    extensions: &[&str],
+    problems: &mut Vec<Error>,
+) -> Result<BTreeMap<String, PathBuf>> {
+    let failed = |e| Error::io(dir, "read the folder", e);
+    let entries = std::fs::read_dir(dir).map_err(failed)?;
+    let mut paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for path in paths {
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
+        let (Some(extension), Some(stem)) = (extension, stem) else { continue };
+        if !extensions.contains(&extension.as_str()) {
+            continue;
+        }
+        match files.get(&stem) {
+            Some(other) => {
+                let problem = format!("has the same name as {}", other.display());
+                problems.push(Error::file(&path, problem));
+            }
+            None => {
+                files.insert(stem, path);
+            }
+        }
+    }
+    Ok(files)
+}
