@@ -7,6 +7,7 @@ mod common;
 use std::path::Path;
 
 use candle_core::{DType, Device};
+use image::{GrayImage, Luma};
 use common::{config, run, write_discs};
 use unet3p_data::Preprocessor;
 use unet3p_models::UNet3Plus;
