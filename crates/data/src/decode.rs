@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use tiff::decoder::Decoder;
+use tiff::tags::Tag;
 
 use crate::{Error, Preprocessor, Result};
 
@@ -27,8 +29,10 @@ pub(crate) fn decode(path: &Path) -> Result<DynamicImage> {
         }
         _ => Error::file(path, format!("is broken or truncated: {error}")),
     };
-    if format == ImageFormat::Jpeg {
-        check_jpeg_end(path)?;
+    match format {
+        ImageFormat::Jpeg => check_jpeg_end(path)?,
+        ImageFormat::Tiff => check_single_page(path)?,
+        _ => {}
     }
     let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::default();
@@ -73,4 +77,24 @@ fn check_jpeg_end(path: &Path) -> Result<()> {
         };
     }
     Err(Error::file(path, "is broken or truncated: a JPEG without its end"))
+}
+
+/// Refuses a TIFF of several pages: the decoder reads the first and says nothing of the others. What the file calls a
+/// smaller version or a mask of another page is no page.
+fn check_single_page(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
+    // What is broken here is named when it is decoded.
+    let Ok(mut decoder) = Decoder::new(BufReader::new(file)) else { return Ok(()) };
+    let mut pages = 1;
+    while decoder.more_images() && decoder.next_image().is_ok() {
+        let kind = decoder.find_tag_unsigned(Tag::NewSubfileType);
+        pages += usize::from(matches!(kind, Ok(None | Some(0u32 | 2))));
+        if pages > 1 {
+            return Err(Error::file(
+                path,
+                "is a TIFF of several pages: save each page as an image of its own",
+            ));
+        }
+    }
+    Ok(())
 }

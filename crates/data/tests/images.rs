@@ -213,6 +213,30 @@ fn broken_and_hostile_files_are_refused_with_their_name() {
 }
 
 #[test]
+fn a_stack_of_pages_is_refused_and_a_thumbnail_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stack.tif");
+    for (kind, fine) in [(None, false), (Some(0u32), false), (Some(1), true)] {
+        let mut file = std::fs::File::create(&path).unwrap();
+        let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+        encoder.write_image::<tiff::encoder::colortype::Gray8>(2, 1, &[1, 0]).unwrap();
+        let mut page = encoder.new_image::<tiff::encoder::colortype::Gray8>(2, 1).unwrap();
+        if let Some(kind) = kind {
+            page.encoder().write_tag(tiff::tags::Tag::NewSubfileType, kind).unwrap();
+        }
+        page.write_data(&[1, 1]).unwrap();
+        drop(file);
+        match (read_mask(&path), Preprocessor::default().load_image(&path)) {
+            (Ok(mask), Ok(_)) if fine => assert_eq!(mask.data, [1, 0]),
+            (Err(mask), Err(image)) if !fine => {
+                assert!(mask.to_string().contains("pages") && image.to_string().contains("stack.tif"));
+            }
+            other => panic!("{kind:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn masks_of_every_depth_hold_their_values() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mask.png");

@@ -201,6 +201,35 @@ fn what_is_no_volume_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_compressed_volume_is_checked_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.nii.gz");
+    let volume = Volume::new(random(60, 3), [3, 4, 5], affine(RAS, [1.0; 3], [0.0; 3])).unwrap();
+    volume.write(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let refusal = |bytes: &[u8]| {
+        let message = Volume::read(&save(folder.path(), "b.nii.gz", bytes)).unwrap_err().to_string();
+        assert!(message.contains("b.nii.gz"), "{message}");
+        message
+    };
+    // The last eight bytes are checksum and length: all voxels are there without them.
+    for cut in 1..=8 {
+        assert!(refusal(&whole[..whole.len() - cut]).contains("truncated"), "{cut}");
+    }
+    for place in 1..=8 {
+        let mut bytes = whole.clone();
+        let at = bytes.len() - place;
+        bytes[at] ^= 1;
+        assert!(refusal(&bytes).contains("corrupt"), "{place}");
+    }
+    assert!(refusal(&[&whole[..], b"and more than a header of it"].concat()).contains("corrupt"));
+    // Several streams in a row are one, as bgzip writes them.
+    let empty = [31, 139, 8, 0, 0, 0, 0, 0, 0, 255, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let two = save(folder.path(), "c.nii.gz", &[&whole[..], &empty].concat());
+    assert_eq!(Volume::read(&two).unwrap().data, volume.data);
+}
+
+#[test]
 fn no_header_makes_the_reader_panic() {
     let folder = tempfile::tempdir().unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(7);

@@ -400,6 +400,15 @@ fn volumes_and_label_maps_must_belong_together() {
     std::fs::copy(&labels, input.join("labels/c.nii.gz")).unwrap();
     let error = match_folders(&folders.0, &folders.1).unwrap_err().to_string();
     assert!(error.contains("label maps named c"), "{error}");
+    std::fs::remove_file(input.join("labels/c.nii.gz")).unwrap();
+    // As in a dataset of nnU-Net.
+    let image = input.join("images/a_0000.nii.gz");
+    std::fs::rename(input.join("images/a.nii.gz"), &image).unwrap();
+    let pairs = match_folders(&folders.0, &folders.1).unwrap();
+    assert_eq!(pairs, [VolumePair { name: "a".into(), image: image.clone(), labels }]);
+    std::fs::copy(&image, input.join("images/a_0001.nii.gz")).unwrap();
+    let error = match_folders(&folders.0, &folders.1).unwrap_err().to_string();
+    assert!(error.contains("a_0001.nii.gz") && error.contains("second channel"), "{error}");
     let error = match_folders(&out, &folders.1).unwrap_err().to_string();
     assert!(error.contains("no volume"), "{error}");
     assert!(match_folders(Path::new("/nowhere"), &folders.1).unwrap_err().to_string().contains("/nowhere"));

@@ -49,6 +49,12 @@ fn a_full_configuration_is_read_and_written() {
     assert_eq!(Preprocessor::from_json("{}").unwrap(), Preprocessor::default());
     assert_eq!(Preprocessor::from_json(r#"{"resample": 0}"#).unwrap().resample, Resample::Nearest);
 
+    // The size is for whoever switches it on again.
+    for (resizes, size) in [("true", Some(Size { height: 8, width: 9 })), ("false", None)] {
+        let text = format!(r#"{{"do_resize": {resizes}, "size": {{"height": 8, "width": 9}}}}"#);
+        assert_eq!(Preprocessor::from_json(&text).unwrap().size, size);
+    }
+
     let folder = tempfile::tempdir().unwrap();
     expected.save(folder.path()).unwrap();
     assert_eq!(Preprocessor::load(folder.path()).unwrap(), expected);
@@ -74,6 +80,7 @@ fn what_is_not_allowed_is_named_with_what_is() {
         (r#"{"spacing": [1, 1]}"#, "invalid length 2", ""),
         (r#"{"orientation": "LPS"}"#, "LPS", "RAS"),
         (r#"{"do_rescale": "yes"}"#, "yes", ""),
+        (r#"{"do_resize": "yes"}"#, "do_resize = \"yes\"", "true or false"),
         ("[]", "", "object"),
         ("{", "", "object"),
     ];
@@ -98,5 +105,6 @@ fn unknown_keys_are_a_warning_that_names_them() {
     let text = r#"{"do_resize": true, "image_processor_type": "X", "layout": "gray"}"#;
     assert_eq!(Preprocessor::from_json(text).unwrap().layout, Layout::Gray);
     let messages = MESSAGES.0.lock().unwrap();
-    assert!(messages.iter().any(|m| m.contains("do_resize, image_processor_type")), "{messages:?}");
+    assert!(messages.iter().any(|m| m.contains("ignored: image_processor_type")), "{messages:?}");
+    assert!(messages.iter().any(|m| m.contains("do_resize has no effect")), "{messages:?}");
 }

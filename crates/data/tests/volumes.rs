@@ -167,6 +167,22 @@ fn a_size_is_for_what_has_no_spacing() {
 }
 
 #[test]
+fn a_grid_that_no_memory_holds_is_refused() {
+    let native = volume([500, 500, 4], affine(RAS, [1.0, 1.0, 1.0], [0.0; 3]), |_| 0.5);
+    let refusal = |spacing, size| {
+        let preprocessor = Preprocessor { size, spacing, ..plain() };
+        preprocessor.prepare_volume(&native).unwrap_err().to_string()
+    };
+    // Each axis is allowed, all together are not; nor is the way to few voxels over many.
+    for spacing in [[0.02, 0.02, 1.0], [400.0, 400.0, 0.0005]] {
+        let message = refusal(Some(spacing), None);
+        assert!(message.contains("spacing = [") && message.contains("voxels"), "{message}");
+    }
+    let message = refusal(None, Some(Size { height: 32768, width: 32768 }));
+    assert!(message.contains("size = 32768 x 32768"), "{message}");
+}
+
+#[test]
 fn a_window_clamps_and_volumes_without_one_are_refused_where_it_is_needed() {
     let native =
         Volume::new(vec![-1000.0, -200.0, 25.0, 250.0, 3000.0], [5, 1, 1], affine(RAS, [1.0; 3], [0.0; 3]));

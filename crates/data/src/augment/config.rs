@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Factors of size and gray values go from a tenth to tenfold.
+const LEAST_FACTOR: f64 = 0.1;
+const MOST_FACTOR: f64 = 10.0;
+/// The widest Gaussian in pixels: its cost grows with it.
+const MOST_SIGMA: f64 = 32.0;
+
 /// A table of settings with a default for each key.
 macro_rules! settings {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
@@ -227,38 +233,33 @@ impl Augmentation {
         for (key, &mut p) in self.clone().probabilities() {
             check(key, p, (0.0..=1.0).contains(&p), "a probability, 0 to 1")?;
         }
-        let not_negative = [
-            ("rotation.degrees", self.rotation.degrees),
-            ("scale.aspect", self.scale.aspect),
-            ("shift.fraction", self.shift.fraction),
-            ("elastic.magnitude", self.elastic.magnitude),
-            ("region_intensity.offset_std", self.region_intensity.offset_std),
-            ("region_intensity.shared_std", self.region_intensity.shared_std),
-            ("region_intensity.gain_std", self.region_intensity.gain_std),
-            ("region_intensity.edge", self.region_intensity.edge),
-            ("brightness.std", self.brightness.std),
-            ("noise.std", self.noise.std),
+        let numbers = [
+            ("rotation.degrees", self.rotation.degrees, 0.0, 180.0),
+            ("scale.aspect", self.scale.aspect, 0.0, 3.0),
+            ("shift.fraction", self.shift.fraction, 0.0, 1.0),
+            ("elastic.spacing", self.elastic.spacing, 2.0, 8192.0),
+            ("elastic.magnitude", self.elastic.magnitude, 0.0, 4096.0),
+            ("region_intensity.offset_std", self.region_intensity.offset_std, 0.0, 1.0),
+            ("region_intensity.shared_std", self.region_intensity.shared_std, 0.0, 1.0),
+            ("region_intensity.gain_std", self.region_intensity.gain_std, 0.0, 1.0),
+            ("region_intensity.edge", self.region_intensity.edge, 0.0, MOST_SIGMA),
+            ("brightness.std", self.brightness.std, 0.0, 1.0),
+            ("noise.std", self.noise.std, 0.0, 1.0),
         ];
-        for (key, value) in not_negative {
-            let fine = value.is_finite() && value >= 0.0;
-            check(key, value, fine, "a finite number, 0 or more")?;
+        for (key, value, least, most) in numbers {
+            check(key, value, (least..=most).contains(&value), &format!("{least} to {most}"))?;
         }
-        let spacing = self.elastic.spacing;
-        let fine = spacing.is_finite() && spacing >= 2.0;
-        check("elastic.spacing", spacing, fine, "2 pixels or more")?;
-        for (key, range) in [
-            ("scale.range", self.scale.range),
-            ("contrast.range", self.contrast.range),
-            ("gamma.range", self.gamma.range),
+        for (key, range, least, most) in [
+            ("scale.range", self.scale.range, LEAST_FACTOR, MOST_FACTOR),
+            ("contrast.range", self.contrast.range, LEAST_FACTOR, MOST_FACTOR),
+            ("gamma.range", self.gamma.range, LEAST_FACTOR, MOST_FACTOR),
+            ("blur.sigma", self.blur.sigma, 0.0, MOST_SIGMA),
         ] {
-            let fine = range[0] > 0.0 && range[0] <= range[1] && range[1].is_finite();
-            let shown = format!("{range:?}");
-            check(key, shown, fine, "[low, high] with 0 < low <= high")?;
+            let fine = least <= range[0] && range[0] <= range[1] && range[1] <= most;
+            let allowed = format!("[low, high] with {least} <= low <= high <= {most}");
+            check(key, format!("{range:?}"), fine, &allowed)?;
         }
-        let [low, high] = self.blur.sigma;
-        let fine = low >= 0.0 && low <= high && high.is_finite();
-        let shown = format!("[{low}, {high}]");
-        check("blur.sigma", shown, fine, "[low, high] with 0 <= low <= high")
+        Ok(())
     }
 }
 

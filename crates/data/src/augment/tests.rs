@@ -239,6 +239,15 @@ fn impossible_settings_are_named() {
     assert!(wrong(|s| s.scale.range = [1.3, 0.7]).contains("augmentation.scale.range"));
     assert!(wrong(|s| s.elastic.spacing = 0.0).contains("augmentation.elastic.spacing"));
     assert!(wrong(|s| s.rotation.degrees = f64::NAN).contains("augmentation.rotation.degrees"));
+    for (message, parts) in [
+        (wrong(|s| s.rotation.degrees = 720.0), ["augmentation.rotation.degrees = 720", "0 to 180"]),
+        (wrong(|s| s.scale.range = [0.9, 1e9]), ["augmentation.scale.range", "high <= 10"]),
+        (wrong(|s| s.blur.sigma = [0.0, 1e6]), ["augmentation.blur.sigma = [0.0, 1000000.0]", "high <= 32"]),
+        (wrong(|s| s.region_intensity.edge = 1e6), ["augmentation.region_intensity.edge", "0 to 32"]),
+        (wrong(|s| s.noise.std = -0.1), ["augmentation.noise.std = -0.1", "0 to 1"]),
+    ] {
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
     let unknown = serde_json::from_str::<Augmentation>(r#"{"rotaton": {"degrees": 3}}"#);
     assert!(unknown.unwrap_err().to_string().contains("rotaton"));
 }

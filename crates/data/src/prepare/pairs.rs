@@ -24,11 +24,17 @@ impl VolumePair {
     }
 }
 
+/// What nnU-Net adds to the name of a case's first channel.
+const FIRST_CHANNEL: &str = "_0000";
+
 /// Pairs the volumes of two folders by name: `images/NAME.nii.gz` with `labels/NAME.nii.gz` (or `.nii`).
+///
+/// As in a raw dataset of nnU-Net, the volume may also be called `NAME_0000.nii.gz`.
 ///
 /// # Errors
 /// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, a volume
-/// has no label map or a label map no volume (all are named), or two files share a name.
+/// has no label map or a label map no volume (all are named), two files share a name, or a case has more
+/// than one channel.
 pub fn match_folders(images: &Path, labels: &Path) -> Result<Vec<VolumePair>> {
     let (volumes, mut maps) = (list_volumes(images)?, list_volumes(labels)?);
     if volumes.is_empty() {
@@ -37,8 +43,13 @@ pub fn match_folders(images: &Path, labels: &Path) -> Result<Vec<VolumePair>> {
     let mut pairs = Vec::new();
     let mut missing = Vec::new();
     for (name, image) in volumes {
+        let case = name.strip_suffix(FIRST_CHANNEL).filter(|case| maps.contains_key(*case));
+        let name = case.map_or(name.clone(), String::from);
         match maps.remove(&name) {
             Some(labels) => pairs.push(VolumePair { name, image, labels }),
+            None if pairs.last().is_some_and(|pair| is_channel_of(&name, &pair.name)) => {
+                return Err(Error::file(&image, "is a second channel of its case; one is read"));
+            }
             None => missing.push(name),
         }
     }
@@ -53,6 +64,12 @@ pub fn match_folders(images: &Path, labels: &Path) -> Result<Vec<VolumePair>> {
         ));
     }
     Ok(pairs)
+}
+
+/// Whether a name is that of a case with the number of a channel: `CASE_0001`.
+fn is_channel_of(name: &str, case: &str) -> bool {
+    let number = name.strip_prefix(case).and_then(|rest| rest.strip_prefix('_'));
+    number.is_some_and(|number| number.len() == 4 && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn list_volumes(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {

@@ -53,6 +53,9 @@ pub struct Size {
     pub width: usize,
 }
 
+/// The key by which transformers switches `size` off.
+const DO_RESIZE: &str = "do_resize";
+
 /// The content of a model folder's `preprocessor_config.json`: how an image or a volume becomes the
 /// network's input. Keys that image processors of the transformers library have keep their names.
 ///
@@ -133,7 +136,8 @@ impl Preprocessor {
         }
     }
 
-    /// Reads the JSON text. Missing keys have their defaults; unknown keys are named in a logged warning.
+    /// Reads the JSON text. Missing keys have their defaults; unknown keys are named in a logged warning. Where
+    /// transformers' `do_resize` is false, `size` has no effect and is left out.
     ///
     /// # Errors
     /// [`Error::Setting`] for text that is not a JSON object, a value of the wrong kind, or one that
@@ -146,14 +150,24 @@ impl Preprocessor {
                 "a JSON object with the documented keys is needed",
             )
         };
-        let keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(invalid)?;
+        let mut keys: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(text).map_err(invalid)?;
+        let do_resize = keys.remove(DO_RESIZE);
         let known = serde_json::to_value(Self::default()).map_err(invalid)?;
         let unknown: Vec<&str> =
             keys.keys().map(String::as_str).filter(|key| known.get(key).is_none()).collect();
         if !unknown.is_empty() {
             log::warn!("{}: unknown keys are ignored: {}", Self::FILE_NAME, unknown.join(", "));
         }
-        let config: Self = serde_json::from_str(text).map_err(invalid)?;
+        let mut config: Self = serde_json::from_str(text).map_err(invalid)?;
+        match do_resize {
+            Some(serde_json::Value::Bool(false)) => config.size = None,
+            Some(serde_json::Value::Bool(true)) if config.size.is_none() => {
+                log::warn!("{}: {DO_RESIZE} has no effect without a size", Self::FILE_NAME);
+            }
+            None | Some(serde_json::Value::Bool(true)) => {}
+            Some(other) => return Err(Error::setting(DO_RESIZE, other, "true or false is needed")),
+        }
         config.validate()?;
         Ok(config)
     }

@@ -73,7 +73,11 @@ impl Preprocessor {
         let shape = match self.spacing {
             Some(spacing) => ras.shape_at(spacing)?,
             None => match self.size {
-                Some(size) => [size.width, size.height, ras.shape[2]],
+                Some(size) => {
+                    let shape = [size.width, size.height, ras.shape[2]];
+                    ras.check_resampling(shape, "size", &format!("{} x {}", size.height, size.width))?;
+                    shape
+                }
                 None => ras.shape,
             },
         };

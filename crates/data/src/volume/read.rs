@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// Volumes with more voxels are refused: 2^30, four times a 1000-slice CT.
 pub const MAX_VOXELS: usize = 1 << 30;
-/// Extensions longer than this are refused.
+/// Longer extensions are refused, and so is more behind the voxels.
 const MAX_OFFSET: f32 = (64 << 20) as f32;
 /// Bytes converted at a time; a multiple of every voxel size.
 const CHUNK: usize = 1 << 16;
@@ -41,9 +41,12 @@ impl Volume<f32> {
         let mut file = BufReader::with_capacity(1 << 16, file);
         let head = io::BufRead::fill_buf(&mut file).map_err(|source| Error::io(path, "read", source))?;
         if head.starts_with(&[0x1f, 0x8b]) {
-            read_stream(path, MultiGzDecoder::new(file))
+            let mut stream = MultiGzDecoder::new(file);
+            let volume = read_stream(path, &mut stream)?;
+            check_end(path, &mut stream)?;
+            Ok(volume)
         } else {
-            read_stream(path, file)
+            read_stream(path, &mut file)
         }
     }
 }
@@ -65,7 +68,7 @@ impl Volume<u16> {
     }
 }
 
-fn read_stream(path: &Path, mut stream: impl Read) -> Result<Volume> {
+fn read_stream(path: &Path, stream: &mut impl Read) -> Result<Volume> {
     let mut bytes = [0; HEADER_LEN];
     stream.read_exact(&mut bytes).map_err(|error| truncated(path, error, "the header"))?;
     let header = parse_header(path, &bytes)?;
@@ -73,11 +76,21 @@ fn read_stream(path: &Path, mut stream: impl Read) -> Result<Volume> {
     let affine = affine::from_header(&header).ok_or_else(|| {
         Error::file(path, "has no valid affine: sform, qform and voxel sizes are all degenerate")
     })?;
-    skip_extensions(path, &header, &mut stream)?;
-    let mut data = read_voxels(path, &header, shape.iter().product(), &mut stream)?;
+    skip_extensions(path, &header, stream)?;
+    let mut data = read_voxels(path, &header, shape.iter().product(), stream)?;
     replace_non_finite(path, &mut data);
     let header = Some(Box::new(RawHeader::new(&bytes, &header)));
     Ok(Volume { data, shape, affine, header })
+}
+
+/// Reads a compressed stream to its end, where its checksum is.
+fn check_end(path: &Path, stream: &mut impl Read) -> Result<()> {
+    let most = MAX_OFFSET as u64;
+    let rest = io::copy(&mut stream.take(most + 1), &mut io::sink());
+    match rest.map_err(|error| truncated(path, error, "its end"))? {
+        bytes if bytes <= most => Ok(()),
+        _ => Err(Error::file(path, format!("is corrupt: more than {most} bytes follow its voxels"))),
+    }
 }
 
 fn parse_header(path: &Path, bytes: &[u8; HEADER_LEN]) -> Result<NiftiHeader> {

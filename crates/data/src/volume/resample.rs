@@ -1,6 +1,6 @@
 //! Volumes at another spacing or size.
 
-use super::Volume;
+use super::{MAX_VOXELS, Volume};
 use crate::resample::{Resample, resample_axis, taps};
 use crate::{Error, Result};
 
@@ -9,7 +9,7 @@ impl<T> Volume<T> {
     ///
     /// # Errors
     /// [`Error::Setting`] when a spacing is not positive, or so small that an axis would have more than
-    /// 32767 voxels.
+    /// 32767 voxels or the volume more than [`MAX_VOXELS`] (on the way there, too).
     pub fn shape_at(&self, spacing: [f64; 3]) -> Result<[usize; 3]> {
         let own = self.spacing();
         let mut shape = [0; 3];
@@ -27,7 +27,24 @@ impl<T> Volume<T> {
             }
             shape[axis] = voxels as usize;
         }
+        self.check_resampling(shape, "spacing", &format!("{spacing:?}"))?;
         Ok(shape)
+    }
+
+    /// Whether this volume can be resampled to `shape`, which `key` = `value` asks for: axis by axis, no volume on the
+    /// way may be too large.
+    pub(crate) fn check_resampling(&self, shape: [usize; 3], key: &str, value: &str) -> Result<()> {
+        let ([nx, ny, _], [mx, my, mz]) = (self.shape, shape);
+        let steps = [[nx, ny, mz], [nx, my, mz], [mx, my, mz]];
+        let voxels = |shape: &[usize; 3]| shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side));
+        if steps.iter().all(|step| voxels(step).is_some_and(|n| n <= MAX_VOXELS)) {
+            return Ok(());
+        }
+        let allowed = format!(
+            "a volume of {:?} voxels becomes one of {shape:?}; at most {MAX_VOXELS} voxels are made, in each step",
+            self.shape
+        );
+        Err(Error::setting(key, value, allowed))
     }
 
     /// The affine of the same extent cut into `shape` voxels.
