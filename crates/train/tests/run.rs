@@ -7,8 +7,8 @@ mod common;
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use image::{GrayImage, Luma};
 use common::{config, run, write_discs};
+use image::{GrayImage, Luma};
 use unet3p_data::Preprocessor;
 use unet3p_models::UNet3Plus;
 use unet3p_train::{Best, Error, Event, TrainConfig, Trainer};
