@@ -56,9 +56,10 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     }
     let early = if summary.stopped_early { " (stopped early)" } else { "" };
     report::result_line(format!(
-        "done: {} steps in {:.0} s{early}, the model is in {}",
+        "done: {} steps in {:.0} s ({:.1} s of them waiting for data){early}, the model is in {}",
         summary.steps,
         summary.seconds,
+        summary.waited,
         summary.best_model.display()
     ));
     if let Some(path) = summary.report {

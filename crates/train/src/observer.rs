@@ -93,6 +93,8 @@ pub struct Summary {
     pub stopped_early: bool,
     /// Time taken, over all sittings.
     pub seconds: f64,
+    /// Part of them that steps of this sitting waited for batches.
+    pub waited: f64,
     /// The best validation; nothing where the monitored metric was never measured.
     pub best: Option<Best>,
     /// The best model's folder.

@@ -152,11 +152,13 @@ impl Trainer {
         let (steps, per_epoch) = (self.plan.steps, self.plan.steps_per_epoch);
         let data = &self.config.data;
         let mut loader = Loader::start(&self.recipe, self.progress.step..steps, data.workers, data.prefetch)?;
+        let mut waited = 0.0;
         while self.progress.step < steps && !self.stops_early() {
             let start = Instant::now();
             let step = self.progress.step;
             let learning_rate = self.learning_rate(step);
             let batch = loader.next()?;
+            waited += start.elapsed().as_secs_f64();
             let (loss, gradient_norm) = self.step(step, learning_rate, &batch)?;
             let seconds = start.elapsed().as_secs_f64();
             self.progress.step += 1;
@@ -195,6 +197,7 @@ impl Trainer {
             steps: self.progress.step,
             stopped_early: self.progress.step < steps,
             seconds: self.progress.seconds,
+            waited,
             best: self.progress.best,
             best_model: self.run_dir.join("best"),
             last_model: self.run_dir.join("last"),
