@@ -56,23 +56,28 @@ fn orientations_have_the_usual_names() {
 fn slices_show_the_front_above_and_the_patients_right_on_the_left() {
     for axes in orientations() {
         let native = volume([4, 4, 4], affine(axes, [2.0; 3], [10.0, 20.0, 30.0]), |p| p[0] as f32);
-        let slice = |value: fn([f64; 3]) -> f32, z| {
-            let grid = native.affine;
-            let v = volume([4, 4, 4], grid, value);
-            let raw = Preprocessor { normalize: Normalize::Minmax, window: None, ..plain() };
+        let normalized = |normalize, value: fn([f64; 3]) -> f32, z| {
+            let v = volume([4, 4, 4], native.affine, value);
+            let raw = Preprocessor { normalize, window: None, ..plain() };
             raw.prepare_volume(&v).unwrap().slice(z).unwrap()
         };
-        let right = slice(|p| p[0] as f32, 1);
-        let front = slice(|p| p[1] as f32, 1);
+        let right = normalized(Normalize::Minmax, |p| p[0] as f32, 1);
+        let front = normalized(Normalize::Minmax, |p| p[1] as f32, 1);
         // Minmax makes the three equal channels of a slice run from 0 to 1.
         assert_eq!(right.plane(1)[..4], [1.0, 2.0 / 3.0, 1.0 / 3.0, 0.0], "{axes:?}");
         assert_eq!([0, 4, 8, 12].map(|i| front.plane(1)[i]), [1.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
-        // From the feet to the head: below, itself, above.
-        let up = slice(|p| p[2] as f32, 1);
-        assert_eq!([0, 1, 2].map(|c| up.plane(c)[0]), [0.0, 0.5, 1.0]);
+        // From the feet to the head: below, itself, above. Z-scores are over all three.
+        let up = |z| {
+            let slice = normalized(Normalize::Zscore, |p| p[2] as f32, z);
+            [0, 1, 2].map(|c| slice.plane(c)[0])
+        };
+        let close = |found: [f32; 3], expected: [f32; 3]| {
+            assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-5), "{axes:?}: {found:?}");
+        };
+        close(up(1), [-1.5f32.sqrt(), 0.0, 1.5f32.sqrt()]);
         // The lowest slice is its own lower neighbour, the highest its own upper one.
-        assert_eq!([0, 1, 2].map(|c| slice(|p| p[2] as f32, 0).plane(c)[0]), [0.0, 0.0, 1.0]);
-        assert_eq!([0, 1, 2].map(|c| slice(|p| p[2] as f32, 3).plane(c)[0]), [0.0, 1.0, 1.0]);
+        close(up(0), [-0.5f32.sqrt(), -0.5f32.sqrt(), 2f32.sqrt()]);
+        close(up(3), [-2f32.sqrt(), 0.5f32.sqrt(), 0.5f32.sqrt()]);
     }
 }
 
