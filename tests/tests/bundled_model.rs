@@ -25,7 +25,6 @@ fn the_liver_is_outlined_on_a_real_slice() {
     let both = found.mask.data.iter().zip(&label.data).filter(|&(&p, &r)| p == 1 && r == 1).count();
     let dice = 2.0 * both as f64 / (count(&found.mask.data) + count(&label.data)) as f64;
     assert!(dice >= ACCEPTABLE_DICE, "Dice {dice}");
-    assert!(found.presence.unwrap() > 0.5, "the guide says that there is a liver");
     assert_eq!(found.classes[0].label, "liver");
 }
 
