@@ -111,7 +111,7 @@ fn a_bundled_model_is_fine_tuned_to_other_classes_and_channels() {
     let place = Place::new();
     slices(&place);
     let line = "train -c c.toml -o run --init-from liver-ct --set train.steps=1 --set model.freeze_encoder=true \
-                --set model.filters=[16,32,64,128,256] --set model.variant=deep_supervision";
+                --set model.filters=[16,32,64,128,256] --set model.variant=deep_supervision_cgm";
     place
         .line(line)
         .ends(0, &["liver-ct: the first convolution is spread from 3 input channels to 1", "cgm"]);
