@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use unet3p_data::{LabelMap, Sample, SliceDataset};
 use unet3p_losses::Target;
-use unet3p_metrics::roc_auc;
+use unet3p_metrics::{Counts, roc_auc};
 use unet3p_models::{CompileOptions, TrainOutput, UNet3Plus, class_map};
 
 use crate::objective::Objective;
@@ -63,36 +63,29 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / f64::from(count))
 }
 
-/// Pixel counts of a class in a volume.
+/// Pixel counts of a class in a volume, slice by slice.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    both: u64,
-    predicted: u64,
-    reference: u64,
+struct VolumeCounts {
+    pixels: Counts,
+    /// Predicted on slices without the class.
     false_positives: u64,
 }
 
-impl Counts {
+impl VolumeCounts {
     /// Adds a slice, without the pixels that the reference marks as `ignored`.
     fn add(&mut self, class: u8, prediction: &[u8], reference: &[u8], ignored: Option<u8>) {
-        let mut slice = Self::default();
-        for (&p, &r) in prediction.iter().zip(reference).filter(|&(_, &r)| Some(r) != ignored) {
-            let (p, r) = (p == class, r == class);
-            slice.both += u64::from(p && r);
-            slice.predicted += u64::from(p);
-            slice.reference += u64::from(r);
+        let slice = match ignored {
+            None => Counts::of_ids(prediction, reference, class),
+            Some(ignored) => {
+                let pairs = prediction.iter().zip(reference).filter(|&(_, &r)| r != ignored);
+                let (prediction, reference): (Vec<u8>, Vec<u8>) = pairs.map(|(&p, &r)| (p, r)).unzip();
+                Counts::of_ids(&prediction, &reference, class)
+            }
+        };
+        self.pixels = self.pixels + slice;
+        if slice.reference() == 0 {
+            self.false_positives += slice.predicted();
         }
-        self.both += slice.both;
-        self.predicted += slice.predicted;
-        self.reference += slice.reference;
-        if slice.reference == 0 {
-            self.false_positives += slice.predicted;
-        }
-    }
-
-    fn dice(&self) -> Option<f64> {
-        let sum = self.predicted + self.reference;
-        (sum > 0).then(|| 2.0 * self.both as f64 / sum as f64)
     }
 }
 
@@ -121,7 +114,7 @@ impl Validator<'_> {
         let start = std::time::Instant::now();
         let forward = self.compiled(model, slices)?;
         let ids = (1..=u8::MAX).take(self.config.classes());
-        let mut counts: BTreeMap<(String, u8), Counts> = BTreeMap::new();
+        let mut counts: BTreeMap<(String, u8), VolumeCounts> = BTreeMap::new();
         let mut loss = 0.0;
         let (mut scores, mut labels) = (Vec::new(), Vec::new());
         for &index in slices {
@@ -142,10 +135,10 @@ impl Validator<'_> {
             }
             watch(index, &sample, prediction)?;
         }
-        let score = |((group, class), counts): ((String, u8), Counts)| VolumeScore {
+        let score = |((group, class), counts): ((String, u8), VolumeCounts)| VolumeScore {
             group,
             class,
-            dice: counts.dice(),
+            dice: counts.pixels.dice(),
             false_positives: counts.false_positives,
         };
         Ok(Validation {
@@ -198,16 +191,16 @@ mod tests {
 
     #[test]
     fn dice_is_pooled_over_the_slices_of_a_volume() {
-        let mut counts = Counts::default();
+        let mut counts = VolumeCounts::default();
         counts.add(1, &[1, 1, 0, 2], &[1, 0, 1, 1], None);
         counts.add(1, &[1, 0, 0, 1], &[0, 0, 2, 0], None);
         counts.add(1, &[0; 4], &[0; 4], None);
         // 4 predicted, 3 in the reference, 1 in both; the second slice has no such pixel
-        assert_eq!(counts.dice(), Some(2.0 / 7.0));
+        assert_eq!(counts.pixels.dice(), Some(2.0 / 7.0));
         assert_eq!(counts.false_positives, 2);
         counts.add(1, &[1, 0], &[255, 255], Some(255));
-        assert_eq!((counts.dice(), counts.false_positives), (Some(2.0 / 7.0), 2));
-        assert_eq!(Counts::default().dice(), None);
+        assert_eq!((counts.pixels.dice(), counts.false_positives), (Some(2.0 / 7.0), 2));
+        assert_eq!(VolumeCounts::default().pixels.dice(), None);
     }
 
     #[test]

@@ -127,9 +127,10 @@ fn find_pairs(args: &EvaluateArgs, slices: Option<&Slices>) -> Result<Vec<Pair>,
         references.retain(|name, _| names.contains(name.as_str()));
         if references.is_empty() {
             return Err(Failure::usage(format!(
-                "{}: has no slice of the split {split:?} in {}",
+                "{}: marks no slice in {} as {}; `unet3p prepare` marks those of --validation or --validate-on",
                 slices.path().display(),
-                slices.masks().display()
+                slices.masks().display(),
+                split.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
             )));
         }
     }

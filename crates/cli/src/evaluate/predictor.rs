@@ -1,6 +1,6 @@
 //! Masks from a model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use unet3p::Segmenter;
@@ -16,11 +16,13 @@ pub(super) struct Predictor {
     segmenter: Segmenter,
     /// The masks of the last array: its images come one after the other.
     last: Option<(PathBuf, Vec<LabelMap>)>,
+    /// Warnings that were given: the slices of a dataset have the same ones.
+    given: BTreeSet<String>,
 }
 
 impl Predictor {
     pub(super) fn new(segmenter: Segmenter) -> Self {
-        Self { segmenter, last: None }
+        Self { segmenter, last: None, given: BTreeSet::new() }
     }
 
     /// The names of the model's classes.
@@ -34,8 +36,10 @@ impl Predictor {
         match pair.prediction.kind {
             Kind::Image => {
                 let found = self.segmenter.segment(path)?;
-                for warning in &found.warnings {
-                    log::warn!("{}: {warning}", path.display());
+                for warning in found.warnings {
+                    if self.given.insert(warning.clone()) {
+                        log::warn!("{}: {warning} (said once, also of further images)", path.display());
+                    }
                 }
                 Ok(Mask::Image(found.mask))
             }
