@@ -53,6 +53,7 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Serialize)]
 struct Measured {
     median_s: f64,
+    mean_s: f64,
     min_s: f64,
     /// The process's largest resident memory so far, in 10^6 bytes; absent where the system does not tell.
     peak_rss_mb: Option<f64>,
@@ -123,6 +124,7 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
     };
     let measured = Measured {
         median_s: times[times.len() / 2],
+        mean_s: times.iter().sum::<f64>() / times.len() as f64,
         min_s: times[0],
         peak_rss_mb: peak_rss_mb(),
         gmac_as_written: as_written(&config, [height, width], args.train, batch),

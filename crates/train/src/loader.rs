@@ -1,13 +1,15 @@
-//! Batches, made on threads ahead of the step that needs them.
+//! Batches, made between steps or on threads ahead of the step that needs them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_data::{Augmentation, SliceDataset};
+use rayon::prelude::*;
+use unet3p_data::{Augmentation, Sample, SliceDataset};
 use unet3p_losses::{Activation, Target};
 
-use crate::sampling::{Purpose, Sampler, generator};
+use crate::sampling::{Pick, Purpose, Sampler, generator};
 use crate::{Error, Result};
 
 /// How samples become batches.
@@ -38,8 +40,27 @@ pub(crate) struct Batch {
 }
 
 impl Recipe {
-    /// The batch of a step: the same on whatever thread.
+    /// The batch of a step, its samples one after the other: the same on whatever thread.
     pub(crate) fn batch(&self, step: usize) -> Result<Batch> {
+        let samples = self.sampler.batch(step).into_iter().map(|pick| self.sample(pick));
+        Ok(self.collate(samples.collect::<Result<_>>()?))
+    }
+
+    /// The same batch, its samples side by side on the threads of the pool.
+    fn batch_in_parallel(&self, step: usize) -> Result<Batch> {
+        let samples = self.sampler.batch(step).into_par_iter().map(|pick| self.sample(pick));
+        Ok(self.collate(samples.collect::<Result<_>>()?))
+    }
+
+    fn sample(&self, pick: Pick) -> Result<Sample> {
+        let mut sample = self.dataset.sample(pick.slice)?;
+        let mut rng = generator(self.seed, Purpose::Sample, pick.place);
+        self.augmentation.apply_to_size(&mut sample, self.crop, &mut rng);
+        self.dataset.normalize(&mut sample.image);
+        Ok(sample)
+    }
+
+    fn collate(&self, samples: Vec<Sample>) -> Batch {
         let mut batch = Batch {
             images: Vec::new(),
             labels: Vec::new(),
@@ -48,17 +69,13 @@ impl Recipe {
             crop: self.crop,
             names: Vec::new(),
         };
-        for pick in self.sampler.batch(step) {
-            let mut sample = self.dataset.sample(pick.slice)?;
-            let mut rng = generator(self.seed, Purpose::Sample, pick.place);
-            self.augmentation.apply_to_size(&mut sample, self.crop, &mut rng);
-            self.dataset.normalize(&mut sample.image);
+        for sample in samples {
             batch.channels = sample.image.channels;
             batch.images.extend(sample.image.data);
             batch.labels.extend(sample.mask.data);
             batch.names.push(sample.name);
         }
-        Ok(batch)
+        batch
     }
 }
 
@@ -76,20 +93,27 @@ impl Batch {
     }
 }
 
-/// Threads that each make every n-th batch and hold a few ready. Dropping it ends them.
-pub(crate) struct Loader {
-    queues: Vec<Receiver<Result<Batch>>>,
-    next: usize,
+/// The batches of a run, in order.
+pub(crate) enum Loader {
+    /// Each made when it is asked for, on all threads of the pool: on a CPU a thread beside the step's would take a
+    /// core from one of them, for which the others wait.
+    Between { recipe: Arc<Recipe>, steps: Range<usize> },
+    /// Threads that each make every n-th batch and hold a few ready. Dropping it ends them.
+    Ahead { queues: Vec<Receiver<Result<Batch>>>, next: usize },
 }
 
 impl Loader {
-    /// Batches of the steps `steps`, made by `workers` threads that stay at most `prefetch` batches ahead each.
+    /// Batches of the steps `steps`, made by `workers` threads that stay at most `prefetch` batches ahead each;
+    /// without any, between steps.
     pub(crate) fn start(
         recipe: &Arc<Recipe>,
-        steps: std::ops::Range<usize>,
+        steps: Range<usize>,
         workers: usize,
         prefetch: usize,
     ) -> Result<Self> {
+        if workers == 0 {
+            return Ok(Self::Between { recipe: recipe.clone(), steps });
+        }
         let start = |worker: usize| {
             let (sender, receiver) = sync_channel(prefetch);
             let (recipe, steps) = (recipe.clone(), steps.clone());
@@ -99,14 +123,19 @@ impl Loader {
             Ok(receiver)
         };
         let queues = (0..workers).map(start).collect::<Result<_>>()?;
-        Ok(Self { queues, next: 0 })
+        Ok(Self::Ahead { queues, next: 0 })
     }
 
     /// The next step's batch.
     pub(crate) fn next(&mut self) -> Result<Batch> {
-        let queue = &self.queues[self.next];
-        self.next = (self.next + 1) % self.queues.len();
-        queue.recv().map_err(|_| Error::Loader)?
+        match self {
+            Self::Between { recipe, steps } => recipe.batch_in_parallel(steps.next().ok_or(Error::Loader)?),
+            Self::Ahead { queues, next } => {
+                let queue = &queues[*next];
+                *next = (*next + 1) % queues.len();
+                queue.recv().map_err(|_| Error::Loader)?
+            }
+        }
     }
 }
 

@@ -151,7 +151,8 @@ impl Trainer {
 
         let (steps, per_epoch) = (self.plan.steps, self.plan.steps_per_epoch);
         let data = &self.config.data;
-        let mut loader = Loader::start(&self.recipe, self.progress.step..steps, data.workers, data.prefetch)?;
+        let workers = data.workers.unwrap_or(if self.device.is_cpu() { 0 } else { 2 });
+        let mut loader = Loader::start(&self.recipe, self.progress.step..steps, workers, data.prefetch)?;
         let mut waited = 0.0;
         while self.progress.step < steps && !self.stops_early() {
             let start = Instant::now();

@@ -74,8 +74,10 @@ fn the_same_seed_gives_the_same_weights_whatever_the_number_of_workers() {
         run(config(&data, &settings), dir.path().join(name));
         std::fs::read(dir.path().join(name).join("last/model.safetensors")).unwrap()
     };
-    let one = weights("one", &[]);
-    assert!(one == weights("two", &["data.workers=3", "data.prefetch=1"]));
+    let one = weights("one", &["data.workers=1"]);
+    for workers in ["data.workers=0", "data.workers=3"] {
+        assert!(one == weights(workers, &[workers, "data.prefetch=1"]), "{workers}");
+    }
     assert!(one != weights("other", &["train.seed=4"]));
 }
 

@@ -13,7 +13,7 @@ fn measured(line: &str) -> Value {
 #[test]
 fn inference_is_measured() {
     let found = measured("bench --filters 4 --size 32x48 --batch 2 --runs 2 --threads 1 --json --layers");
-    for key in ["median_s", "min_s", "peak_rss_mb", "gmac_as_written", "gmac_executed"] {
+    for key in ["median_s", "mean_s", "min_s", "peak_rss_mb", "gmac_as_written", "gmac_executed"] {
         assert!(found[key].as_f64().is_some_and(|value| value > 0.0), "{key} of {found}");
     }
     assert!(found["min_s"].as_f64() <= found["median_s"].as_f64());

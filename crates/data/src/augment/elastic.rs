@@ -16,6 +16,8 @@ pub(super) struct DisplacementField {
     spacing: f64,
     /// Control points `[rows, columns]`, `[dy, dx]` each.
     control: Vec<[f64; 2]>,
+    /// The [`basis`] of each column of pixels.
+    across: Vec<(usize, [f64; 4])>,
 }
 
 impl DisplacementField {
@@ -35,7 +37,8 @@ impl DisplacementField {
         let control = (0..rows * columns)
             .map(|_| [(); 2].map(|()| (normal(rng) * magnitude).clamp(-limit, limit)))
             .collect();
-        Self { rows, columns, spacing, control }
+        let across = (0..width).map(|x| basis(x as f64 / spacing)).collect();
+        Self { rows, columns, spacing, control, across }
     }
 
     /// The displacements of one row of pixels, written to `row` (`[dy, dx]` per column).
@@ -54,8 +57,7 @@ impl DisplacementField {
                 sum
             })
             .collect();
-        for (x, out) in row.iter_mut().enumerate() {
-            let (cell_x, weights_x) = basis(x as f64 / self.spacing);
+        for (&(cell_x, weights_x), out) in self.across.iter().zip(row) {
             *out = [0.0; 2];
             for (k, weight) in weights_x.iter().enumerate() {
                 let point = line[(cell_x + k).min(self.columns - 1)];

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Augmentation;
 use super::filter::gaussian_blur;
-use super::random::{chance, log_uniform, normal, normal_pair, uniform};
+use super::random::{chance, log_uniform, normal, uniform};
 use crate::Image;
 
 /// Below this value a pixel counts as partly cut off by the window.
@@ -47,13 +47,7 @@ pub(super) fn apply(settings: &Augmentation, image: &mut Image, rng: &mut ChaCha
     }
     if chance(rng, settings.noise.probability) {
         let std = uniform(rng, 0.0, settings.noise.std) as f32;
-        for pair in image.data.chunks_mut(2) {
-            let (a, b) = normal_pair(rng);
-            pair[0] += a * std * visible(pair[0]);
-            if let Some(second) = pair.get_mut(1) {
-                *second += b * std * visible(*second);
-            }
-        }
+        image.data.iter_mut().for_each(|v| *v += normal(rng) as f32 * std * visible(*v));
     }
     image.data.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
 }

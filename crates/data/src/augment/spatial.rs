@@ -90,21 +90,26 @@ impl Warp {
 
     /// Bilinear lookup; outside the input lies the channel's minimum (air, in a CT).
     fn image(&self, input: &Image) -> Image {
-        let mut data = Vec::with_capacity(input.channels * self.source.len());
+        let (h, w) = (input.height as isize, input.width as isize);
+        let corners: Vec<Corner> = self.source.iter().map(|&place| Corner::of(place)).collect();
+        let mut data = Vec::with_capacity(input.channels * corners.len());
         for channel in 0..input.channels {
             let plane = input.plane(channel);
             let outside = plane.iter().copied().fold(f32::INFINITY, f32::min);
             let outside = if outside.is_finite() { outside } else { 0.0 };
-            let (h, w) = (input.height as isize, input.width as isize);
             let at = |y: isize, x: isize| {
                 if (0..h).contains(&y) && (0..w).contains(&x) { plane[(y * w + x) as usize] } else { outside }
             };
-            data.extend(self.source.iter().map(|&[y, x]| {
-                let (y0, x0) = (y.floor(), x.floor());
-                let (fy, fx) = (y - y0, x - x0);
-                let (y0, x0) = (y0 as isize, x0 as isize);
-                let top = at(y0, x0) * (1.0 - fx) + at(y0, x0 + 1) * fx;
-                let bottom = at(y0 + 1, x0) * (1.0 - fx) + at(y0 + 1, x0 + 1) * fx;
+            data.extend(corners.iter().map(|&Corner { y, x, fy, fx }| {
+                let [a, b, c, d] = if y >= 0 && x >= 0 && y + 1 < h && x + 1 < w {
+                    let above = (y * w + x) as usize;
+                    let below = above + w as usize;
+                    [plane[above], plane[above + 1], plane[below], plane[below + 1]]
+                } else {
+                    [at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1)]
+                };
+                let top = a * (1.0 - fx) + b * fx;
+                let bottom = c * (1.0 - fx) + d * fx;
                 top * (1.0 - fy) + bottom * fy
             }));
         }
@@ -115,11 +120,41 @@ impl Warp {
     fn labels(&self, input: &LabelMap) -> LabelMap {
         let (h, w) = (input.height as isize, input.width as isize);
         let data = self.source.iter().map(|&[y, x]| {
-            let (y, x) = (y.round() as isize, x.round() as isize);
+            let (y, x) = (nearest(y), nearest(x));
             if (0..h).contains(&y) && (0..w).contains(&x) { input.data[(y * w + x) as usize] } else { 0 }
         });
         LabelMap { height: self.height, width: self.width, data: data.collect() }
     }
+}
+
+/// The pixel above and left of a place, and how far the place is from it.
+#[derive(Clone, Copy)]
+struct Corner {
+    y: isize,
+    x: isize,
+    fy: f32,
+    fx: f32,
+}
+
+impl Corner {
+    fn of([y, x]: [f32; 2]) -> Self {
+        let (row, column) = (floor(y), floor(x));
+        Self { y: row, x: column, fy: y - row as f32, fx: x - column as f32 }
+    }
+}
+
+/// The largest whole number that is not above `v`. Without SSE 4.1, which cannot be taken for granted, `f32::floor` and
+/// `f32::round` are calls of library functions, and there are several for each pixel.
+fn floor(v: f32) -> isize {
+    let whole = v as isize;
+    whole - isize::from(whole as f32 > v)
+}
+
+/// The nearest whole number; halves away from zero.
+fn nearest(v: f32) -> isize {
+    let whole = v as isize;
+    let rest = v - whole as f32;
+    whole + isize::from(rest >= 0.5) - isize::from(rest <= -0.5)
 }
 
 /// The input coordinate that the middle of the output shows: a window of `output` pixels at a random whole
@@ -129,4 +164,18 @@ fn window_centre(rng: &mut ChaCha8Rng, input: usize, output: usize) -> f64 {
     let offset = rng.random_range(0..=slack) as f64;
     let start = if input >= output { offset } else { -offset };
     start + (output as f64 - 1.0) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_those_of_the_library() {
+        let halves = (-9..=9).map(|i| i as f32 * 0.5);
+        let around = halves.flat_map(|v| [v, f32::next_down(v), f32::next_up(v)]);
+        for v in around.chain([1e7, -1e7, 0.3, -0.3, 127.49999, -0.49999997, 0.49999997]) {
+            assert_eq!((floor(v), nearest(v)), (v.floor() as isize, v.round() as isize), "{v}");
+        }
+    }
 }

@@ -68,7 +68,7 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
         ("train.batch_size=1025", ["train.batch_size = 1025", "1 to 1024"]),
         ("train.statistics_batches=9223372036854775807", ["train.statistics_batches = 92", "1 to 4096"]),
         ("data.prefetch=9223372036854775807", ["data.prefetch = 92", "1 to 1024"]),
-        ("data.workers=257", ["data.workers = 257", "1 to 256"]),
+        ("data.workers=257", ["data.workers = 257", "0 to 256"]),
         ("data.crop=[8208, 16]", ["data.crop = [8208, 16]", "up to 8192"]),
         ("data.crop=[8192, 8192]", ["data.crop = [8192, 8192]", "train.batch_size (4)"]),
         ("model.filters=[65536, 65536, 65536, 65536, 65536]", ["model.filters = [65536", "parameters"]),
