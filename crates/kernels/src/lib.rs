@@ -34,13 +34,16 @@ mod im2col;
 mod matmul;
 mod max_pool;
 mod panel;
+mod pointwise;
 mod product;
 pub mod reference;
+mod residual;
 mod scalar;
 mod shared;
 mod simd;
 mod tap_sum;
 mod training;
+mod unfold;
 mod upsampled_conv;
 mod winograd;
 
@@ -54,7 +57,9 @@ pub use blocked::{BlockedShape, BlockedView, BlockedViewMut};
 pub use conv::{Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight};
 pub use direct::DirectConv2d;
 pub use head_conv::HeadConv2d;
-pub use max_pool::{max_pool2d, max_pool2d_backward};
+pub use max_pool::{Window, max_pool2d, max_pool2d_backward};
+pub use pointwise::PointwiseConv2d;
+pub use residual::{add_relu_blocked, max_pool2d_3x3_blocked};
 pub use scalar::Scalar;
 pub use simd::{ISA_VARIABLE, Isa, LANES};
 pub use tap_sum::{tap_sum, tap_sum_backward};
@@ -62,5 +67,6 @@ pub use training::{
     BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedUpsampledConv2d, Write, max_pools2d_blocked,
     max_pools2d_blocked_backward,
 };
+pub use unfold::unfold2d_blocked;
 pub use upsampled_conv::{TapRows, UpsampledConv2d};
 pub use winograd::{Tile, WinogradConv2d};

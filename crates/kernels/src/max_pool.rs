@@ -1,20 +1,52 @@
-//! Max pooling with stride equal to the window.
+//! Max pooling.
 
 use rayon::prelude::*;
 
 use crate::scalar::Scalar;
 
-/// Max pooling of planes `[height, width]` by windows of `k` x `k` with stride `k`, to `[height / k, width / k]`;
-/// rows and columns that fill no window are dropped. A NaN in a window gives NaN.
+/// The windows of a pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns of a window.
+    pub side: usize,
+    /// Rows and columns between windows.
+    pub stride: usize,
+    /// Rows and columns by which the first window begins before the plane, and the last may end behind it; less than
+    /// `side`. What lies outside takes no part.
+    pub padding: usize,
+}
+
+/// Windows side by side.
+impl From<usize> for Window {
+    fn from(side: usize) -> Self {
+        Self { side, stride: side, padding: 0 }
+    }
+}
+
+impl Window {
+    /// Rows and columns of the pooled plane: windows that reach further than the padding are left out; none where not
+    /// a single one fits.
+    pub fn pooled(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
+        let Self { side, stride, padding } = *self;
+        if side == 0 || stride == 0 || padding >= side {
+            return None;
+        }
+        let count = |n: usize| Some((n.checked_add(2 * padding)?.checked_sub(side)?) / stride + 1);
+        Some([count(height)?, count(width)?])
+    }
+}
+
+/// Max pooling of planes `[height, width]`, to the planes of [`Window::pooled`]. A NaN in a window gives NaN.
 ///
 /// # Panics
 /// Where a slice's length does not match the shape, or a side is shorter than the window.
-pub fn max_pool2d<T: Scalar>([height, width]: [usize; 2], k: usize, x: &[T], y: &mut [T]) {
-    let [rows, cols] = check([height, width], k, x.len(), y.len());
-    y.par_chunks_exact_mut(rows * cols).zip(x.par_chunks_exact(height * width)).for_each(|(y, x)| {
+pub fn max_pool2d<T: Scalar>(size: [usize; 2], window: impl Into<Window>, x: &[T], y: &mut [T]) {
+    let window = window.into();
+    let [rows, cols] = check(size, window, x.len(), y.len());
+    y.par_chunks_exact_mut(rows * cols).zip(x.par_chunks_exact(size[0] * size[1])).for_each(|(y, x)| {
         for (i, y) in y.chunks_exact_mut(cols).enumerate() {
             for (j, y) in y.iter_mut().enumerate() {
-                *y = x[first_maximum(x, width, k, [i * k, j * k])];
+                *y = x[first_maximum(x, size, window, [i, j])];
             }
         }
     });
@@ -26,44 +58,57 @@ pub fn max_pool2d<T: Scalar>([height, width]: [usize; 2], k: usize, x: &[T], y: 
 /// # Panics
 /// As [`max_pool2d`].
 pub fn max_pool2d_backward<T: Scalar>(
-    [height, width]: [usize; 2],
-    k: usize,
+    size: [usize; 2],
+    window: impl Into<Window>,
     x: &[T],
     grad_y: &[T],
     grad_x: &mut [T],
 ) {
-    let [rows, cols] = check([height, width], k, x.len(), grad_y.len());
+    let window = window.into();
+    let [rows, cols] = check(size, window, x.len(), grad_y.len());
     assert_eq!(grad_x.len(), x.len());
-    let planes = grad_x.par_chunks_exact_mut(height * width).zip(x.par_chunks_exact(height * width));
+    let area = size[0] * size[1];
+    let planes = grad_x.par_chunks_exact_mut(area).zip(x.par_chunks_exact(area));
     planes.zip(grad_y.par_chunks_exact(rows * cols)).for_each(|((grad_x, x), grad_y)| {
         grad_x.fill(T::ZERO);
         for (i, grad_y) in grad_y.chunks_exact(cols).enumerate() {
             for (j, &grad_y) in grad_y.iter().enumerate() {
-                grad_x[first_maximum(x, width, k, [i * k, j * k])] = grad_y;
+                grad_x[first_maximum(x, size, window, [i, j])] += grad_y;
             }
         }
     });
 }
 
-fn check([height, width]: [usize; 2], k: usize, x: usize, y: usize) -> [usize; 2] {
-    assert!(k > 0 && height >= k && width >= k, "window {k} of a {height}x{width} plane");
-    let (rows, cols) = (height / k, width / k);
+fn check(size @ [height, width]: [usize; 2], window: Window, x: usize, y: usize) -> [usize; 2] {
+    let Some([rows, cols]) = window.pooled(size) else {
+        panic!("{window:?} of a {height}x{width} plane");
+    };
+    assert!(height > 0 && width > 0, "a {height}x{width} plane");
     assert_eq!(x % (height * width), 0);
     assert_eq!(y, x / (height * width) * rows * cols);
     [rows, cols]
 }
 
-/// Index of the first maximum of the window whose corner is (`top`, `left`); of the first NaN, where there is one.
+/// Index of the first maximum of window (`i`, `j`); of the first NaN, where there is one.
 #[inline]
-fn first_maximum<T: Scalar>(x: &[T], width: usize, k: usize, [top, left]: [usize; 2]) -> usize {
-    let mut best = top * width + left;
+fn first_maximum<T: Scalar>(
+    x: &[T],
+    [height, width]: [usize; 2],
+    window: Window,
+    [i, j]: [usize; 2],
+) -> usize {
+    let Window { side, stride, padding } = window;
+    let range =
+        |i: usize, len: usize| (i * stride).saturating_sub(padding)..(i * stride + side - padding).min(len);
+    let (rows, cols) = (range(i, height), range(j, width));
+    let mut best = rows.start * width + cols.start;
     let mut maximum = x[best];
-    for i in top..top + k {
-        let start = i * width + left;
-        for (j, &value) in x[start..start + k].iter().enumerate() {
+    for row in rows {
+        let start = row * width + cols.start;
+        for (k, &value) in x[start..start + cols.len()].iter().enumerate() {
             #[allow(clippy::eq_op)] // true for NaN alone
             if value > maximum || (value != value && maximum == maximum) {
-                (best, maximum) = (start + j, value);
+                (best, maximum) = (start + k, value);
             }
         }
     }

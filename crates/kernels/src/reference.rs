@@ -2,6 +2,7 @@
 //! Sums run in f64.
 
 use crate::conv::Conv2d;
+use crate::max_pool::Window;
 use crate::scalar::Scalar;
 
 /// Calls `f(weight index, input index, output index)` for every product in a convolution.
@@ -60,21 +61,43 @@ pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T]) 
 }
 
 /// [`crate::max_pool2d`], with for each output the input index of its first maximum.
-pub fn max_pool2d<T: Scalar>([height, width]: [usize; 2], k: usize, x: &[T]) -> (Vec<T>, Vec<usize>) {
+pub fn max_pool2d<T: Scalar>(
+    size @ [height, width]: [usize; 2],
+    window: impl Into<Window>,
+    x: &[T],
+) -> (Vec<T>, Vec<usize>) {
+    let window @ Window { side, stride, padding } = window.into();
+    let [rows, cols] = window.pooled(size).unwrap_or_default();
     let (mut values, mut places) = (Vec::new(), Vec::new());
     for plane in 0..x.len() / (height * width) {
-        for i in 0..height / k {
-            for j in 0..width / k {
-                let window = (0..k * k).map(|t| (plane * height + i * k + t / k) * width + j * k + t % k);
-                let place = window.reduce(|best, at| if x[at] > x[best] { at } else { best });
-                if let Some(place) = place {
-                    values.push(x[place]);
-                    places.push(place);
-                }
+        for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+            let taps = (0..side * side).filter_map(|tap| {
+                let row = (i * stride + tap / side).checked_sub(padding).filter(|&row| row < height)?;
+                let col = (j * stride + tap % side).checked_sub(padding).filter(|&col| col < width)?;
+                Some((plane * height + row) * width + col)
+            });
+            if let Some(place) = taps.reduce(|best, at| if x[at] > x[best] { at } else { best }) {
+                values.push(x[place]);
+                places.push(place);
             }
         }
     }
     (values, places)
+}
+
+/// [`crate::unfold2d_blocked`], on planes: `[channels * kernel * kernel, height / stride, width / stride]`.
+pub fn unfold2d<T: Scalar>([height, width]: [usize; 2], kernel: usize, stride: usize, x: &[T]) -> Vec<T> {
+    let mut columns = Vec::new();
+    for plane in x.chunks_exact(height * width) {
+        for tap in 0..kernel * kernel {
+            for (i, j) in (0..height / stride).flat_map(|i| (0..width / stride).map(move |j| (i, j))) {
+                let row = (i * stride + tap / kernel).checked_sub(kernel / 2).filter(|&row| row < height);
+                let col = (j * stride + tap % kernel).checked_sub(kernel / 2).filter(|&col| col < width);
+                columns.push(row.zip(col).map_or(T::ZERO, |(row, col)| plane[row * width + col]));
+            }
+        }
+    }
+    columns
 }
 
 /// The weight with which each source position enters upsampled position `i`: a hat function of the distance

@@ -188,3 +188,72 @@ fn threads_do_not_change_the_result() {
         assert!([2, 3, 5].into_iter().all(|threads| run(threads) == one), "{isa}");
     });
 }
+
+#[test]
+fn pointwise_convolution() {
+    let mut rng = ChaCha8Rng::seed_from_u64(21);
+    for (inputs, outputs, height, width) in
+        [(1, 1, 1, 1), (3, 20, 2, 7), (16, 16, 4, 29), (147, 64, 5, 9), (70, 33, 3, 15)]
+    {
+        let shape = Conv2d { batch: 1, in_channels: inputs, out_channels: outputs, height, width, kernel: 1 };
+        let x = noise(&mut rng, inputs * height * width);
+        let (w, bias) = (noise(&mut rng, outputs * inputs), noise(&mut rng, outputs));
+        let map = BlockedShape { channels: inputs, height, width };
+        let from = blocked(map, &[inputs], &x);
+        let to = BlockedShape { channels: outputs, height, width };
+        for with_relu in [false, true] {
+            let want = relu(reference::conv2d(&shape, &x, &w, Some(&bias)), with_relu);
+            on_every_isa(|isa| {
+                let mut y = dirty(to);
+                PointwiseConv2d::new(isa, inputs, &w, &bias, with_relu)
+                    .run(map.view(&from), to.view_mut(&mut y));
+                assert_close(&format!("{isa} {shape:?}"), &dense(to, &mut y), &want);
+            });
+        }
+    }
+}
+
+#[test]
+fn neighbourhoods_as_channels() {
+    let mut rng = ChaCha8Rng::seed_from_u64(22);
+    for (channels, kernel, stride, height, width) in [
+        (1, 1, 1, 1, 1),
+        (3, 7, 2, 2, 2),
+        (3, 7, 2, 12, 10),
+        (20, 3, 2, 6, 8),
+        (16, 1, 2, 4, 6),
+        (5, 3, 1, 3, 7),
+    ] {
+        let x = noise(&mut rng, channels * height * width);
+        let map = BlockedShape { channels, height, width };
+        let from = blocked(map, &[channels], &x);
+        let columns = channels * kernel * kernel;
+        let to = BlockedShape { channels: columns, height: height / stride, width: width / stride };
+        let mut y = dirty(to);
+        unfold2d_blocked(map.view(&from), channels, kernel, stride, to.view_mut(&mut y));
+        let want = reference::unfold2d([height, width], kernel, stride, &x);
+        assert_eq!(dense(to, &mut y), want, "{channels} channels, kernel {kernel}, stride {stride}");
+    }
+}
+
+#[test]
+fn sums_with_a_shortcut_and_overlapping_pooling() {
+    let mut rng = ChaCha8Rng::seed_from_u64(23);
+    for (channels, height, width) in [(1, 2, 2), (20, 6, 10), (33, 4, 62)] {
+        let [x, y] = [(); 2].map(|()| noise(&mut rng, channels * height * width));
+        let map = BlockedShape { channels, height, width };
+        let from = blocked(map, &[channels], &x);
+        let want: Vec<f32> = x.iter().zip(&y).map(|(x, y)| (x + y).max(0.0)).collect();
+        let window = Window { side: 3, stride: 2, padding: 1 };
+        let (pooled, _) = reference::max_pool2d([height, width], window, &x);
+        let half = BlockedShape { channels, height: height / 2, width: width / 2 };
+        on_every_isa(|isa| {
+            let mut to = blocked(map, &[channels], &y);
+            add_relu_blocked(isa, map.view(&from), map.view_mut(&mut to));
+            assert_eq!(dense(map, &mut to), want, "{isa} {map:?}");
+            let mut to = dirty(half);
+            max_pool2d_3x3_blocked(isa, map.view(&from), half.view_mut(&mut to));
+            assert_eq!(dense(half, &mut to), pooled, "{isa} {map:?}");
+        });
+    }
+}

@@ -95,20 +95,24 @@ fn convolution<T: Element>() {
 
 fn pooling<T: Element>() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    for k in [1, 2, 3, 4, 8, 16] {
+    let side_by_side = [1, 2, 3, 4, 8, 16].map(Window::from);
+    let overlapping = [(3, 2, 1), (3, 1, 1), (2, 1, 0), (5, 3, 2)];
+    let overlapping = overlapping.map(|(side, stride, padding)| Window { side, stride, padding });
+    for window in side_by_side.into_iter().chain(overlapping) {
+        let k = window.side;
         for (planes, height, width) in [(1, k, k), (3, 2 * k + 1, 3 * k), (2, 3 * k, 2 * k + k / 2)] {
             let size = [height, width];
             // few distinct values, so that ties are common
             let x: Vec<T> =
                 (0..planes * height * width).map(|_| T::from_f64(rng.random_range(-2..3).into())).collect();
-            let (want, places) = reference::max_pool2d(size, k, &x);
-            let y = filled(want.len(), |y| max_pool2d(size, k, &x, y));
-            assert!(y == want, "forward {k} {size:?}");
+            let (want, places) = reference::max_pool2d(size, window, &x);
+            let y = filled(want.len(), |y| max_pool2d(size, window, &x, y));
+            assert!(y == want, "forward {window:?} {size:?}");
             let g = noise::<T>(&mut rng, y.len());
-            let grad = filled(x.len(), |out| max_pool2d_backward(size, k, &x, &g, out));
+            let grad = filled(x.len(), |out| max_pool2d_backward(size, window, &x, &g, out));
             let mut want = vec![T::ZERO; x.len()];
-            places.iter().zip(&g).for_each(|(&place, &g)| want[place] = g);
-            assert!(grad == want, "backward {k} {size:?}");
+            places.iter().zip(&g).for_each(|(&place, &g)| want[place] += g);
+            assert!(grad == want, "backward {window:?} {size:?}");
         }
     }
 }

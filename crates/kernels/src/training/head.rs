@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use super::Write;
 use super::direct_weight_gradient::Products;
-use super::pointwise::Pointwise;
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
 use crate::head_conv::HeadConv2d;
+use crate::pointwise::Pointwise;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
 

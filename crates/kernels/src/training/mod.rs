@@ -9,7 +9,6 @@ mod batch_norm;
 mod conv;
 mod direct_weight_gradient;
 mod head;
-mod pointwise;
 mod pool;
 mod upsampled;
 

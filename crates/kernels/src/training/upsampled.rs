@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::Write;
 use super::direct_weight_gradient::Products;
-use super::pointwise::Pointwise;
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::bilinear::sources;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
+use crate::pointwise::Pointwise;
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::upsampled_conv::UpsampledConv2d;

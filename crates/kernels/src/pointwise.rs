@@ -2,14 +2,52 @@
 
 use rayon::prelude::*;
 
-use super::Write;
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::Groups;
+use crate::channels::{Groups, pack_bias};
 use crate::panel::SEGMENT_STEP;
 use crate::product::Product;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
+use crate::training::Write;
+
+/// A 1x1 convolution with bias, and with ReLU where asked, between blocked maps:
+/// `y[o, i, j] = bias[o] + sum over c of w[o, c] x[c, i, j]`.
+pub struct PointwiseConv2d {
+    inputs: usize,
+    layer: Pointwise,
+}
+
+impl PointwiseConv2d {
+    /// Packs `weight` (`[out, in]`).
+    ///
+    /// # Panics
+    /// Where it is not of `bias.len() * inputs` values.
+    pub fn new(isa: Isa, inputs: usize, weight: &[f32], bias: &[f32], relu: bool) -> Self {
+        let outputs = bias.len();
+        assert_eq!(weight.len(), outputs * inputs, "weights of {outputs} outputs, {inputs} inputs");
+        let at = |block: usize, lane: usize, o: usize| match block * LANES + lane {
+            channel if channel < inputs => weight[o * inputs + channel],
+            _ => 0.0,
+        };
+        let layer = Pointwise::new(isa, inputs.div_ceil(LANES), inputs.min(LANES), outputs, at);
+        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+        Self { inputs, layer: Pointwise { bias: pack_bias(bias), floor, ..layer } }
+    }
+
+    /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
+    ///
+    /// # Panics
+    /// Where they do not.
+    pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
+        self.layer.run(x, y, Write::Replace);
+    }
+
+    /// Multiply-adds for a map of this size.
+    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+        [self.inputs, self.layer.outputs, height, width].iter().map(|&n| n as u64).product()
+    }
+}
 
 /// A matrix that maps the lanes of `inputs` blocks, the first `segment` of each, to `outputs` channels.
 pub(crate) struct Pointwise {
@@ -18,6 +56,8 @@ pub(crate) struct Pointwise {
     segment: usize,
     outputs: usize,
     weights: AlignedBuffer,
+    bias: AlignedBuffer,
+    floor: f32,
 }
 
 impl Pointwise {
@@ -44,7 +84,8 @@ impl Pointwise {
                 }
             }
         });
-        Self { isa, inputs, segment, outputs, weights }
+        let bias = AlignedBuffer::zeroed(outputs.next_multiple_of(LANES));
+        Self { isa, inputs, segment, outputs, weights, bias, floor: f32::NEG_INFINITY }
     }
 
     pub(crate) fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
@@ -60,8 +101,8 @@ impl Pointwise {
             corner: 0,
             segment: self.segment,
             weights: &self.weights,
-            bias: &vec![0.0; outputs * LANES],
-            floor: f32::NEG_INFINITY,
+            bias: &self.bias,
+            floor: self.floor,
             outputs: self.outputs,
             write,
         });
