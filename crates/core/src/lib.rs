@@ -2,6 +2,7 @@
 //!
 //! - [`ConvBlock`]: convolution, batch normalisation and ReLU, repeated;
 //! - [`FullScaleSkip`]: the aggregation that gives the network its name, one node of the decoder;
+//! - [`ResidualStem`] and [`ResidualBlock`]: what residual encoders are made of;
 //! - [`SegmentationHead`] and [`ClassificationGuide`]: what reads the decoder and what gates it;
 //! - [`ops`]: the differentiable operations below them;
 //! - [`Parameters`]: named weights, drawn from a seed or taken from tensors.
@@ -31,7 +32,10 @@ pub mod ops;
 mod parameters;
 pub mod training;
 
-pub use blocks::{BatchNormOptions, ClassificationGuide, ConvBlock, FullScaleSkip, SegmentationHead};
+pub use blocks::{
+    BatchNormOptions, ClassificationGuide, ConvBlock, FullScaleSkip, ResidualBlock, ResidualShape,
+    ResidualStem, SegmentationHead,
+};
 pub use candle_core::{Error, Result};
 pub use execution::{Execution, Mode};
 pub use parameters::Parameters;

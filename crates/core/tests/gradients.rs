@@ -6,9 +6,10 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unet3p_core::ops::*;
+use unet3p_core::training::{MapMemory, Tape};
 use unet3p_core::{
     BatchNormOptions, ClassificationGuide, ConvBlock, Execution, FullScaleSkip, Mode, Parameters,
-    SegmentationHead,
+    ResidualBlock, ResidualShape, ResidualStem, SegmentationHead,
 };
 
 const BOTH: [Execution; 2] = [Execution::Kernels, Execution::Composition];
@@ -91,6 +92,27 @@ fn convolution() {
     }
 }
 
+/// With a stride, as written out: every second row and column of the convolution without.
+#[test]
+fn convolution_with_a_stride() {
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    for [inputs, outputs, height, width, kernel, stride] in
+        [[2, 3, 4, 6, 1, 2], [2, 2, 4, 4, 3, 2], [1, 2, 6, 2, 7, 2], [2, 1, 3, 6, 5, 3], [1, 1, 3, 4, 3, 1]]
+    {
+        let operands = [
+            noise(&mut rng, &[2, inputs, height, width]),
+            noise(&mut rng, &[outputs, inputs, kernel, kernel]),
+        ];
+        check("conv2d_strided", &operands, |e, x| conv2d_strided(e, &x[0], &x[1], stride));
+        let got = conv2d_strided(Execution::Kernels, &operands[0], &operands[1], stride).unwrap();
+        let all = operands[0].conv2d(&operands[1], kernel / 2, 1, 1, 1).unwrap();
+        let pick = |n: usize| Tensor::arange_step(0u32, n as u32, stride as u32, &Device::Cpu).unwrap();
+        let want = all.index_select(&pick(height), 2).unwrap().index_select(&pick(width), 3).unwrap();
+        assert_eq!(got.dims(), want.dims());
+        assert_close("conv2d_strided", &values(&got), &values(&want), EQUALITY_BUDGET);
+    }
+}
+
 /// A view with strides and an offset goes in like any tensor.
 #[test]
 fn convolution_of_a_view() {
@@ -107,6 +129,11 @@ fn max_pooling() {
     for (k, height, width) in [(2, 4, 6), (2, 5, 7), (4, 4, 8), (8, 8, 9), (16, 16, 16)] {
         let x = [noise(&mut rng, &[2, 2, height, width])];
         check("max_pool2d", &x, |e, x| max_pool2d(e, &x[0], k));
+    }
+    let overlapping = Window { side: 3, stride: 2, padding: 1 };
+    for [height, width] in [[4, 6], [2, 2], [1, 5]] {
+        let x = [noise(&mut rng, &[2, 2, height, width])];
+        check("overlapping max_pool2d", &x, |e, x| max_pool2d(e, &x[0], overlapping));
     }
     check("global_max_pool", &[noise(&mut rng, &[3, 2, 3, 4])], |_, x| global_max_pool(&x[0]));
 }
@@ -218,6 +245,17 @@ fn blocks_agree_in_f32() {
         let skip = FullScaleSkip::new(2, &[3, 4, 5], 7, options, execution, builder.pp("skip"))?;
         let head = SegmentationHead::new(21, 2, 2, execution, builder.pp("head"))?;
         let guide = ClassificationGuide::new(5, execution, builder.pp("guide"))?;
+        let stem = ResidualStem::new(3, 8, options, execution, builder.pp("stem"))?;
+        let block_of = |name: &str, inputs, outputs, stride, bottleneck| {
+            let shape = ResidualShape { inputs, outputs, stride, bottleneck };
+            ResidualBlock::new(shape, options, execution, builder.pp(name))
+        };
+        let residual = [
+            block_of("basic", 8, 8, 1, false)?,
+            block_of("basic2", 8, 12, 2, false)?,
+            block_of("bottleneck", 12, 16, 1, true)?,
+            block_of("bottleneck2", 16, 32, 2, true)?,
+        ];
         let mut outputs = Vec::new();
         for mode in [Mode::Training, Mode::Evaluation] {
             outputs.push(block.forward(sources[0], mode)?);
@@ -225,6 +263,10 @@ fn blocks_agree_in_f32() {
             assert_eq!(features.dims(), &[2, 21, 12, 20]);
             outputs.push(head.forward(&features, mode)?);
             outputs.push(guide.forward(sources[2], mode)?);
+            let start = stem.forward(&sources[0].narrow(3, 0, 32)?, mode)?;
+            let y = residual.iter().try_fold(start, |x, block| block.forward(&x, mode))?;
+            assert_eq!(y.dims(), &[2, 32, 3, 4]);
+            outputs.push(y);
         }
         let guided = guide.forward_train(sources[2], &mut ChaCha8Rng::seed_from_u64(9))?;
         outputs.push(ClassificationGuide::gate(&guided)?);
@@ -238,6 +280,49 @@ fn blocks_agree_in_f32() {
     }
 }
 
+/// Gradients through whole residual blocks, with batch statistics: those of the input and of a weight.
+#[test]
+fn residual_blocks() {
+    let mut rng = ChaCha8Rng::seed_from_u64(13);
+    for (inputs, outputs, stride, bottleneck) in
+        [(2, 2, 1, false), (2, 3, 2, false), (3, 4, 1, true), (4, 8, 2, true)]
+    {
+        let x = [noise(&mut rng, &[2, inputs, 4, 4])];
+        check("residual block", &x, |execution, x| {
+            let parameters = Parameters::init(4, DType::F64, &Device::Cpu);
+            let shape = ResidualShape { inputs, outputs, stride, bottleneck };
+            let options = BatchNormOptions::default();
+            let block = ResidualBlock::new(shape, options, execution, parameters.builder())?;
+            block.forward(&x[0], Mode::Training)
+        });
+    }
+}
+
+/// A map from elsewhere takes part in a pass on blocked maps, and its gradient comes out.
+#[test]
+fn gradients_flow_through_a_tape_into_its_inputs() {
+    let mut rng = ChaCha8Rng::seed_from_u64(14);
+    let [image, features] = [[2, 3, 8, 12], [2, 5, 4, 6]]
+        .map(|shape| Var::from_tensor(&noise(&mut rng, &shape).to_dtype(DType::F32).unwrap()).unwrap());
+    let parameters = Parameters::init(5, DType::F32, &Device::Cpu);
+    let options = BatchNormOptions::default();
+    let skip = FullScaleSkip::new(1, &[3, 5], 4, options, Execution::Kernels, parameters.builder()).unwrap();
+    let weights = noise(&mut rng, &[2, 8, 8, 12]).to_dtype(DType::F32).unwrap();
+    let gradients = |y: Tensor| {
+        let gradients = (y * &weights).unwrap().sum_all().unwrap().backward().unwrap();
+        [&image, &features].map(|x| values(gradients.get(x.as_tensor()).unwrap()))
+    };
+    let want = gradients(skip.forward(&[image.as_tensor(), features.as_tensor()], Mode::Training).unwrap());
+    let (mut tape, _) = Tape::new(&image.as_detached_tensor(), &MapMemory::default()).unwrap();
+    let [one, two] = [&image, &features].map(|x| tape.input(x.as_tensor()).unwrap());
+    let y = skip.forward_on_tape(&mut tape, &[&one, &two]).unwrap();
+    tape.dense(&y);
+    let got = gradients(tape.finish().unwrap().remove(0));
+    for (got, want) in got.iter().zip(&want) {
+        assert_close("gradient of an input", got, want, SINGLE_BUDGET);
+    }
+}
+
 #[test]
 fn shapes_that_do_not_fit_are_errors() {
     let x = Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
@@ -247,6 +332,9 @@ fn shapes_that_do_not_fit_are_errors() {
         assert!(conv2d(execution, &x, &zeros(&[2, 3, 5, 5]), None).is_err());
         assert!(conv2d(execution, &x, &zeros(&[2, 3, 3, 3]), Some(&zeros(&[3]))).is_err());
         assert!(max_pool2d(execution, &x, 8).is_err());
+        assert!(conv2d_strided(execution, &x, &zeros(&[2, 3, 3, 3]), 3).is_err());
+        assert!(conv2d_strided(execution, &x, &zeros(&[2, 3, 2, 2]), 2).is_err());
+        assert!(conv2d_strided(execution, &x, &zeros(&[2, 4, 3, 3]), 2).is_err());
         assert!(upsample_bilinear2d(execution, &x, 0).is_err());
         assert!(batch_norm(execution, &x, &zeros(&[2]), &zeros(&[2]), 1e-5, None).is_err());
         let fixed = BatchStatistics { mean: zeros(&[2]), variance: zeros(&[3]) };

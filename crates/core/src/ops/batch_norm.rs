@@ -57,6 +57,21 @@ pub fn batch_norm(
     normalise(execution, x, gamma, beta, eps, fixed, false).map(|(y, _)| y)
 }
 
+/// [`batch_norm`], with the statistics that were used.
+///
+/// # Errors
+/// Where shapes do not fit.
+pub fn batch_norm_with_statistics(
+    execution: Execution,
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f64,
+    fixed: Option<&BatchStatistics>,
+) -> Result<(Tensor, BatchStatistics)> {
+    normalise(execution, x, gamma, beta, eps, fixed, false)
+}
+
 /// [`batch_norm`] and ReLU in one, with the statistics that were used.
 ///
 /// # Errors
@@ -113,7 +128,7 @@ fn normalise(
                     composed(x, &mean, &variance, gamma, beta, eps)?
                 }
             };
-            if relu { composed_relu(&y)? } else { y }
+            if relu { super::relu(&y)? } else { y }
         }
     };
     Ok((y, statistics))
@@ -139,13 +154,6 @@ fn composed(
     let dims = dims4("batch_norm", x.dims())?;
     let scale = gamma.div(&(variance + eps)?.sqrt()?)?;
     ((x - spread(mean, dims)?)? * spread(&scale, dims)?)? + spread(beta, dims)?
-}
-
-/// ReLU whose derivative at 0 is 0; Candle's is 1 there.
-fn composed_relu(x: &Tensor) -> Result<Tensor> {
-    let values = x.detach();
-    let mask = values.gt(&values.zeros_like()?)?.to_dtype(x.dtype())?;
-    x * mask
 }
 
 /// Mean in row 0 and biased variance in row 1 of `[2, channels]`.

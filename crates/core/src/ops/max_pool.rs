@@ -1,20 +1,27 @@
 //! Max pooling.
 
 use candle_core::{Result, Shape, Tensor, bail};
+use unet3p_kernels::Window;
 
 use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, vector};
+use super::unfold::taps;
 use crate::execution::Execution;
 
-/// Max pooling by windows of `k` x `k` with stride `k`: `[batch, channels, height, width]` to
-/// `[batch, channels, height / k, width / k]`; rows and columns that fill no window are dropped.
+/// Max pooling: `[batch, channels, height, width]` to `[batch, channels, rows, cols]` of [`Window::pooled`]. A number
+/// `k` stands for windows of `k` x `k` side by side; rows and columns that fill no window are dropped.
 ///
 /// # Errors
 /// Where a side is shorter than the window.
-pub fn max_pool2d(execution: Execution, x: &Tensor, k: usize) -> Result<Tensor> {
+pub fn max_pool2d(execution: Execution, x: &Tensor, window: impl Into<Window>) -> Result<Tensor> {
+    let window = window.into();
     match execution {
-        Execution::Kernels => apply(Forward(k), &[x]),
+        Execution::Kernels => apply(Forward(window), &[x]),
         Execution::Composition => {
-            let [batch, channels, rows, cols] = pooled(x.dims(), k)?;
+            let [batch, channels, rows, cols] = pooled(x.dims(), window)?;
+            let k = window.side;
+            if window != Window::from(k) {
+                return maximum_of_last(&Tensor::stack(&taps(x, window, f64::NEG_INFINITY)?, 4)?);
+            }
             let windows = x
                 .narrow(2, 0, rows * k)?
                 .narrow(3, 0, cols * k)?
@@ -52,15 +59,15 @@ fn maximum_of_last(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.gather(&first, last)?.squeeze(last)
 }
 
-fn pooled(dims: &[usize], k: usize) -> Result<[usize; 4]> {
+fn pooled(dims: &[usize], window: Window) -> Result<[usize; 4]> {
     let [batch, channels, height, width] = dims4("max_pool2d", dims)?;
-    if k == 0 || height < k || width < k {
-        bail!("max_pool2d: windows of {k} on a map of {height}x{width}");
+    match window.pooled([height, width]).filter(|_| height > 0 && width > 0) {
+        Some([rows, cols]) => Ok([batch, channels, rows, cols]),
+        None => bail!("max_pool2d: {window:?} on a map of {height}x{width}"),
     }
-    Ok([batch, channels, height / k, width / k])
 }
 
-struct Forward(usize);
+struct Forward(Window);
 
 impl Kernel for Forward {
     const NAME: &'static str = "max_pool2d";
@@ -79,7 +86,7 @@ impl Kernel for Forward {
     }
 }
 
-struct Backward(usize);
+struct Backward(Window);
 
 impl Kernel for Backward {
     const NAME: &'static str = "max_pool2d-backward";

@@ -10,10 +10,17 @@ mod conv;
 mod dropout;
 mod kernel;
 mod max_pool;
+mod relu;
+mod unfold;
 mod upsample;
 
-pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_relu, batch_statistics};
+pub use batch_norm::{
+    BatchStatistics, batch_norm, batch_norm_relu, batch_norm_with_statistics, batch_statistics,
+};
 pub use conv::conv2d;
 pub use dropout::dropout;
 pub use max_pool::{global_max_pool, max_pool2d};
+pub use relu::relu;
+pub use unet3p_kernels::Window;
+pub use unfold::conv2d_strided;
 pub use upsample::{upsample_bilinear2d, upsample_conv2d};

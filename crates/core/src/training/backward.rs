@@ -43,6 +43,10 @@ impl Tape {
                         self.head_backward(&mut grads, &mut found, parameters, &x, grad)?;
                     }
                 }
+                Step::Input { map, parameter } => {
+                    found[parameter] = self.input_gradient(&grads, &map)?;
+                    self.release(&mut grads, map.id);
+                }
                 Step::Dense { x, output } => {
                     if let Some(grad) = &outputs[output] {
                         self.dense_backward(&mut grads, &x, grad)?;
@@ -97,6 +101,18 @@ impl Tape {
             *found = Some(Tensor::from_vec(vector, outputs, &Device::Cpu)?);
         }
         Ok(())
+    }
+
+    /// The gradient of a map that came from elsewhere.
+    fn input_gradient(&self, grads: &Gradients, map: &Map) -> Result<Option<Tensor>> {
+        let Some(grad) = &grads.0[map.id] else { return Ok(None) };
+        let (shape, channels) = (self.shape(map), map.parts.iter().sum::<usize>());
+        let area = channels * shape.height * shape.width;
+        let mut planes = vec![0.0; self.images * area];
+        for (image, planes) in planes.chunks_exact_mut(area).enumerate() {
+            shape.batch(self.images, grad).image(image).unpack(channels, planes);
+        }
+        Tensor::from_vec(planes, (self.images, channels, shape.height, shape.width), &Device::Cpu).map(Some)
     }
 
     fn pools_backward(&self, grads: &mut Gradients, x: &Map, pooled: &[Map]) {

@@ -54,6 +54,8 @@ pub(super) enum Step {
     Head { x: Map, output: usize, parameters: usize },
     /// A map as dense planes.
     Dense { x: Map, output: usize },
+    /// Dense planes as a map: the tensor that is number `parameter`.
+    Input { map: Map, parameter: usize },
 }
 
 /// A training pass: layers are computed as they are called; [`Tape::finish`] attaches the outputs to Candle's graph.
@@ -113,14 +115,37 @@ impl Tape {
             parameters: Vec::new(),
             outputs: Vec::new(),
         };
-        let map = tape.map(vec![channels], [height, width], false);
+        let map = tape.packed(x, false)?;
+        Ok((tape, map))
+    }
+
+    /// A tensor that has been computed elsewhere, `[batch, channels, height, width]` in f32 on the CPU, as a map through
+    /// which its gradient flows.
+    ///
+    /// # Errors
+    /// Where `x` is empty, of another batch, or not such a tensor.
+    pub fn input(&mut self, x: &Tensor) -> Result<Map> {
+        let map = self.packed(x, true)?;
+        let values = self.writing(&map);
+        self.wrote(&map, values);
+        let parameter = self.register([x]);
+        self.steps.push(Step::Input { map: map.clone(), parameter });
+        Ok(map)
+    }
+
+    fn packed(&mut self, x: &Tensor, needs_gradient: bool) -> Result<Map> {
+        let (images, channels, height, width) = x.dims4()?;
+        if images != self.images || [channels, height, width].contains(&0) {
+            bail!("a batch {:?} in a training pass over {} images", x.dims(), self.images);
+        }
+        let map = self.map(vec![channels], [height, width], needs_gradient);
         with_values(&x.contiguous()?, |x| {
-            let mut to = tape.view_mut(&map);
+            let mut to = self.view_mut(&map);
             for (image, planes) in x.chunks_exact(channels * height * width).enumerate() {
                 to.reborrow().image(image).pack(channels, planes);
             }
         })?;
-        Ok((tape, map))
+        Ok(map)
     }
 
     /// A map to be written: the slots of a concatenation, one behind the other.
