@@ -5,7 +5,9 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::padding::HALVINGS;
 
 /// The three networks of the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,11 +72,15 @@ pub struct UNet3PlusConfig {
     model_type: ModelType,
     /// Which of the three networks. Default: base.
     pub variant: Variant,
+    /// What computes the feature maps. Default: plain, the paper's.
+    #[serde(skip_serializing_if = "Encoder::is_plain")]
+    pub encoder: Encoder,
     /// Channels of the input. Default: 3.
     pub in_channels: usize,
     /// Output channels: classes. Default: 1.
     pub num_classes: usize,
-    /// Channels of the five encoder stages, finest first. Default: 64, 128, 256, 512, 1024.
+    /// Channels of the five encoder stages, finest first. Default: the encoder's, of the plain one 64, 128, 256, 512,
+    /// 1024.
     pub filters: [usize; 5],
     /// From logits to probabilities. Default: sigmoid.
     pub activation: Activation,
@@ -102,9 +108,10 @@ impl Default for UNet3PlusConfig {
         Self {
             model_type: ModelType::UNet3Plus,
             variant: Variant::Base,
+            encoder: Encoder::Plain,
             in_channels: 3,
             num_classes: 1,
-            filters: [64, 128, 256, 512, 1024],
+            filters: Encoder::Plain.filters(),
             activation: Activation::Sigmoid,
             batch_norm_eps: 1e-5,
             batch_norm_momentum: 0.1,
@@ -131,12 +138,16 @@ impl UNet3PlusConfig {
 
     /// [`UNet3PlusConfig::from_json`], where warnings name the text's `origin`.
     pub(crate) fn from_json_of(json: &str, origin: &str) -> Result<Self> {
-        let config: Self = serde_json::from_str(json)?;
+        let mut config: Self = serde_json::from_str(json)?;
         let known = serde_json::to_value(&config)?;
         if let (serde_json::Value::Object(given), Some(known)) =
             (serde_json::from_str(json)?, known.as_object())
         {
-            let unknown: Vec<_> = given.keys().filter(|key| !known.contains_key(*key)).cloned().collect();
+            if !given.contains_key("filters") {
+                config.filters = config.encoder.filters();
+            }
+            let unknown: Vec<_> =
+                given.keys().filter(|key| !known.contains_key(*key) && *key != "encoder").cloned().collect();
             if !unknown.is_empty() {
                 log::warn!("{origin}: unknown keys are ignored: {}", unknown.join(", "));
             }
@@ -169,6 +180,11 @@ impl UNet3PlusConfig {
         if self.filters.contains(&0) || self.filters.iter().any(|&f| f > 1 << 16) {
             return fail("filters", format!("{:?}", self.filters), "each from 1 to 65536");
         }
+        let widths = &self.filters[1..];
+        if self.encoder.has_bottlenecks() && widths.iter().any(|width| !width.is_multiple_of(4)) {
+            let allowed = format!("multiples of 4 from the second on, with encoder {}", self.encoder);
+            return fail("filters", format!("{:?}", self.filters), &allowed);
+        }
         if !(self.batch_norm_eps.is_finite() && self.batch_norm_eps > 0.0) {
             return fail("batch_norm_eps", self.batch_norm_eps.to_string(), "a positive number, as 1e-5");
         }
@@ -198,6 +214,12 @@ impl UNet3PlusConfig {
             Activation::Sigmoid => 1..=self.num_classes,
             Activation::Softmax => 1..=self.num_classes - 1,
         }
+    }
+
+    /// Height and width inside the network are multiples of this: 16, or 32 with a residual encoder. Images of other
+    /// sizes are padded.
+    pub fn size_multiple(&self) -> usize {
+        self.encoder.stride() << HALVINGS
     }
 
     /// Trainable parameters: weights, biases and the affine terms of batch normalisation.
@@ -237,9 +259,17 @@ impl UNet3PlusConfigBuilder {
         self
     }
 
-    /// Sets [`UNet3PlusConfig::filters`] to `f1` and its doubles, as in the paper with 64.
+    /// Sets [`UNet3PlusConfig::encoder`], and [`UNet3PlusConfig::filters`] to that encoder's.
+    pub fn encoder(mut self, encoder: Encoder) -> Self {
+        self.config.encoder = encoder;
+        self.filters(encoder.filters())
+    }
+
+    /// Sets [`UNet3PlusConfig::filters`] to `f1` and the multiples of it that the encoder has, with the plain one its
+    /// doubles, as in the paper with 64.
     pub fn base_filters(self, f1: usize) -> Self {
-        self.filters([1, 2, 4, 8, 16].map(|factor| f1.saturating_mul(factor)))
+        let factors = self.config.encoder.factors();
+        self.filters(factors.map(|factor| f1.saturating_mul(factor)))
     }
 
     /// Sets [`UNet3PlusConfig::activation`].
@@ -297,6 +327,9 @@ mod tests {
             .unwrap();
         assert_eq!(UNet3PlusConfig::from_json(&config.to_json().unwrap()).unwrap(), config);
         assert_eq!(UNet3PlusConfig::from_json("{}").unwrap(), UNet3PlusConfig::default());
+        let residual = UNet3PlusConfig::builder().encoder(Encoder::Resnet50).build().unwrap();
+        assert_eq!(UNet3PlusConfig::from_json(&residual.to_json().unwrap()).unwrap(), residual);
+        assert_eq!(UNet3PlusConfig::from_json(r#"{"encoder": "resnet50"}"#).unwrap(), residual);
     }
 
     #[test]
@@ -307,6 +340,8 @@ mod tests {
         assert!(json(r#"{"variant": "unet4"}"#).contains("deep_supervision_cgm"));
         assert!(json(r#"{"model_type": "resnet"}"#).contains("unet3plus"));
         assert!(json(r#"{"filters": [1, 2, 3, 4, 0]}"#).contains("filters"));
+        assert!(json(r#"{"encoder": "resnet50", "filters": [1, 2, 4, 8, 16]}"#).contains("multiples of 4"));
+        assert!(json(r#"{"encoder": "resnet18"}"#).contains("resnet34"));
         assert!(json(r#"{"in_channels": 0}"#).contains("in_channels = 0"));
         assert!(json(r#"{"in_channels": 65537}"#).contains("in_channels = 65537"));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::UNet3PlusConfig;
+use crate::encoder::Stage;
 
 /// One part of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,24 +24,21 @@ struct Convolution {
     inputs: usize,
     outputs: usize,
     kernel: usize,
-    /// Resolution: full size divided by `2^(level - 1)`.
-    level: usize,
+    bias: bool,
+    /// Rows and columns of the image for one of the output.
+    reduction: usize,
 }
 
 fn convolutions(config: &UNet3PlusConfig) -> Vec<Convolution> {
     let [f1, .., f5] = config.filters;
     let (levels, width) = (config.filters.len(), f1 * config.filters.len());
-    let mut all = Vec::new();
+    let reduction = |level: usize| config.encoder.stride() << (level - 1);
+    let mut all = encoder_convolutions(config);
     let mut push = |part: String, names: [&str; 2], inputs, outputs, level| {
         let [conv, bn] = names.map(|name| format!("{part}.{name}"));
-        all.push(Convolution { part, conv, bn: Some(bn), inputs, outputs, kernel: 3, level });
+        let (bn, reduction) = (Some(bn), reduction(level));
+        all.push(Convolution { part, conv, bn, inputs, outputs, kernel: 3, bias: true, reduction });
     };
-    for (i, &filters) in config.filters.iter().enumerate() {
-        let inputs = if i == 0 { config.in_channels } else { config.filters[i - 1] };
-        let part = format!("encoder.{}", i + 1);
-        push(part.clone(), ["conv1", "bn1"], inputs, filters, i + 1);
-        push(part, ["conv2", "bn2"], filters, filters, i + 1);
-    }
     for node in (1..levels).rev() {
         let part = format!("decoder.{node}");
         for (source, inputs) in source_channels(config, node).into_iter().enumerate() {
@@ -50,7 +48,8 @@ fn convolutions(config: &UNet3PlusConfig) -> Vec<Convolution> {
         push(part, ["fuse.conv", "fuse.bn"], width, width, node);
     }
     let mut plain = |part: String, inputs, outputs, kernel, level| {
-        all.push(Convolution { conv: part.clone(), part, bn: None, inputs, outputs, kernel, level });
+        let (conv, reduction) = (part.clone(), reduction(level));
+        all.push(Convolution { conv, part, bn: None, inputs, outputs, kernel, bias: true, reduction });
     };
     let heads = if config.variant.has_deep_supervision() { levels } else { 1 };
     for level in 1..=heads {
@@ -59,6 +58,48 @@ fn convolutions(config: &UNet3PlusConfig) -> Vec<Convolution> {
     }
     if config.variant.has_cgm() {
         plain("cgm".into(), f5, 2, 1, levels);
+    }
+    all
+}
+
+fn encoder_convolutions(config: &UNet3PlusConfig) -> Vec<Convolution> {
+    let mut all = Vec::new();
+    let stages = config.encoder.stages(config.in_channels, config.filters);
+    for (level, stage) in stages.into_iter().enumerate() {
+        let (part, reduction) = (format!("encoder.{}", level + 1), config.encoder.stride() << level);
+        let mut push = |[conv, bn]: [String; 2], [inputs, outputs, kernel]: [usize; 3], bias, reduction| {
+            let [conv, bn] = [conv, bn].map(|name| format!("{part}.{name}"));
+            let (part, bn) = (part.clone(), Some(bn));
+            all.push(Convolution { part, conv, bn, inputs, outputs, kernel, bias, reduction });
+        };
+        match stage {
+            Stage::Convolutions { inputs, outputs, count } => {
+                for i in 1..=count {
+                    let number = if count == 1 { String::new() } else { i.to_string() };
+                    let inputs = if i == 1 { inputs } else { outputs };
+                    let names = ["conv", "bn"].map(|name| format!("{name}{number}"));
+                    push(names, [inputs, outputs, 3], true, reduction);
+                }
+            }
+            Stage::Stem { inputs, outputs } => {
+                push(["conv", "bn"].map(String::from), [inputs, outputs, 7], false, reduction);
+            }
+            Stage::Residual { blocks, .. } => {
+                for (k, block) in (1..).zip(blocks) {
+                    // what comes before the stride is still at the resolution of the block's input
+                    let mut at = reduction / block.stride;
+                    for (names, [inputs, outputs, kernel, stride]) in block.named_convolutions() {
+                        at = (at * stride).min(reduction);
+                        push(
+                            names.map(|name| format!("block{k}.{name}")),
+                            [inputs, outputs, kernel],
+                            false,
+                            at,
+                        );
+                    }
+                }
+            }
+        }
     }
     all
 }
@@ -76,9 +117,11 @@ pub(crate) fn source_channels(config: &UNet3PlusConfig, node: usize) -> Vec<usiz
 /// Every tensor of the network with its shape, by name.
 pub fn tensor_shapes(config: &UNet3PlusConfig) -> BTreeMap<String, Vec<usize>> {
     let mut shapes = BTreeMap::new();
-    for Convolution { conv, bn, inputs, outputs, kernel, .. } in convolutions(config) {
+    for Convolution { conv, bn, inputs, outputs, kernel, bias, .. } in convolutions(config) {
         shapes.insert(format!("{conv}.weight"), vec![outputs, inputs, kernel, kernel]);
-        shapes.insert(format!("{conv}.bias"), vec![outputs]);
+        if bias {
+            shapes.insert(format!("{conv}.bias"), vec![outputs]);
+        }
         if let Some(bn) = bn {
             for name in ["weight", "bias", "running_mean", "running_var"] {
                 shapes.insert(format!("{bn}.{name}"), vec![outputs]);
@@ -91,14 +134,15 @@ pub fn tensor_shapes(config: &UNet3PlusConfig) -> BTreeMap<String, Vec<usize>> {
 /// The parts of the network in the order of computation, with parameters and multiply-adds (as written: every
 /// head, upsampling before convolution) for one image of `[height, width]`, padded as the network pads it.
 pub fn parts(config: &UNet3PlusConfig, size: [usize; 2]) -> Vec<Part> {
-    let multiple = crate::padding::SIZE_MULTIPLE;
+    let multiple = config.size_multiple();
     let [height, width] = size.map(|n| n.max(1).checked_next_multiple_of(multiple).unwrap_or(n));
     let mut parts: Vec<Part> = Vec::new();
-    for Convolution { part, bn, inputs, outputs, kernel, level, .. } in convolutions(config) {
+    for Convolution { part, bn, inputs, outputs, kernel, bias, reduction, .. } in convolutions(config) {
         let weights = outputs * inputs * kernel * kernel;
-        let pixels = ((height >> (level - 1)) as u64).saturating_mul((width >> (level - 1)) as u64);
+        let pixels = ((height / reduction) as u64).saturating_mul((width / reduction) as u64);
+        let vectors = usize::from(bias) + if bn.is_some() { 2 } else { 0 };
         let (parameters, multiply_adds) =
-            (weights + outputs * if bn.is_some() { 3 } else { 1 }, (weights as u64).saturating_mul(pixels));
+            (weights + outputs * vectors, (weights as u64).saturating_mul(pixels));
         match parts.last_mut().filter(|last| last.name == part) {
             Some(last) => {
                 last.parameters += parameters;

@@ -21,17 +21,20 @@
 mod class_map;
 mod config;
 mod cost;
+mod encoder;
 mod engine;
 mod error;
 mod folder;
 mod gate;
 mod network;
 mod padding;
+mod stage;
 mod tiles;
 
 pub use class_map::class_map;
 pub use config::{Activation, CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
 pub use cost::{Part, parts, tensor_shapes};
+pub use encoder::{Encoder, Stage};
 pub use engine::{Algorithm, CompileOptions, Engine, LayerReport};
 pub use error::{Error, Result};
 pub use gate::{Ungated, UngatedValues};

@@ -5,18 +5,17 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use rand_chacha::ChaCha8Rng;
-use unet3p_core::ops::max_pool2d;
 use unet3p_core::training::{Map, MapMemory, Tape};
 use unet3p_core::{
-    BatchNormOptions, ClassificationGuide, ConvBlock, Execution, FullScaleSkip, Mode, Parameters,
-    SegmentationHead,
+    BatchNormOptions, ClassificationGuide, Execution, FullScaleSkip, Mode, Parameters, SegmentationHead,
 };
 
 use crate::config::UNet3PlusConfig;
 use crate::cost::{source_channels, tensor_shapes};
 use crate::error::{Error, Result};
 use crate::gate::{Ungated, all_outputs, mean_over_flips};
-use crate::padding::{SIZE_MULTIPLE, pad_to_multiple};
+use crate::padding::pad_to_multiple;
+use crate::stage::StageLayers;
 
 /// Head 1's prediction.
 #[derive(Debug, Clone)]
@@ -51,7 +50,7 @@ pub struct TrainOutput {
 
 /// UNet 3+ (Huang et al. 2020).
 ///
-/// Five encoder stages E1..E5 halve the resolution between them; decoder nodes D4..D1 each aggregate all five
+/// Five encoder stages E1..E5, of the paper's encoder or of [another](crate::Encoder), halve the resolution between them; decoder nodes D4..D1 each aggregate all five
 /// scales ([`FullScaleSkip`]). Head 1 reads D1; with deep supervision heads 2..4 read D2..D4 and head 5 E5.
 ///
 /// A clone shares weights and running statistics with the original: training one changes both.
@@ -60,7 +59,7 @@ pub struct UNet3Plus {
     config: UNet3PlusConfig,
     parameters: Parameters,
     execution: Execution,
-    encoder: Vec<ConvBlock>,
+    encoder: Vec<StageLayers>,
     /// D1 first, though D4 is computed first.
     decoder: Vec<FullScaleSkip>,
     heads: Vec<SegmentationHead>,
@@ -109,11 +108,9 @@ impl UNet3Plus {
         let levels = config.filters.len();
         let (f1, f5) = (config.filters[0], config.filters[levels - 1]);
 
-        let stage = |i: usize| {
-            let inputs = if i == 0 { config.in_channels } else { config.filters[i - 1] };
-            ConvBlock::new(inputs, config.filters[i], 2, options, execution, part("encoder", i + 1))
-        };
-        let encoder = (0..levels).map(stage).collect::<candle_core::Result<Vec<_>>>()?;
+        let stages = config.encoder.stages(config.in_channels, config.filters).into_iter().enumerate();
+        let stage = |(i, stage)| StageLayers::new(&stage, options, execution, &part("encoder", i + 1));
+        let encoder = stages.map(stage).collect::<candle_core::Result<Vec<_>>>()?;
 
         let node = |node: usize| {
             let channels = source_channels(config, node);
@@ -123,7 +120,7 @@ impl UNet3Plus {
 
         let head = |level: usize| {
             let channels = if level == levels { f5 } else { f1 * levels };
-            let scale = 1 << (level - 1);
+            let scale = config.encoder.stride() << (level - 1);
             SegmentationHead::new(channels, config.num_classes, scale, execution, part("head", level))
         };
         let heads = if config.variant.has_deep_supervision() { levels } else { 1 };
@@ -209,7 +206,7 @@ impl UNet3Plus {
     /// The logits of the first heads at the size of `x`, and those of the classification-guided module, ungated.
     pub(crate) fn logits(&self, x: &Tensor, heads: usize) -> Result<(Vec<Tensor>, Option<Tensor>)> {
         let (_, _, height, width) = x.dims4()?;
-        let features = self.features(&pad_to_multiple(x)?, Mode::Evaluation)?;
+        let features = self.features(&pad_to_multiple(x, self.config.size_multiple())?, Mode::Evaluation)?;
         let presence = match (&self.guide, features.last()) {
             (Some(guide), Some(deepest)) => Some(guide.forward(deepest, Mode::Evaluation)?),
             _ => None,
@@ -222,15 +219,16 @@ impl UNet3Plus {
     }
 
     /// A forward pass in training mode: batch statistics, which also move the running ones, and dropout drawn
-    /// from `rng`. Height and width of `x` must be multiples of [`SIZE_MULTIPLE`].
+    /// from `rng`. Height and width of `x` must be multiples of [`UNet3PlusConfig::size_multiple`].
     ///
     /// # Errors
     /// Where the size is not such a multiple, or the channels do not fit.
     pub fn forward_train(&self, x: &Tensor, rng: &mut ChaCha8Rng) -> Result<TrainOutput> {
         let (_, _, height, width) = x.dims4()?;
-        if !(height.is_multiple_of(SIZE_MULTIPLE) && width.is_multiple_of(SIZE_MULTIPLE)) {
+        let multiple = self.config.size_multiple();
+        if !(height.is_multiple_of(multiple) && width.is_multiple_of(multiple)) {
             return Err(Error::Input(format!(
-                "training images of {height}x{width}: sides must be multiples of {SIZE_MULTIPLE}"
+                "training images of {height}x{width}: sides must be multiples of {multiple}"
             )));
         }
         if self.execution == Execution::Kernels && self.parameters.dtype() == DType::F32 && !x.track_op() {
@@ -246,7 +244,7 @@ impl UNet3Plus {
         Ok(TrainOutput { logits, presence })
     }
 
-    /// [`UNet3Plus::forward_train`] on blocked maps.
+    /// [`UNet3Plus::forward_train`] on blocked maps; what has residual blocks is computed op by op.
     fn forward_on_tape(&self, x: &Tensor, rng: &mut ChaCha8Rng) -> Result<TrainOutput> {
         self.check_channels(x)?;
         let levels = self.encoder.len();
@@ -254,8 +252,15 @@ impl UNet3Plus {
         let mut scales: Vec<Map> = Vec::with_capacity(levels);
         // by scale: pooled by 2, 4, ...
         let mut pooled: Vec<Vec<Map>> = Vec::with_capacity(levels);
+        let mut dense = x.clone();
         for (i, stage) in self.encoder.iter().enumerate() {
-            let map = stage.forward_on_tape(&mut tape, &input, 1, None)?;
+            let map = match stage {
+                StageLayers::Convolutions(block) => block.forward_on_tape(&mut tape, &input, 1, None)?,
+                StageLayers::Stem(_) | StageLayers::Residual { .. } => {
+                    dense = stage.forward(self.execution, &dense, i == 0, Mode::Training)?;
+                    tape.input(&dense)?
+                }
+            };
             if i + 1 < levels {
                 // for the next stage and for every coarser node
                 let pools = tape.max_pools(&map, (levels - 2 - i).max(1))?;
@@ -293,17 +298,28 @@ impl UNet3Plus {
         Ok(())
     }
 
-    /// What the heads read, finest first: D1..D4 and E5.
-    fn features(&self, x: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+    /// The maps of the encoder alone, E1..E5, in evaluation mode; `x` as [`UNet3Plus::forward`] takes it, the maps of the
+    /// padded size.
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::forward`].
+    pub fn encode(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+        self.encoder_maps(&pad_to_multiple(x, self.config.size_multiple())?, Mode::Evaluation)
+    }
+
+    fn encoder_maps(&self, x: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
         self.check_channels(x)?;
         let mut scales: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
         for stage in &self.encoder {
-            let input = match scales.last() {
-                Some(previous) => max_pool2d(self.execution, previous, 2)?,
-                None => x.clone(),
-            };
-            scales.push(stage.forward(&input, mode)?);
+            let map = stage.forward(self.execution, scales.last().unwrap_or(x), scales.is_empty(), mode)?;
+            scales.push(map);
         }
+        Ok(scales)
+    }
+
+    /// What the heads read, finest first: D1..D4 and E5.
+    fn features(&self, x: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        let mut scales = self.encoder_maps(x, mode)?;
         // from the coarsest node on, each decoder output takes the place of the encoder's of its scale
         for (i, node) in self.decoder.iter().enumerate().rev() {
             scales[i] = node.forward(&scales.iter().collect::<Vec<_>>(), mode)?;

@@ -1,25 +1,28 @@
-//! Sizes that the network cannot halve four times.
+//! Sizes that the network cannot halve as often as it does.
 
 use candle_core::{Result, Tensor};
 
-/// Height and width inside the network are multiples of this: four halvings.
-pub const SIZE_MULTIPLE: usize = 16;
+/// Halvings between the first scale and the last.
+pub(crate) const HALVINGS: usize = 4;
 
-/// Pads `x` (`[batch, channels, height, width]`) at the bottom and right to multiples of [`SIZE_MULTIPLE`], by
-/// reflection about the last row or column, and by repeating it where the image is too small to reflect.
+/// Height and width inside the network are multiples of this where the first scale is the image's: four halvings.
+/// [`UNet3PlusConfig::size_multiple`](crate::UNet3PlusConfig::size_multiple) is that of a given network.
+pub const SIZE_MULTIPLE: usize = 1 << HALVINGS;
+
+/// Pads `x` (`[batch, channels, height, width]`) at the bottom and right to multiples of `multiple`, by reflection about the last row or column, and by repeating it where the image is too small to reflect.
 ///
 /// # Errors
 /// Where `x` has other than four dimensions or is empty.
-pub fn pad_to_multiple(x: &Tensor) -> Result<Tensor> {
+pub fn pad_to_multiple(x: &Tensor, multiple: usize) -> Result<Tensor> {
     let (_, _, height, width) = x.dims4()?;
     if height == 0 || width == 0 {
         candle_core::bail!("an image of {height}x{width} pixels");
     }
-    pad(&pad(x, 2, height)?, 3, width)
+    pad(&pad(x, 2, height, multiple)?, 3, width, multiple)
 }
 
-fn pad(x: &Tensor, dim: usize, len: usize) -> Result<Tensor> {
-    let padded = len.next_multiple_of(SIZE_MULTIPLE);
+fn pad(x: &Tensor, dim: usize, len: usize, multiple: usize) -> Result<Tensor> {
+    let padded = len.next_multiple_of(multiple);
     if padded == len {
         return Ok(x.clone());
     }
@@ -46,7 +49,7 @@ mod tests {
     fn reflects_and_repeats() {
         let row = |len: usize| {
             let x = Tensor::arange(0f32, len as f32, &Device::Cpu).unwrap().reshape((1, 1, 1, len)).unwrap();
-            let padded = pad_to_multiple(&x).unwrap();
+            let padded = pad_to_multiple(&x, 16).unwrap();
             assert_eq!(padded.dims()[2], 16);
             padded.narrow(2, 15, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
@@ -55,6 +58,8 @@ mod tests {
         assert_eq!(row(3)[2..6], [2.0; 4]);
         assert_eq!(row(1), [0.0; 16]);
         assert_eq!(row(16).len(), 16);
-        assert!(pad_to_multiple(&Tensor::zeros((1, 1, 0, 4), DType::F32, &Device::Cpu).unwrap()).is_err());
+        assert!(
+            pad_to_multiple(&Tensor::zeros((1, 1, 0, 4), DType::F32, &Device::Cpu).unwrap(), 16).is_err()
+        );
     }
 }

@@ -66,9 +66,20 @@ impl ResidualShape {
         }
     }
 
-    /// Whether the shortcut has a convolution: where it cannot be the input itself.
-    pub fn has_downsample(&self) -> bool {
-        self.stride != 1 || self.inputs != self.outputs
+    /// The convolution of the shortcut, as [`ResidualShape::convolutions`]: where it cannot be the input itself.
+    pub fn downsample(&self) -> Option<[usize; 4]> {
+        let Self { inputs, outputs, stride, .. } = *self;
+        (stride != 1 || inputs != outputs).then_some([inputs, outputs, 1, stride])
+    }
+
+    /// All convolutions with the names of their parameters and of those of the batch normalisation behind: the
+    /// shortcut's last.
+    pub fn named_convolutions(&self) -> Vec<([String; 2], [usize; 4])> {
+        let names =
+            |suffix: String, prefix: &str| ["conv", "bn"].map(|name| format!("{prefix}{name}{suffix}"));
+        let convolutions = (1..).zip(self.convolutions()).map(|(i, one)| (names(i.to_string(), ""), one));
+        let downsample = self.downsample().map(|one| (names(String::new(), "downsample."), one));
+        convolutions.chain(downsample).collect()
     }
 }
 
@@ -95,22 +106,18 @@ impl ResidualBlock {
         execution: Execution,
         parameters: VarBuilder<'_>,
     ) -> Result<Self> {
-        let layer = |[inputs, outputs, kernel, stride]: [usize; 4], relu, conv: &str, bn: &str| {
+        // what is summed up has no ReLU of its own: the last convolution and the shortcut's
+        let last = shape.convolutions().len() - 1;
+        let layer = |(i, ([conv, bn], convolution)): (usize, ([String; 2], [usize; 4]))| {
+            let [inputs, outputs, kernel, stride] = convolution;
             let convolution = Convolution { inputs, outputs, kernel, stride, bias: false };
             let (conv, bn) = (parameters.pp(conv), parameters.pp(bn));
-            ConvLayer::new(convolution, relu, options, execution, conv, bn)
+            ConvLayer::new(convolution, i < last, options, execution, conv, bn)
         };
-        let convolutions = shape.convolutions();
-        let count = convolutions.len();
-        let layers = (1..)
-            .zip(convolutions)
-            .map(|(i, convolution)| layer(convolution, i < count, &format!("conv{i}"), &format!("bn{i}")));
-        let ResidualShape { inputs, outputs, stride, .. } = shape;
-        let downsample = || layer([inputs, outputs, 1, stride], false, "downsample.conv", "downsample.bn");
-        Ok(Self {
-            layers: layers.collect::<Result<_>>()?,
-            downsample: shape.has_downsample().then(downsample).transpose()?,
-        })
+        let layers = shape.named_convolutions().into_iter().enumerate().map(layer);
+        let mut layers = layers.collect::<Result<Vec<_>>>()?;
+        let downsample = if layers.len() > last + 1 { layers.pop() } else { None };
+        Ok(Self { layers, downsample })
     }
 
     /// The block's output.

@@ -2,7 +2,9 @@
 
 use unet3p_kernels::{BlockedShape, LANES};
 
+use super::compile::Encoder;
 use super::memory::{Map, Memory, Plan};
+use super::residual::Scratch;
 use super::strip::window;
 use crate::config::UNet3PlusConfig;
 
@@ -28,14 +30,16 @@ pub(crate) struct Striped {
 
 /// All maps of a forward pass.
 pub(crate) struct Buffers {
-    /// Rows and columns at full resolution.
+    /// Rows and columns of the image.
     pub(crate) size: [usize; 2],
     pub(crate) memory: Memory,
     pub(crate) input: Map,
     /// E1 to E5.
     pub(crate) encoder: Vec<Map>,
-    /// Between the two convolutions of each stage.
+    /// Between the two convolutions of each stage that has them.
     pub(crate) between: Vec<Striped>,
+    /// Within each stage of a residual encoder.
+    pub(crate) residual: Vec<Scratch>,
     /// `pooled[s][k]`: E(s+1) pooled by 2^(k+1).
     pub(crate) pooled: Vec<Vec<Map>>,
     /// D2, D3, D4.
@@ -53,12 +57,11 @@ fn strip_rows(map: BlockedShape) -> usize {
 }
 
 impl Buffers {
-    pub(crate) fn new(config: &UNet3PlusConfig, size: [usize; 2]) -> Self {
+    pub(crate) fn new(config: &UNet3PlusConfig, stages: &Encoder, size: [usize; 2]) -> Self {
         let levels = config.filters.len();
-        let shape = |channels: usize, level: usize| {
-            let [height, width] = size.map(|side| side >> level);
-            BlockedShape { channels, height, width }
-        };
+        let map = |channels, [height, width]: [usize; 2]| BlockedShape { channels, height, width };
+        let at = |level: usize| size.map(|side| side / config.encoder.stride() >> level);
+        let shape = |channels: usize, level: usize| map(channels, at(level));
         let branch = config.filters[0].next_multiple_of(LANES);
         let width = config.filters[0] * levels;
         // the steps of a pass: the stages, then the nodes from the coarsest on; at the coarsest scale the stage is the node
@@ -70,17 +73,30 @@ impl Buffers {
             rows,
             window: plan.map(window(shape, rows, kept), step..=step),
         };
-        let input = plan.map(shape(config.in_channels, 0), 0..=0);
+        let input = plan.map(map(config.in_channels, size), 0..=0);
         let (mut encoder, mut between, mut pooled) = (Vec::new(), Vec::new(), Vec::new());
+        let mut residual = Vec::new();
         for (level, &channels) in config.filters.iter().enumerate() {
             let map = shape(channels, level);
+            match stages {
+                // E(i) is the next stage's input as it is
+                Encoder::Residual(stages) => {
+                    let input = if level == 0 { size } else { at(level - 1) };
+                    residual.push(stages[level].scratch(&mut plan, level, input));
+                }
+                Encoder::Convolutions(_) => {
+                    between.push(striped(&mut plan, map, strip_rows(map), KEPT_FOR_TILES, level));
+                }
+            }
             // E5 is a source of every node
             let until = if level == levels - 1 { last } else { node(level) };
             encoder.push(plan.map(map, level..=until));
-            between.push(striped(&mut plan, map, strip_rows(map), KEPT_FOR_TILES, level));
             // a map pooled once is read by the next stage, and each by the node of its scale
             let pool = |coarser: usize| plan.map(shape(channels, coarser), level..=node(coarser));
-            let coarsest = (levels - 2).max(level + 1).min(levels - 1);
+            let coarsest = match stages {
+                Encoder::Convolutions(_) => (levels - 2).max(level + 1).min(levels - 1),
+                Encoder::Residual(_) => levels - 2,
+            };
             pooled.push((level + 1..=coarsest).map(pool).collect());
         }
         let decoder =
@@ -93,6 +109,6 @@ impl Buffers {
         // as many rows as come of the branches, and the tile that the last strip has more
         let finest = striped(&mut plan, shape(width, 0), concatenations[0].rows + TILE, KEPT_FOR_HEAD, last);
         let memory = plan.memory();
-        Self { size, memory, input, encoder, between, pooled, decoder, finest, concatenations }
+        Self { size, memory, input, encoder, between, residual, pooled, decoder, finest, concatenations }
     }
 }

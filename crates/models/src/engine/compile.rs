@@ -6,8 +6,10 @@ use candle_core::{DType, Tensor};
 use unet3p_kernels::{AlignedBuffer, HeadConv2d, Isa, UpsampledConv2d};
 
 use super::layer::{Convolution, Folded};
+use super::residual::{Block, Layer, ResidualStage};
 use crate::config::UNet3PlusConfig;
 use crate::cost::source_channels;
+use crate::encoder::Stage;
 use crate::error::Result;
 
 /// A branch of a decoder node.
@@ -31,9 +33,15 @@ pub(crate) struct Guide {
     pub(crate) bias: Vec<f32>,
 }
 
+/// The encoder's stages, the finest first.
+pub(crate) enum Encoder {
+    Convolutions(Vec<Vec<Convolution>>),
+    Residual(Vec<ResidualStage>),
+}
+
 /// Every layer, packed.
 pub(crate) struct Layers {
-    pub(crate) encoder: Vec<[Convolution; 2]>,
+    pub(crate) encoder: Encoder,
     /// The finest node first.
     pub(crate) nodes: Vec<Node>,
     pub(crate) heads: Vec<HeadConv2d>,
@@ -64,13 +72,16 @@ impl Tensors<'_> {
         })
     }
 
-    /// A convolution with the batch normalisation behind it folded in:
+    /// A convolution with the batch normalisation behind it folded in, and without a bias of its own perhaps:
     /// `gamma (w x + b - mean) / sqrt(variance + eps) + beta = (s w) x + (s (b - mean) + beta)`.
     fn folded(&mut self, conv: &str, bn: &str) -> Result<Folded> {
-        let Folded { mut weight, mut bias } = self.plain(conv)?;
+        let mut weight = self.take(&format!("{conv}.weight"))?;
+        let bias = format!("{conv}.bias");
+        let bias = self.left.contains_key(&bias).then(|| self.take(&bias)).transpose()?;
         let [gamma, beta, mean, variance] =
             ["weight", "bias", "running_mean", "running_var"].map(|name| self.take(&format!("{bn}.{name}")));
         let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
+        let mut bias = bias.unwrap_or_else(|| vec![0.0; gamma.len()]);
         let depth = weight.len() / bias.len();
         for (o, (bias, row)) in bias.iter_mut().zip(weight.chunks_exact_mut(depth)).enumerate() {
             let scale = f64::from(gamma[o]) / (f64::from(variance[o]) + self.config.batch_norm_eps).sqrt();
@@ -91,20 +102,8 @@ pub(crate) fn compile(
     let mut tensors = Tensors { config, left: tensors };
     let levels = config.filters.len();
     let (f1, f5) = (config.filters[0], config.filters[levels - 1]);
-    let at = |level: usize| size.map(|side| (side >> level).max(1));
-
-    // the largest weights first: they are packed while least else is
-    let mut encoder = Vec::new();
-    for level in (0..levels).rev() {
-        let mut conv = |i: usize, inputs: usize| {
-            let part = format!("encoder.{}", level + 1);
-            let folded = tensors.folded(&format!("{part}.conv{i}"), &format!("{part}.bn{i}"))?;
-            Ok::<_, crate::error::Error>(Convolution::new(isa, &[inputs], &folded, at(level)))
-        };
-        let inputs = if level == 0 { config.in_channels } else { config.filters[level - 1] };
-        encoder.push([conv(1, inputs)?, conv(2, config.filters[level])?]);
-    }
-    encoder.reverse();
+    let at = |level: usize| size.map(|side| (side / config.encoder.stride() >> level).max(1));
+    let encoder = compile_encoder(&mut tensors, isa, at)?;
 
     let mut nodes = Vec::new();
     for node in 1..levels {
@@ -115,7 +114,7 @@ pub(crate) fn compile(
             let folded = tensors.folded(&format!("{name}.conv"), &format!("{name}.bn"))?;
             // a decoder output is a concatenation's fusion: its channels lie without gaps
             branches.push(if source <= node {
-                Branch::Same(Convolution::new(isa, &[inputs], &folded, at(node - 1)))
+                Branch::Same(Convolution::new(isa, &[inputs], &folded, true, at(node - 1)))
             } else {
                 let Folded { weight, bias } = &folded;
                 Branch::Upsampled(UpsampledConv2d::new(
@@ -129,7 +128,7 @@ pub(crate) fn compile(
             });
         }
         let folded = tensors.folded(&format!("{part}.fuse.conv"), &format!("{part}.fuse.bn"))?;
-        let fuse = Convolution::new(isa, &vec![f1; levels], &folded, at(node - 1));
+        let fuse = Convolution::new(isa, &vec![f1; levels], &folded, true, at(node - 1));
         nodes.push(Node { branches, fuse });
     }
 
@@ -143,4 +142,49 @@ pub(crate) fn compile(
     let guide = guide.map(|Folded { weight, bias }| Guide { weight, bias });
     AlignedBuffer::return_freed_memory();
     Ok(Layers { encoder, nodes, heads, guide })
+}
+
+/// Packs the encoder, for maps of `at(level)`.
+fn compile_encoder(tensors: &mut Tensors<'_>, isa: Isa, at: impl Fn(usize) -> [usize; 2]) -> Result<Encoder> {
+    let stages = tensors.config.encoder.stages(tensors.config.in_channels, tensors.config.filters);
+    let (mut convolutions, mut residual) = (Vec::new(), Vec::new());
+    // the largest weights first: they are packed while least else is
+    for (level, stage) in stages.into_iter().enumerate().rev() {
+        let part = format!("encoder.{}", level + 1);
+        let mut folded =
+            |[conv, bn]: [String; 2]| tensors.folded(&format!("{part}.{conv}"), &format!("{part}.{bn}"));
+        match stage {
+            Stage::Convolutions { inputs, outputs, count } => {
+                let conv = |i: usize| {
+                    let number = if count == 1 { String::new() } else { (i + 1).to_string() };
+                    let folded = folded(["conv", "bn"].map(|name| format!("{name}{number}")))?;
+                    let inputs = if i == 0 { inputs } else { outputs };
+                    Ok(Convolution::new(isa, &[inputs], &folded, true, at(level)))
+                };
+                convolutions.push((0..count).map(conv).collect::<Result<Vec<_>>>()?);
+            }
+            Stage::Stem { inputs, outputs } => {
+                let folded = folded(["conv", "bn"].map(String::from))?;
+                let layer = Layer::new(isa, [inputs, outputs, 7, 2], &folded, true, at(level));
+                residual.push(ResidualStage::Stem(layer));
+            }
+            Stage::Residual { blocks, pooled } => {
+                let mut packed = Vec::new();
+                for (k, shape) in (1..).zip(blocks) {
+                    let last = shape.convolutions().len() - 1;
+                    let mut layers = Vec::new();
+                    for (i, (names, convolution)) in shape.named_convolutions().into_iter().enumerate() {
+                        let folded = folded(names.map(|name| format!("block{k}.{name}")))?;
+                        layers.push(Layer::new(isa, convolution, &folded, i < last, at(level)));
+                    }
+                    let downsample = if layers.len() > last + 1 { layers.pop() } else { None };
+                    packed.push(Block { layers, downsample });
+                }
+                residual.push(ResidualStage::Blocks { blocks: packed, pooled });
+            }
+        }
+    }
+    convolutions.reverse();
+    residual.reverse();
+    Ok(if residual.is_empty() { Encoder::Convolutions(convolutions) } else { Encoder::Residual(residual) })
 }

@@ -82,7 +82,7 @@ pub(crate) struct Folded {
     pub(crate) bias: Vec<f32>,
 }
 
-/// A 3x3 convolution with ReLU at its own resolution.
+/// A 3x3 convolution at its own resolution, with ReLU or not.
 pub(crate) enum Convolution {
     Direct(DirectConv2d),
     Winograd(Tile, WinogradConv2d),
@@ -90,13 +90,13 @@ pub(crate) enum Convolution {
 
 impl Convolution {
     /// Packs the weights for the algorithm that suits maps of `size`.
-    pub(crate) fn new(isa: Isa, parts: &[usize], folded: &Folded, size: [usize; 2]) -> Self {
+    pub(crate) fn new(isa: Isa, parts: &[usize], folded: &Folded, relu: bool, size: [usize; 2]) -> Self {
         let Folded { weight, bias } = folded;
-        let winograd = |tile| Self::Winograd(tile, WinogradConv2d::new(isa, tile, parts, weight, bias, true));
+        let winograd = |tile| Self::Winograd(tile, WinogradConv2d::new(isa, tile, parts, weight, bias, relu));
         match Algorithm::choose(parts, bias.len(), size) {
             Algorithm::Winograd2 => winograd(Tile::Two),
             Algorithm::Winograd4 => winograd(Tile::Four),
-            _ => Self::Direct(DirectConv2d::new(isa, parts, weight, bias, true)),
+            _ => Self::Direct(DirectConv2d::new(isa, parts, weight, bias, relu)),
         }
     }
 

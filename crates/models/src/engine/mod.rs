@@ -11,6 +11,7 @@ mod layer;
 mod memory;
 mod pass;
 mod report;
+mod residual;
 mod strip;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,6 @@ use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
 use crate::gate::{Ungated, all_outputs, mean_over_flips};
 use crate::network::{AllOutputs, Output, TrainOutput, UNet3Plus};
-use crate::padding::SIZE_MULTIPLE;
 use buffers::Buffers;
 use compile::Layers;
 use pass::{Pass, Prediction};
@@ -188,11 +188,11 @@ impl Engine {
     fn run(&self, image: &[f32], size: [usize; 2], heads: usize) -> Prediction {
         // a panic elsewhere leaves nothing half done that the next run would read
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let padded = size.map(|side| side.next_multiple_of(SIZE_MULTIPLE));
+        let padded = size.map(|side| side.next_multiple_of(self.config.size_multiple()));
         if state.buffers.as_ref().is_none_or(|buffers| buffers.size != padded) {
             // the old ones go before the new ones come
             state.buffers = None;
-            state.buffers = Some(Buffers::new(&self.config, padded));
+            state.buffers = Some(Buffers::new(&self.config, &self.layers.encoder, padded));
         }
         let mut pass = Pass::new(self, size, padded);
         let State { buffers, times } = &mut *state;

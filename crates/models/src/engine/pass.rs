@@ -3,7 +3,8 @@
 use unet3p_kernels::{BlockedView, BlockedViewMut, Isa, TapRows, max_pools2d_blocked, upsample_bilinear2d};
 
 use super::buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, TILE};
-use super::compile::Branch;
+use super::compile::{Branch, Encoder};
+use super::layer::Convolution;
 use super::memory::Lent;
 use super::report::Times;
 use super::strip::{Strip, readable, strips};
@@ -29,14 +30,17 @@ pub(super) struct Pass<'a> {
     engine: &'a Engine,
     /// Rows and columns of the image.
     size: [usize; 2],
-    /// Rows and columns of the maps at full resolution.
+    /// Those of the padded image.
     padded: [usize; 2],
+    /// Those of the maps of the first scale.
+    finest: [usize; 2],
     times: Times,
 }
 
 impl<'a> Pass<'a> {
     pub(super) fn new(engine: &'a Engine, size: [usize; 2], padded: [usize; 2]) -> Self {
-        Self { engine, size, padded, times: Times::default() }
+        let stride = engine.config.encoder.stride();
+        Self { engine, size, padded, finest: padded.map(|side| side / stride), times: Times::default() }
     }
 
     /// The layers that ran.
@@ -54,6 +58,10 @@ impl<'a> Pass<'a> {
         let mut planes = vec![Vec::new(); heads];
         for level in (0..self.engine.layers.nodes.len()).rev() {
             self.node(buffers, level, &mut planes[0]);
+        }
+        let stride = self.engine.config.encoder.stride();
+        if stride > 1 {
+            planes[0] = enlarge(&planes[0], self.finest, stride);
         }
         for (level, planes) in planes.iter_mut().enumerate().skip(1) {
             *planes = self.coarse_head(buffers, level);
@@ -82,13 +90,49 @@ impl<'a> Pass<'a> {
         input.view_mut().pack(channels, &padded);
     }
 
-    /// Two convolutions, the one between them in strips, and the pooled maps of the result.
+    /// A stage's map, and the pooled maps of it.
     fn stage(&mut self, buffers: &mut Buffers, level: usize) {
-        let [first, second] = &self.engine.layers.encoder[level];
+        match &self.engine.layers.encoder {
+            Encoder::Convolutions(stages) => self.convolutions(buffers, level, &stages[level]),
+            Encoder::Residual(stages) => {
+                let Buffers { memory, input, encoder, residual, .. } = &mut *buffers;
+                let x = if level == 0 { &*input } else { &encoder[level - 1] };
+                let part = format!("encoder.{}", level + 1);
+                let of = (self.engine.isa, part.as_str());
+                stages[level].run(of, memory, &residual[level], x, &encoder[level], &mut self.times);
+            }
+        }
+        let Buffers { memory, encoder, pooled, .. } = buffers;
+        if pooled[level].is_empty() {
+            return;
+        }
+        let (x, isa) = (&encoder[level], self.engine.isa);
+        let pool = || match &pooled[level][..] {
+            [] => {}
+            [by2] => pool(isa, memory.lend([x, by2])),
+            [by2, by4] => pool(isa, memory.lend([x, by2, by4])),
+            [by2, by4, by8, ..] => pool(isa, memory.lend([x, by2, by4, by8])),
+        };
+        self.times.measure(|| format!("encoder.{}.pool", level + 1), None, pool);
+    }
+
+    /// One convolution, or two with the map between them in strips.
+    fn convolutions(&mut self, buffers: &mut Buffers, level: usize, layers: &[Convolution]) {
         let Buffers { memory, input, encoder, between, pooled, .. } = buffers;
-        let size @ [height, _] = self.padded.map(|side| side >> level);
-        let name = |i: usize| format!("encoder.{}.conv{i}", level + 1);
+        let size @ [height, _] = self.finest.map(|side| side >> level);
         let x = if level == 0 { &*input } else { &pooled[level - 1][0] };
+        let part = format!("encoder.{}", level + 1);
+        let [first, second] = layers else {
+            let [x, y] = memory.lend([x, &encoder[level]]);
+            let mut y = y.blank();
+            for layer in layers {
+                let name = || format!("{part}.conv");
+                self.times.measure(name, layer.algorithm(), || layer.run(x.view(), y.view_mut()));
+                self.times.count(&name(), layer.multiply_adds(size));
+            }
+            return;
+        };
+        let name = |i: usize| format!("{part}.conv{i}");
         let between = &between[level];
         let [x, window, y] = memory.lend([x, &between.window, &encoder[level]]);
         let mut y = y.blank();
@@ -104,17 +148,6 @@ impl<'a> Pass<'a> {
         }
         self.times.count(&name(1), first.multiply_adds(size));
         self.times.count(&name(2), second.multiply_adds(size));
-        if pooled[level].is_empty() {
-            return;
-        }
-        let (x, isa) = (&encoder[level], self.engine.isa);
-        let pool = || match &pooled[level][..] {
-            [] => {}
-            [by2] => pool(isa, memory.lend([x, by2])),
-            [by2, by4] => pool(isa, memory.lend([x, by2, by4])),
-            [by2, by4, by8, ..] => pool(isa, memory.lend([x, by2, by4, by8])),
-        };
-        self.times.measure(|| format!("encoder.{}.pool", level + 1), None, pool);
     }
 
     /// A decoder node in strips; the finest goes on into head 1.
@@ -122,7 +155,7 @@ impl<'a> Pass<'a> {
         let node = &self.engine.layers.nodes[level];
         let head = &self.engine.layers.heads[0];
         let Buffers { memory, encoder, pooled, decoder, finest, concatenations, .. } = buffers;
-        let size @ [height, width] = self.padded.map(|side| side >> level);
+        let size @ [height, width] = self.finest.map(|side| side >> level);
         let part = format!("decoder.{}", level + 1);
         let concatenation = &concatenations[level];
         let [s1, s2, s3, s4, s5] = std::array::from_fn(|source| match source {
@@ -193,7 +226,7 @@ impl<'a> Pass<'a> {
             let multiply_adds = match branch {
                 Branch::Same(layer) => layer.multiply_adds(size),
                 Branch::Upsampled(layer) => {
-                    let [height, width] = self.padded.map(|side| side >> source);
+                    let [height, width] = self.finest.map(|side| side >> source);
                     layer.multiply_adds(height, width)
                 }
             };
@@ -208,16 +241,14 @@ impl<'a> Pass<'a> {
     /// Head 2..5: at the resolution of its map, then upsampled.
     fn coarse_head(&mut self, buffers: &mut Buffers, level: usize) -> Vec<f32> {
         let head = &self.engine.layers.heads[level];
-        let [height, width] = self.padded.map(|side| side >> level);
+        let [height, width] = self.finest.map(|side| side >> level);
         let map = buffers.decoder.get(level - 1).unwrap_or(&buffers.encoder[level]);
         let [x] = buffers.memory.lend([map]);
         let mut coarse = vec![0.0; self.engine.config.num_classes * height * width];
         let name = format!("head.{}", level + 1);
         self.times.measure(|| name.clone(), Algorithm::Taps, || head.run(x.view(), 0, height, &mut coarse));
         self.times.count(&name, head.multiply_adds(height, width));
-        let mut planes = vec![0.0; coarse.len() << (2 * level)];
-        upsample_bilinear2d([height, width], 1 << level, &coarse, &mut planes);
-        planes
+        enlarge(&coarse, [height, width], self.engine.config.encoder.stride() << level)
     }
 
     /// Logits of the classification-guided module: the largest over the map of a 1x1 convolution of E5.
@@ -245,6 +276,13 @@ impl<'a> Pass<'a> {
         let lines = planes.chunks_exact(rows * cols).flat_map(|plane| plane.chunks_exact(cols).take(height));
         lines.flat_map(|line| &line[..width]).copied().collect()
     }
+}
+
+/// Planes of `size`, upsampled bilinearly.
+fn enlarge(planes: &[f32], size: [usize; 2], scale: usize) -> Vec<f32> {
+    let mut large = vec![0.0; planes.len() * scale * scale];
+    upsample_bilinear2d(size, scale, planes, &mut large);
+    large
 }
 
 /// Pools the first map into the others: by 2, 4, 8.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Activation, CgmGate, UNet3PlusConfigBuilder, Variant};
-use crate::pad_to_multiple;
+use crate::{Encoder, pad_to_multiple};
 
 /// Relative L2 error allowed against the network in f64. A sum of 9 * 256 products loses about 2304^0.5 * 2^-24 = 3e-6
 /// where its roundings add up like noise, and Winograd's transforms as much again; what comes from the layers before
@@ -25,7 +25,7 @@ fn trained(config: &UNet3PlusConfig) -> UNet3Plus {
     let model = UNet3Plus::init(config, 3, DType::F32, &Device::Cpu).unwrap();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     for seed in 0..3 {
-        model.forward_train(&noise((2, config.in_channels, 48, 32), seed), &mut rng).unwrap();
+        model.forward_train(&noise((2, config.in_channels, 64, 32), seed), &mut rng).unwrap();
     }
     model
 }
@@ -90,6 +90,14 @@ fn equals_the_network_in_every_variant() {
     );
 }
 
+#[test]
+fn equals_the_network_with_every_encoder() {
+    for encoder in Encoder::ALL {
+        let config = UNet3PlusConfig::builder().encoder(encoder).base_filters(8);
+        check(config.variant(Variant::DeepSupervision), &[(1, 32, 32), (2, 33, 70)]);
+    }
+}
+
 /// Many strips: more rows than one holds, at several levels.
 #[test]
 fn strips_do_not_show() {
@@ -114,7 +122,7 @@ fn sizes_may_change_and_repeat() {
     run(&large);
     assert_eq!(run(&small), first);
     // what pads the image is what pads it in the network
-    let padded = engine.forward(&pad_to_multiple(&small).unwrap()).unwrap().probabilities;
+    let padded = engine.forward(&pad_to_multiple(&small, 16).unwrap()).unwrap().probabilities;
     let cropped = padded.narrow(2, 0, 20).unwrap().narrow(3, 0, 30).unwrap();
     assert_eq!(cropped.flatten_all().unwrap().to_vec1::<f32>().unwrap(), first);
     assert!(engine.layers().iter().any(|layer| layer.multiply_adds > 0 && layer.time > Duration::ZERO));
