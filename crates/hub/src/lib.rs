@@ -15,6 +15,7 @@
 
 mod card;
 mod convert;
+pub mod encoder;
 mod error;
 pub mod names;
 pub mod pytorch;
