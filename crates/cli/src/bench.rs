@@ -8,11 +8,11 @@ use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use serde::Serialize;
 use unet3p::ModelSource;
-use unet3p_models::{CompileOptions, LayerReport, UNet3Plus, UNet3PlusConfig, Variant, parts};
+use unet3p_models::{CompileOptions, Encoder, LayerReport, UNet3Plus, UNet3PlusConfig, Variant, parts};
 
 use crate::args::{Global, parse_size};
 use crate::failure::{Failure, describe};
-use crate::info::parse_variant;
+use crate::info::{parse_encoder, parse_variant};
 use crate::model;
 use crate::report;
 use step::TrainingStep;
@@ -26,7 +26,10 @@ pub(crate) struct BenchArgs {
     /// Random weights: base, deep_supervision or deep_supervision_cgm
     #[arg(long, conflicts_with = "model", default_value = "base", value_parser = parse_variant)]
     variant: Variant,
-    /// Random weights: channels of the first encoder stage; the next ones have 2, 4, 8, 16 times as many
+    /// Random weights: what computes the feature maps: plain, vgg11_bn, resnet34, resnet50 or resnet101
+    #[arg(long, conflicts_with = "model", default_value_t = Encoder::Plain, value_parser = parse_encoder)]
+    encoder: Encoder,
+    /// Random weights: channels of the first encoder stage; the next ones have the encoder's multiples of it
     #[arg(long, conflicts_with = "model", default_value_t = 64, value_name = "N")]
     filters: usize,
     /// Image size: N, or HEIGHTxWIDTH
@@ -71,6 +74,7 @@ struct Measured {
     batch: usize,
     filters: usize,
     variant: Variant,
+    encoder: Encoder,
     train: bool,
     /// To load or initialise the weights, and to compile them, in seconds.
     ready_s: f64,
@@ -138,6 +142,7 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
         batch,
         filters: config.filters[0],
         variant: config.variant,
+        encoder: config.encoder,
         train: args.train,
         ready_s: ready,
         layers: if args.layers { layers.into_iter().map(Layer::from).collect() } else { Vec::new() },
@@ -158,7 +163,8 @@ fn open(args: &BenchArgs) -> Result<UNet3Plus, Failure> {
             source.load_model(&Device::Cpu).map_err(|error| Failure::run(describe(&error)))
         }
         None => {
-            let builder = UNet3PlusConfig::builder().variant(args.variant).base_filters(args.filters);
+            let builder = UNet3PlusConfig::builder().variant(args.variant).encoder(args.encoder);
+            let builder = builder.base_filters(args.filters);
             let config = builder.build().map_err(|error| Failure::usage(describe(&error)))?;
             UNet3Plus::init(&config, 0, DType::F32, &Device::Cpu)
                 .map_err(|error| Failure::run(describe(&error)))

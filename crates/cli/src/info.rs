@@ -8,7 +8,7 @@ use clap::Args;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use unet3p::ModelSource;
-use unet3p_models::{Activation, UNet3PlusConfig, Variant, parts};
+use unet3p_models::{Activation, Encoder, UNet3PlusConfig, Variant, parts};
 
 use crate::args::parse_size;
 use crate::failure::{Failure, describe};
@@ -27,7 +27,10 @@ pub(crate) struct InfoArgs {
     /// Describe a network that is not there yet: base, deep_supervision or deep_supervision_cgm
     #[arg(long, conflicts_with = "model", value_parser = parse_variant)]
     variant: Option<Variant>,
-    /// With --variant: channels of the first encoder stage; the next ones have 2, 4, 8, 16 times as many
+    /// With --variant: what computes the feature maps: plain, vgg11_bn, resnet34, resnet50 or resnet101
+    #[arg(long, default_value_t = Encoder::Plain, requires = "variant", value_parser = parse_encoder)]
+    encoder: Encoder,
+    /// With --variant: channels of the first encoder stage; the next ones have the encoder's multiples of it
     #[arg(long, default_value_t = 64, requires = "variant", value_name = "N")]
     filters: usize,
     /// With --variant: number of classes
@@ -151,6 +154,7 @@ fn format(bytes: &[u8]) -> &'static str {
 fn planned(variant: Variant, args: &InfoArgs) -> Result<UNet3PlusConfig, Failure> {
     UNet3PlusConfig::builder()
         .variant(variant)
+        .encoder(args.encoder)
         .base_filters(args.filters)
         .num_classes(args.classes)
         .build()
@@ -167,6 +171,7 @@ fn table(info: &Info) -> String {
         field("model", model.clone());
     }
     field("variant", config.variant.to_string());
+    field("encoder", config.encoder.to_string());
     field("channels", config.in_channels.to_string());
     field("classes", classes(config));
     field("filters", config.filters.map(|n| n.to_string()).join(", "));
@@ -221,6 +226,12 @@ fn thousands(n: usize) -> String {
 pub(crate) fn parse_variant(text: &str) -> Result<Variant, String> {
     serde_json::from_value(serde_json::Value::String(text.to_string()))
         .map_err(|_| "use base, deep_supervision or deep_supervision_cgm".to_string())
+}
+
+/// An encoder by its name.
+pub(crate) fn parse_encoder(text: &str) -> Result<Encoder, String> {
+    let found = Encoder::ALL.into_iter().find(|encoder| encoder.to_string() == text);
+    found.ok_or_else(|| format!("use {}", Encoder::ALL.map(|encoder| encoder.to_string()).join(", ")))
 }
 
 #[cfg(test)]

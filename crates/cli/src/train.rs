@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use clap::Args;
 use indicatif::ProgressBar;
+use unet3p_hub::encoder::EncoderWeights;
 use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
 
 use crate::args::Global;
@@ -36,7 +37,16 @@ pub(crate) struct TrainArgs {
 /// Runs `unet3p train`.
 pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     let device = global.device.open()?;
-    let mut trainer = open(args, &device)?;
+    let (mut trainer, encoder) = open(args, &device)?;
+    if let Some(name) = trainer.awaits_encoder().map(String::from) {
+        let weights = match encoder {
+            Some(weights) => weights,
+            None => encoder_weights(&name, trainer.config())?,
+        };
+        for note in trainer.start_encoder_from(&weights.tensors).map_err(failure)? {
+            report::note(format!("{name}: {note}"));
+        }
+    }
     if let Some(name) = trainer.awaits_model() {
         let model = model::resolve(name)?.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
         let name = name.to_string();
@@ -68,10 +78,10 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The run that the arguments name: a new one, or one to go on with.
-fn open(args: TrainArgs, device: &Device) -> Result<Trainer, Failure> {
+/// The run that the arguments name, a new one or one to go on with, and the encoder's weights where a new one has any.
+fn open(args: TrainArgs, device: &Device) -> Result<(Trainer, Option<EncoderWeights>), Failure> {
     if let Some(run_dir) = args.resume {
-        return Trainer::resume(run_dir, &args.settings, device.clone()).map_err(failure);
+        return Ok((Trainer::resume(run_dir, &args.settings, device.clone()).map_err(failure)?, None));
     }
     // clap requires both where nothing is resumed
     let (Some(config), Some(output)) = (args.config, args.output) else {
@@ -82,7 +92,23 @@ fn open(args: TrainArgs, device: &Device) -> Result<Trainer, Failure> {
         config.model.init_from = args.init_from;
     }
     check_folder(&output)?;
-    Trainer::new(config, output, device.clone()).map_err(failure)
+    let name = config.model.encoder_weights.clone();
+    let encoder = name.map(|name| encoder_weights(&name, &config)).transpose()?;
+    if let (Some(weights), None) = (&encoder, &config.data.image_mean) {
+        config.data.image_mean = Some(per_channel(weights.mean, config.model.in_channels));
+        config.data.image_std = Some(per_channel(weights.std, config.model.in_channels));
+    }
+    Ok((Trainer::new(config, output, device.clone()).map_err(failure)?, encoder))
+}
+
+/// The weights `name` for the encoder of a configuration.
+fn encoder_weights(name: &str, config: &TrainConfig) -> Result<EncoderWeights, Failure> {
+    unet3p_hub::encoder::read(Path::new(name), config.model.encoder).map_err(|e| Failure::run(describe(&e)))
+}
+
+/// Values of red, green and blue for the channels of an image; their mean where it has others.
+fn per_channel(rgb: [f64; 3], channels: usize) -> Vec<f64> {
+    if channels == 3 { rgb.to_vec() } else { vec![rgb.iter().sum::<f64>() / 3.0] }
 }
 
 /// The configuration of the file, with the settings of the command line on top.

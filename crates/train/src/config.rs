@@ -96,6 +96,7 @@ impl TrainConfig {
         if self.data.validation_fraction.is_none() {
             self.data.validation_groups = Some(validation_groups);
         }
+        self.model.filters.get_or_insert(self.model.encoder.filters());
         if self.model.class_names.is_empty() && names.len() == self.classes() {
             self.model.class_names = names.to_vec();
         }
@@ -110,9 +111,10 @@ impl TrainConfig {
         let model = &self.model;
         let mut builder = UNet3PlusConfig::builder()
             .variant(model.variant)
+            .encoder(model.encoder)
+            .filters(model.filters.unwrap_or(model.encoder.filters()))
             .in_channels(model.in_channels)
             .num_classes(model.num_classes)
-            .filters(model.filters)
             .activation(model.activation)
             .cgm_gate(model.cgm_gate);
         let names = if model.class_names.is_empty() { names } else { &model.class_names };

@@ -7,8 +7,8 @@ use unet3p_models::UNet3Plus;
 
 use crate::{Error, Result};
 
-/// The first convolution, which alone depends on the number of input channels.
-const FIRST: &str = "encoder.1.conv1.weight";
+/// The names that the first convolution has in the encoders; it alone depends on the number of input channels.
+const FIRST: [&str; 2] = ["encoder.1.conv1.weight", "encoder.1.conv.weight"];
 
 /// Copies the weights and statistics of `from` into `model`, where both have them. Tells what did not fit.
 ///
@@ -19,9 +19,13 @@ const FIRST: &str = "encoder.1.conv1.weight";
 ///   weights, or are left out.
 ///
 /// # Errors
-/// [`Error::Setting`] for a network of other filters.
+/// [`Error::Setting`] for a network with another encoder or of other filters.
 pub(crate) fn adapt(model: &UNet3Plus, from: &UNet3Plus) -> Result<Vec<String>> {
     let (own, other) = (model.config(), from.config());
+    if own.encoder != other.encoder {
+        let allowed = format!("the model of model.init_from has \"{}\"; use the same", other.encoder);
+        return Err(Error::setting("model.encoder", own.encoder, allowed));
+    }
     if own.filters != other.filters {
         let allowed = format!("the model of model.init_from has {:?}; use the same", other.filters);
         return Err(Error::setting("model.filters", format!("{:?}", own.filters), allowed));
@@ -36,7 +40,7 @@ pub(crate) fn adapt(model: &UNet3Plus, from: &UNet3Plus) -> Result<Vec<String>> 
         let tensor = tensor.as_detached_tensor();
         if tensor.dims() == variable.dims() {
             variable.set(&tensor.to_dtype(variable.dtype())?.to_device(variable.device())?)?;
-        } else if name == FIRST {
+        } else if FIRST.contains(&name.as_str()) {
             variable.set(&spread_channels(&tensor, own.in_channels)?.to_device(variable.device())?)?;
         } else {
             reshaped.push(name);
@@ -71,7 +75,37 @@ pub(crate) fn adapt(model: &UNet3Plus, from: &UNet3Plus) -> Result<Vec<String>> 
     Ok(notes)
 }
 
-/// Kernels `[out, channels, 3, 3]` for another number of channels: the mean over channels on each, scaled so that
+/// Copies an encoder's weights and statistics, given under our names, into `model`. Tells what did not fit: with other
+/// input channels, the first convolution is spread as by [`adapt`].
+///
+/// # Errors
+/// [`Error::Setting`] for weights of another encoder or of other filters.
+pub(crate) fn adapt_encoder(model: &UNet3Plus, given: &HashMap<String, Tensor>) -> Result<Vec<String>> {
+    let config = model.config();
+    let mut notes = Vec::new();
+    for (name, variable) in model.parameters().all() {
+        if !name.starts_with("encoder.") {
+            continue;
+        }
+        let tensor = match given.get(&name) {
+            Some(tensor) if tensor.dims() == variable.dims() => tensor.clone(),
+            Some(tensor) if FIRST.contains(&name.as_str()) && tensor.dims()[2..] == variable.dims()[2..] => {
+                let (was, now) = (tensor.dim(1)?, config.in_channels);
+                notes.push(format!("the first convolution is spread from {was} input channels to {now}"));
+                spread_channels(tensor, now)?
+            }
+            other => {
+                let found = other.map_or("none".into(), |tensor| format!("{:?}", tensor.dims()));
+                let allowed = format!("{name} is {:?} there, and {found} in the weights", variable.dims());
+                return Err(Error::setting("model.encoder", config.encoder, allowed));
+            }
+        };
+        variable.set(&tensor.to_dtype(variable.dtype())?.to_device(variable.device())?)?;
+    }
+    Ok(notes)
+}
+
+/// Kernels `[out, channels, k, k]` for another number of channels: the mean over channels on each, scaled so that
 /// equal channels give the same sum.
 fn spread_channels(kernels: &Tensor, channels: usize) -> CandleResult<Tensor> {
     (kernels.sum_keepdim(1)? / channels as f64)?.repeat((1, channels, 1, 1))
@@ -89,7 +123,9 @@ fn parts(names: &[String]) -> String {
 mod tests {
     use super::*;
     use candle_core::{DType, Device};
-    use unet3p_models::{Activation, UNet3PlusConfig, Variant};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use unet3p_models::{Activation, Encoder, UNet3PlusConfig, Variant};
 
     fn model(variant: Variant, channels: usize, classes: usize, seed: u64) -> UNet3Plus {
         let builder = UNet3PlusConfig::builder().variant(variant).in_channels(channels).num_classes(classes);
@@ -126,6 +162,37 @@ mod tests {
             // Three products are summed in another order than one.
             assert!(worst < 1e-6, "{channels}: {worst:e}");
         }
+    }
+
+    #[test]
+    fn an_encoder_is_taken_over_with_its_statistics() {
+        let model = |channels, seed| {
+            let builder = UNet3PlusConfig::builder().encoder(Encoder::Resnet34).base_filters(4);
+            let config = builder.in_channels(channels).build().unwrap();
+            UNet3Plus::init(&config, seed, DType::F32, &Device::Cpu).unwrap()
+        };
+        let from = model(3, 1);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let x = Tensor::ones((2, 1, 32, 64), DType::F32, &Device::Cpu).unwrap();
+        from.forward_train(&x.repeat((1, 3, 1, 1)).unwrap(), &mut rng).unwrap();
+        let given = from.parameters().all().into_iter();
+        let given: HashMap<_, _> = given.map(|(name, tensor)| (name, tensor.as_detached_tensor())).collect();
+        for channels in [1, 3] {
+            let own = model(channels, 2);
+            let notes = adapt_encoder(&own, &given).unwrap();
+            assert_eq!(notes.len(), usize::from(channels == 1), "{notes:?}");
+            let maps =
+                |model: &UNet3Plus, channels| model.encode(&x.repeat((1, channels, 1, 1)).unwrap()).unwrap();
+            for (got, want) in maps(&own, channels).iter().zip(maps(&from, 3)) {
+                let worst =
+                    (got - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+                assert!(worst < 1e-4, "{worst:e}");
+            }
+        }
+        let wide = UNet3PlusConfig::builder().encoder(Encoder::Resnet34).base_filters(8).build().unwrap();
+        let wide = UNet3Plus::init(&wide, 0, DType::F32, &Device::Cpu).unwrap();
+        let error = adapt_encoder(&wide, &given).unwrap_err().to_string();
+        assert!(error.contains("model.encoder = resnet34") && error.contains("[4"), "{error}");
     }
 
     #[test]

@@ -48,6 +48,14 @@ impl TrainConfig {
             }
             preprocessor.size = Some(Size { height, width });
         }
+        if let (Some(mean), Some(std)) = (&self.data.image_mean, &self.data.image_std) {
+            preprocessor.do_normalize = true;
+            (preprocessor.image_mean, preprocessor.image_std) = (mean.clone(), std.clone());
+            let values = format!("{mean:?}, data.image_std = {std:?}");
+            preprocessor
+                .validate()
+                .map_err(|error| Error::setting("data.image_mean", values, error.to_string()))?;
+        }
         Ok(preprocessor)
     }
 

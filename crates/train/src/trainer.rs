@@ -4,12 +4,13 @@ mod open;
 mod save;
 mod step;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use unet3p_data::{Parts, write_atomically};
 use unet3p_models::UNet3Plus;
 
@@ -99,6 +100,11 @@ impl Trainer {
         Ok(trainer)
     }
 
+    /// The run's configuration, with what the data decides filled in.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
     /// The size of the run.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -126,19 +132,45 @@ impl Trainer {
     /// [`Error::Setting`] for a network of other filters.
     pub fn start_from(&mut self, model: &UNet3Plus) -> Result<Vec<String>> {
         let notes = fine_tune::adapt(&self.model, model)?;
+        self.started()?;
+        Ok(notes)
+    }
+
+    /// The weights that [`start_encoder_from`](Trainer::start_encoder_from) is to be called with:
+    /// `model.encoder_weights`, as long as no step is done.
+    pub fn awaits_encoder(&self) -> Option<&str> {
+        self.config.model.encoder_weights.as_deref().filter(|_| self.awaits_model)
+    }
+
+    /// Takes the weights and statistics of an encoder, `encoder.*`, as the beginning, and tells what of it did not fit.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for weights of another encoder or of other filters.
+    pub fn start_encoder_from(&mut self, tensors: &HashMap<String, Tensor>) -> Result<Vec<String>> {
+        let notes = fine_tune::adapt_encoder(&self.model, tensors)?;
+        self.started()?;
+        Ok(notes)
+    }
+
+    /// The average follows on the weights that the run begins with.
+    fn started(&mut self) -> Result<()> {
         if self.average.is_some() {
             self.average = Some(Average::of(&self.model, self.config.train.ema_decay, &self.device)?);
         }
         self.awaits_model = false;
-        Ok(notes)
+        Ok(())
     }
 
     /// Trains to the end.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] naming the batch when the loss or the gradients are not numbers; errors of the data, of
+    /// [`Error::Setting`] where the encoder's weights are awaited; [`Error::NotFinite`] naming the batch when the loss or the gradients are not numbers; errors of the data, of
     /// an operation, and of files that cannot be written.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
+        if let Some(weights) = self.awaits_encoder() {
+            let allowed = "their tensors given to Trainer::start_encoder_from first";
+            return Err(Error::setting("model.encoder_weights", weights, allowed));
+        }
         if let Some(folder) = self.awaits_model() {
             let model = UNet3Plus::load(folder, &self.device)?;
             self.start_from(&model)?;

@@ -64,6 +64,35 @@ fn all_variants_learn() {
     }
 }
 
+/// Other encoders learn, normalise as they are told, and their models say so.
+#[test]
+fn encoders_learn() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    for (encoder, filters) in [("vgg11_bn", "[4, 8, 16, 32, 32]"), ("resnet34", "[4, 4, 8, 16, 32]")] {
+        let settings = [
+            format!("model.encoder={encoder}"),
+            format!("model.filters={filters}"),
+            "data.image_mean=[0.5]".into(),
+            "data.image_std=[0.25]".into(),
+            "loss.segmentation=dice_cross_entropy".into(),
+        ];
+        let out = dir.path().join(encoder);
+        let (summary, epochs) = run(config(&data, &settings.each_ref().map(String::as_str)), out.clone());
+        assert!(epochs[19].loss < 0.6 * epochs[0].loss, "{encoder}: {} {}", epochs[0].loss, epochs[19].loss);
+        assert!(summary.best.unwrap().value > 0.8, "{encoder}: {:?}", summary.best);
+        let model = UNet3Plus::load(out.join("best"), &Device::Cpu).unwrap();
+        assert_eq!(model.config().encoder.to_string(), encoder);
+        let preprocessor = Preprocessor::load(&out.join("best")).unwrap();
+        assert!(preprocessor.do_normalize && preprocessor.image_mean == [0.5], "{preprocessor:?}");
+    }
+    let settings = ["model.encoder=resnet34", "model.encoder_weights=resnet34.pth", "train.steps=1"];
+    let awaiting = Trainer::new(config(&data, &settings), dir.path().join("awaiting"), Device::Cpu);
+    let error = awaiting.unwrap().run(&mut |_: &Event| ()).unwrap_err().to_string();
+    assert!(error.contains("model.encoder_weights = resnet34.pth"), "{error}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_weights_whatever_the_number_of_workers() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! What the values of a configuration may be, where more than one table has a say.
 
 use unet3p_losses::DeepSupervision;
+use unet3p_models::Encoder;
 
 use super::TrainConfig;
 use crate::{Error, Result};
@@ -59,8 +60,23 @@ impl TrainConfig {
         let allowed = "a name for each class (without the background)";
         check("model.class_names", names.to_string(), [0, self.classes()].contains(&names), allowed)?;
         self.augmentation.validate()?;
-        let parameters = self.network(&[])?.parameter_count();
-        let filters = format!("{:?}", self.model.filters);
+        let model = &self.model;
+        if let (Some(weights), Some(_)) = (&model.encoder_weights, &model.init_from) {
+            check("model.encoder_weights", weights, false, "cannot be given together with model.init_from")?;
+        }
+        if let Some(weights) = &model.encoder_weights {
+            let fine = model.encoder != Encoder::Plain;
+            check("model.encoder_weights", weights, fine, "for an encoder other than \"plain\"")?;
+        }
+        let network = self.network(&[])?;
+        if let Some(crop) = self.data.crop {
+            let multiple = network.size_multiple();
+            let fine = crop.iter().all(|side| side.is_multiple_of(multiple));
+            let allowed = format!("multiples of {multiple} with encoder {}", network.encoder);
+            check("data.crop", format!("{crop:?}"), fine, &allowed)?;
+        }
+        let parameters = network.parameter_count();
+        let filters = format!("{:?}", network.filters);
         let allowed = format!("at most {MOST_PARAMETERS} parameters, these give {parameters}");
         check("model.filters", filters, parameters <= MOST_PARAMETERS, &allowed)
     }

@@ -34,6 +34,13 @@ pub struct DataConfig {
     /// those of `preprocessor_config.json`, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<[usize; 2]>,
+    /// Mean of each channel, or one for all, that is subtracted from values from 0 to 1, in training as in prediction.
+    /// Default: those of `preprocessor_config.json`, else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_mean: Option<Vec<f64>>,
+    /// The standard deviation by which the rest is divided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_std: Option<Vec<f64>>,
     /// Volumes to validate on. Without this and `validation_fraction`: those that `dataset.json` marks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_groups: Option<Vec<String>>,
@@ -65,6 +72,8 @@ impl Default for DataConfig {
             mask_values: None,
             ignore_label: None,
             resize: None,
+            image_mean: None,
+            image_std: None,
             validation_groups: None,
             validation_fraction: None,
             crop: None,
@@ -87,6 +96,13 @@ impl DataConfig {
             let allowed = format!("[height, width], 1 to {MOST_PIXELS}");
             check("data.resize", format!("{resize:?}"), fine, &allowed)?;
         }
+        let both = self.image_mean.is_some() == self.image_std.is_some();
+        check(
+            "data.image_mean",
+            format!("{:?}", self.image_mean),
+            both,
+            "given together with data.image_std",
+        )?;
         if let (Some(fraction), Some(_)) = (self.validation_fraction, &self.validation_groups) {
             let allowed = "cannot be given together with data.validation_groups";
             check("data.validation_fraction", fraction, false, allowed)?;

@@ -1,7 +1,7 @@
 //! The `[model]` table: the network.
 
 use serde::{Deserialize, Serialize};
-use unet3p_models::{Activation, CgmGate, UNet3PlusConfig, Variant};
+use unet3p_models::{Activation, CgmGate, Encoder, UNet3PlusConfig, Variant};
 
 /// The `[model]` table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -9,12 +9,15 @@ use unet3p_models::{Activation, CgmGate, UNet3PlusConfig, Variant};
 pub struct ModelConfig {
     /// "base" (default), "deep_supervision" or "deep_supervision_cgm".
     pub variant: Variant,
+    /// "plain" (default, the paper's), "vgg11_bn", "resnet34", "resnet50" or "resnet101".
+    pub encoder: Encoder,
     /// Channels of the input (default 3).
     pub in_channels: usize,
     /// Output channels (default 1).
     pub num_classes: usize,
-    /// Channels of the five encoder stages (default the paper's 64, 128, 256, 512, 1024).
-    pub filters: [usize; 5],
+    /// Channels of the five encoder stages. Default: the encoder's, of the plain one 64, 128, 256, 512, 1024.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filters: Option<[usize; 5]>,
     /// "sigmoid" (default) or "softmax" (class 0 is the background).
     pub activation: Activation,
     /// What the classification-guided module gates at prediction: "probabilities" (default) or "logits".
@@ -24,6 +27,9 @@ pub struct ModelConfig {
     /// The model whose weights the run starts from. Default: weights drawn with the run's seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
+    /// The ImageNet classifier whose weights the encoder starts from. Default: weights drawn with the run's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_weights: Option<String>,
     /// Whether the encoder's weights stay as they are (default no). Its batch statistics follow the new data.
     pub freeze_encoder: bool,
 }
@@ -33,13 +39,15 @@ impl Default for ModelConfig {
         let network = UNet3PlusConfig::default();
         Self {
             variant: network.variant,
+            encoder: network.encoder,
             in_channels: network.in_channels,
             num_classes: network.num_classes,
-            filters: network.filters,
+            filters: None,
             activation: network.activation,
             cgm_gate: network.cgm_gate,
             class_names: Vec::new(),
             init_from: None,
+            encoder_weights: None,
             freeze_encoder: false,
         }
     }

@@ -72,6 +72,9 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
         ("data.crop=[8208, 16]", ["data.crop = [8208, 16]", "up to 8192"]),
         ("data.crop=[8192, 8192]", ["data.crop = [8192, 8192]", "train.batch_size (4)"]),
         ("model.filters=[65536, 65536, 65536, 65536, 65536]", ["model.filters = [65536", "parameters"]),
+        ("model.encoder=resnet18", ["resnet18", "resnet34"]),
+        ("model.encoder_weights=a.pth", ["model.encoder_weights = a.pth", "other than \"plain\""]),
+        ("data.image_std=[0.2]", ["data.image_mean", "together with data.image_std"]),
         ("loss.heads=[-1.0]", ["loss", "-1"]),
         ("loss.heads=[1.0, 1.0]", ["loss.heads = [1.0, 1.0]", "1 weights"]),
         ("augmentation.blur.probability=2.0", ["augmentation.blur.probability = 2", "0 to 1"]),
@@ -82,6 +85,8 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
         let message = message("", &[setting]);
         assert!(parts.iter().all(|part| message.contains(part)), "{setting}: {message}");
     }
+    let residual = message("", &["model.encoder=resnet34", "data.crop=[48, 32]"]);
+    assert!(residual.contains("multiples of 32 with encoder resnet34"), "{residual}");
     assert!(message("", &["train.steps=5", "train.epochs=5"]).contains("train.steps = 5"));
     assert!(TrainConfig::from_toml("", &[]).unwrap_err().to_string().contains("data.paths"));
     let message = message("", &["model.activation=softmax"]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result as CandleResult, Var};
 use unet3p_data::{Parts, SliceDataset};
-use unet3p_models::{SIZE_MULTIPLE, UNet3Plus};
+use unet3p_models::UNet3Plus;
 
 use super::{Average, LOCK, Trainer};
 use crate::folders;
@@ -27,7 +27,8 @@ impl Trainer {
         let names = config.source_class_names()?;
         let dataset = Arc::new(folders::open(&config)?);
         let parts = dataset.split(&config.split())?;
-        let crop = config.data.crop.unwrap_or_else(|| smallest_crop(&dataset, &parts.train));
+        let multiple = config.network(&names)?.size_multiple();
+        let crop = config.data.crop.unwrap_or_else(|| smallest_crop(&dataset, &parts.train, multiple));
         config.check_batch(crop)?;
         let validated: BTreeSet<&str> =
             parts.validation.iter().map(|&i| dataset.slices()[i].group.as_str()).collect();
@@ -76,7 +77,7 @@ impl Trainer {
         let progress = Progress::start(checksum(&dataset, &parts));
         let lock = lock(&run_dir)?;
         Ok(Self {
-            awaits_model: config.model.init_from.is_some(),
+            awaits_model: config.model.init_from.is_some() || config.model.encoder_weights.is_some(),
             config,
             run_dir,
             device,
@@ -139,12 +140,12 @@ fn checksum(dataset: &SliceDataset, parts: &Parts) -> u32 {
     hasher.finalize()
 }
 
-/// The smallest size of multiples of 16 that holds every slice.
-fn smallest_crop(dataset: &SliceDataset, slices: &[usize]) -> [usize; 2] {
+/// The smallest size of such multiples that holds every slice.
+fn smallest_crop(dataset: &SliceDataset, slices: &[usize], multiple: usize) -> [usize; 2] {
     if let Some(size) = dataset.preprocessor().size {
-        return [size.height, size.width].map(|n| n.next_multiple_of(SIZE_MULTIPLE));
+        return [size.height, size.width].map(|n| n.next_multiple_of(multiple));
     }
     let slices = || slices.iter().map(|&i| &dataset.slices()[i]);
     let [height, width] = [slices().map(|s| s.height).max(), slices().map(|s| s.width).max()];
-    [height, width].map(|n| n.unwrap_or(SIZE_MULTIPLE).next_multiple_of(SIZE_MULTIPLE))
+    [height, width].map(|n| n.unwrap_or(multiple).next_multiple_of(multiple))
 }
