@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Verify(crate::verify::VerifyArgs),
     /// Turn a checkpoint from elsewhere into a model folder
     Convert(crate::convert::ConvertArgs),
+    /// Write a model as an ONNX file for other runtimes
+    Export(crate::export::ExportArgs),
     /// Describe a model: variant, parameters, multiply-adds, size
     Info(crate::info::InfoArgs),
     /// Measure how fast the network runs on this machine

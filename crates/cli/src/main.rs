@@ -9,6 +9,7 @@ mod bench;
 mod convert;
 mod device;
 mod evaluate;
+mod export;
 mod failure;
 mod info;
 mod model;
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Prepare { what } => prepare::run(what),
         Command::Verify(args) => verify::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Export(args) => export::run(args),
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args, global),
     }

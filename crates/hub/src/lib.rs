@@ -18,6 +18,7 @@ mod convert;
 pub mod encoder;
 mod error;
 pub mod names;
+pub mod onnx;
 pub mod pytorch;
 
 pub use convert::{ConvertOptions, ConvertReport, SourceKind, convert, source_kind};

@@ -157,6 +157,32 @@ pub fn parts(config: &UNet3PlusConfig, size: [usize; 2]) -> Vec<Part> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::Encoder;
+
+    /// torchvision's counts without the classifiers.
+    #[test]
+    fn encoders_have_the_published_numbers_of_parameters() {
+        for (encoder, count) in [
+            (Encoder::Vgg11Bn, 9_225_984),
+            (Encoder::Resnet34, 21_284_672),
+            (Encoder::Resnet50, 23_508_032),
+            (Encoder::Resnet101, 42_500_160),
+        ] {
+            let config = UNet3PlusConfig::builder().encoder(encoder).build().unwrap();
+            let parts =
+                parts(&config, [224, 224]).into_iter().filter(|part| part.name.starts_with("encoder."));
+            assert_eq!(parts.map(|part| part.parameters).sum::<usize>(), count, "{encoder}");
+        }
+    }
+
+    /// torchvision's 4.09 GMAC of a ResNet-50 at 224x224, of which the classifier has 0.002.
+    #[test]
+    fn strides_are_counted_where_they_are() {
+        let config = UNet3PlusConfig::builder().encoder(Encoder::Resnet50).build().unwrap();
+        let parts = parts(&config, [224, 224]).into_iter().filter(|part| part.name.starts_with("encoder."));
+        let giga = parts.map(|part| part.multiply_adds).sum::<u64>() as f64 / 1e9;
+        assert!((giga - 4.087).abs() < 0.002, "{giga}");
+    }
 
     #[test]
     fn the_largest_configuration_on_the_largest_image_is_counted_without_overflow() {

@@ -7,6 +7,7 @@ mod convert;
 mod evaluate;
 mod evaluate_errors;
 mod evaluate_slices;
+mod export;
 mod info;
 mod model_errors;
 mod predict;
