@@ -61,6 +61,7 @@ def bench(arguments, folder, workers):
     options = ["-m", folder / "model", "--size", arguments.size, "--batch", 1]
     isas = arguments.isa or [None]
     ours = [Ours(arguments.binary, options, arguments.threads, isa) for isa in isas]
+    ours[0].run("export", folder / "model", "-o", folder / "model.onnx", "--size", arguments.size)
     reference = our_probabilities(ours[0], folder)
     errors = {other.name: relative_l2(our_probabilities(other, folder), reference) for other in ours[1:]}
     for name in arguments.peers:

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""UNet 3+ in PyTorch, written to what `unet3p` and the other runtimes read.
+"""UNet 3+ in PyTorch, written to what `unet3p` reads; the other runtimes get what `unet3p export` makes of it.
 
     unet3plus.py OUT --filters 64 --size 320
 
 writes, all from one seed,
 
     OUT/model/       a model folder: config.json and model.safetensors
-    OUT/model.onnx   the same network for a fixed size, batch normalisation in evaluation mode
     OUT/input.npy    float32 [3, size, size]: the network's input
 
 Parameters have the names of `model.safetensors`, so the two need no translation.
@@ -14,7 +13,6 @@ Parameters have the names of `model.safetensors`, so the two need no translation
 
 import argparse
 import json
-import warnings
 from pathlib import Path
 
 import numpy
@@ -26,7 +24,6 @@ from torch import nn
 IN_CHANNELS = 3
 LEVELS = range(1, 6)
 VARIANTS = ("base", "deep_supervision")
-ONNX_OPSET = 18
 
 
 def conv3x3(inputs, outputs):
@@ -193,23 +190,6 @@ def load(folder):
     return network.eval()
 
 
-def export_onnx(network, size, path):
-    """Writes the network for one image of size x size: `input` to `probabilities`."""
-    example = torch.zeros(1, IN_CHANNELS, size, size)
-    with warnings.catch_warnings():
-        # The tracing exporter is deprecated; the other one needs a further package.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            network,
-            (example,),
-            path,
-            dynamo=False,
-            opset_version=ONNX_OPSET,
-            input_names=["input"],
-            output_names=["probabilities"],
-        )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the model and its input")
@@ -224,7 +204,6 @@ def main():
     torch.set_num_threads(arguments.threads)
     network = create(arguments.filters, arguments.variant, arguments.seed)
     save(network, arguments.out / "model")
-    export_onnx(network, arguments.size, arguments.out / "model.onnx")
     image = signed_noise(arguments.seed, IN_CHANNELS, arguments.size, arguments.size)
     numpy.save(arguments.out / "input.npy", image.numpy())
 

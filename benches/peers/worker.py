@@ -31,7 +31,7 @@ def onnxruntime(settings):
     options.add_session_config_entry("session.force_spinning_stop", "1")
     model = str(Path(settings["folder"]) / "model.onnx")
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed = {"input": image(settings)}
+    feed = {"image": image(settings)}
     return lambda: session.run(["probabilities"], feed)[0]
 
 
