@@ -13,6 +13,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod archive;
 mod card;
 mod convert;
 mod error;

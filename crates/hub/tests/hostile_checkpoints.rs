@@ -15,35 +15,104 @@ fn message(pickle: &[u8]) -> String {
     read_pickle(pickle).unwrap_err().to_string()
 }
 
+/// The pickle of `module.name("echo hello")`.
+fn call(module: &str, name: &str) -> Pickle {
+    Pickle(b"\x80\x02".to_vec())
+        .raw(format!("c{module}\n{name}\n").as_bytes())
+        .text("echo hello")
+        .raw(b"\x85R")
+}
+
 #[test]
 fn code_is_refused_by_name() {
     for (module, name) in [
         ("os", "system"),
         ("posix", "system"),
         ("builtins", "eval"),
-        ("collections", "Counter"),
+        ("__builtin__", "exec"),
+        ("subprocess", "Popen"),
+        ("torch.hub", "load"),
         ("torch", "load"),
-        ("torch.nn.modules.conv", "Conv2d"),
     ] {
-        let pickle = Pickle(b"\x80\x02".to_vec())
-            .raw(format!("c{module}\n{name}\n").as_bytes())
-            .text("echo hello")
-            .raw(b"\x85R.");
-        match read_pickle(&pickle.0).unwrap_err() {
-            CheckpointError::ForbiddenGlobal { module: m, name: n } => {
-                assert_eq!((m.as_str(), n.as_str()), (module, name));
+        // Wherever it stands: as the whole file, and beside sound weights.
+        let alone = call(module, name).raw(b".").0;
+        let beside =
+            Pickle::dict().text("w").tensor(&plain()).text("x").raw(&call(module, name).0[2..]).end();
+        for pickle in [alone, beside] {
+            match read_pickle(&pickle).unwrap_err() {
+                CheckpointError::ForbiddenGlobal { module: m, name: n } => {
+                    assert_eq!((m.as_str(), n.as_str()), (module, name));
+                }
+                other => panic!("{module}.{name}: {other}"),
             }
-            other => panic!("{module}.{name}: {other}"),
+            assert!(message(&pickle).contains("do not load this file in Python"));
         }
-        assert!(message(&pickle.0).contains("no code in a checkpoint is ever executed"));
     }
 }
 
 #[test]
+fn whole_objects_are_refused_by_their_class() {
+    let classes =
+        [("collections", "Counter"), ("torch.nn.modules.conv", "Conv2d"), ("__main__", "UNet_3Plus")];
+    for (module, name) in classes {
+        let called = call(module, name);
+        let built = Pickle(b"\x80\x02".to_vec())
+            .raw(format!("c{module}\n{name}\n").as_bytes())
+            .raw(b")\x81}(")
+            .text("training")
+            .raw(b"\x89ub");
+        for object in [called, built] {
+            let nested = Pickle::dict().text("model").raw(&object.0[2..]).text("epoch").raw(b"K\x01").end();
+            for pickle in [object.raw(b".").0, nested] {
+                let text = message(&pickle);
+                assert!(text.contains(&format!("`{module}.{name}`")), "{text}");
+                assert!(text.contains("torch.save(model.state_dict(), path)"), "{text}");
+            }
+        }
+    }
+}
+
+/// A placeholder is never a tensor, a storage or a dictionary, whatever is done with it.
+#[test]
+fn placeholders_do_not_become_weights() {
+    let foreign = b"cmy.code\nthing\n";
+    let mut cases = Vec::new();
+    // Its call, with a sound tensor as the argument, as a value.
+    cases.push(Pickle::dict().text("w").raw(foreign).tensor(&plain()).raw(b"\x85R").end());
+    // A tensor of a storage of its type.
+    let odd = View { storage: "\nthing", ..plain() };
+    let pickle = one(&odd);
+    let type_line = b"ctorch\n\nthing\n";
+    let at = pickle.windows(type_line.len()).position(|bytes| bytes == type_line).unwrap();
+    cases.push([&pickle[..at], &foreign[..], &pickle[at + type_line.len()..]].concat());
+    // A parameter around it.
+    cases.push(
+        Pickle::dict()
+            .text("w")
+            .raw(b"ctorch._utils\n_rebuild_parameter\n(")
+            .raw(foreign)
+            .raw(b")R\x88NtR")
+            .end(),
+    );
+    // Its attributes and items.
+    cases.push(Pickle::dict().text("w").raw(foreign).raw(b")R(").text("w").tensor(&plain()).raw(b"u").end());
+    // A list.
+    cases.push(Pickle::dict().text("w").raw(b"](").tensor(&plain()).raw(b"e").end());
+    for pickle in cases {
+        let error = read_pickle(&pickle).unwrap_err();
+        assert!(matches!(error, CheckpointError::NotAStateDict(_)), "{error}");
+        assert!(error.to_string().contains("`w` is not a tensor"), "{error}");
+    }
+    // A state dict made of placeholders' items.
+    let items = Pickle(b"\x80\x02".to_vec()).raw(foreign).raw(b")R(").text("w").tensor(&plain()).raw(b"u.");
+    assert!(matches!(read_pickle(&items.0).unwrap_err(), CheckpointError::WholeObject { .. }));
+}
+
+#[test]
 fn every_other_opcode_is_refused() {
-    let known = b"c()}tN\x80\x85\x86\x87\x88\x89\x8aKMJXqrhjQRsub.";
+    let known = b"c()}]aetNG\x80\x81\x85\x86\x87\x88\x89\x8aKMJXqrhjQRsub.";
     for opcode in (0..=255u8).filter(|opcode| !known.contains(opcode)) {
-        // INST, OBJ, NEWOBJ, EXT1, STACK_GLOBAL, PERSID and the rest of the pickle language.
+        // INST, OBJ, NEWOBJ_EX, EXT1, STACK_GLOBAL, PERSID and the rest of the pickle language.
         let error = read_pickle(&[0x80, 2, opcode, b'.']).unwrap_err();
         match error {
             CheckpointError::ForbiddenOpcode { opcode: found, offset: 2 } => {
@@ -57,8 +126,15 @@ fn every_other_opcode_is_refused() {
 #[test]
 fn calls_and_attributes_beyond_a_state_dict_are_refused() {
     let header = b"\x80\x02".to_vec();
-    let cases: [&[u8]; 6] = [
+    let cases: [&[u8]; 13] = [
         b"ccollections\nOrderedDict\nK\x01\x85R.",
+        b"ccollections\nOrderedDict\n)\x81.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n)\x81.",
+        b"cmy\nthing\nK\x01\x81.",
+        b"cmy\nthing\nK\x01R.",
+        b"]K\x01b.",
+        b"}K\x01a.",
+        b"](K\x01K\x02u.",
         b"ctorch\nFloatStorage\n)R.",
         b"K\x01)R.",
         b"K\x01}b.",
@@ -132,9 +208,21 @@ fn numbers_that_are_no_sizes_are_errors() {
         let error = read_pickle(&one(&view)).unwrap_err();
         assert!(matches!(error, CheckpointError::Pickle { .. }), "{error}");
     }
-    // A number of 255 bytes.
-    let long = [&b"\x80\x02\x8a\xff"[..], &[1; 255], b"."].concat();
-    assert!(message(&long).contains("255 bytes"));
+    // An integer of 255 bytes, and a float, as the offset.
+    let long = [&b"\x8a\xff"[..], &[1; 255]].concat();
+    let float = b"G\x00\x00\x00\x00\x00\x00\x00\x00";
+    for number in [&long[..], float] {
+        let pickle = Pickle::dict()
+            .text("w")
+            .raw(b"ctorch._utils\n_rebuild_tensor_v2\n(")
+            .storage(&plain())
+            .raw(number)
+            .ints(&[2, 3])
+            .ints(&[3, 1])
+            .raw(b"\x89NtR")
+            .end();
+        assert!(message(&pickle).contains("other types"));
+    }
 }
 
 #[test]
@@ -209,10 +297,11 @@ fn short_and_mistyped_tuples_are_errors() {
 
 #[test]
 fn what_is_no_dictionary_of_tensors_is_named() {
-    let nested = Pickle::dict().text("state_dict").raw(b"}").end();
-    assert!(message(&nested).contains("`state_dict` is not a tensor"));
+    let nested = Pickle::dict().text("state_dict").raw(b"}(").text("epoch").raw(b"K\x07u").end();
+    assert!(message(&nested).contains("`epoch` is not a tensor of weights in `state_dict`"));
     let epoch = Pickle::dict().text("epoch").raw(b"K\x07").end();
     assert!(message(&epoch).contains("`epoch` is not a tensor"));
+    assert!(message(&epoch).contains("no dictionary `state_dict`, `model_state_dict`, `model`"));
     assert!(message(b"\x80\x02).").contains("no dictionary"));
     assert!(message(b"\x80\x02K\x01.").contains("single value"));
     assert!(message(b"\x80\x02}(K\x01K\x01u.").contains("key is not a text"));

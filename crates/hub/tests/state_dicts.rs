@@ -95,3 +95,58 @@ fn parameters_tied_tensors_and_module_versions_are_read() {
     assert_eq!(values(&tensors["a"]), NUMBERS);
     assert_eq!(values(&tensors["b"]), NUMBERS);
 }
+
+/// A checkpoint as a training script or Lightning writes it: the weights among much else.
+#[test]
+fn weights_are_found_among_what_else_a_run_saved() {
+    let lightning = |entry: &str| {
+        Pickle::dict()
+            .text("epoch")
+            .raw(b"K\x07")
+            .text("loss")
+            .raw(b"G?\xb9\x99\x99\x99\x99\x99\x9a")
+            .text("seed")
+            .raw(&[&b"\x8a\x09"[..], &[7; 9]].concat())
+            .text("callbacks")
+            .raw(b"}")
+            .text("lr_schedulers")
+            .raw(b"](}K\x01N\x88e")
+            .text("names")
+            .raw(b"]")
+            .text("one")
+            .raw(b"a")
+            .text("hyper_parameters")
+            .raw(b"clightning_fabric.utilities.data\nAttributeDict\n)R(")
+            .text("lr")
+            .raw(b"G?\xb9\x99\x99\x99\x99\x99\x9au}(")
+            .text("_mapping")
+            .raw(b"}ub")
+            .text("args")
+            .raw(b"cargparse\nNamespace\n)\x81}(")
+            .text("optimizer")
+            .text("Adam")
+            .raw(b"ub")
+            .text("hooks")
+            .raw(b"ccollections\ndefaultdict\nc__builtin__\nlist\n\x85R")
+            .text("rng")
+            .tensor(&View { storage: "ByteStorage", elements: 24, shape: &[24], strides: &[1], ..plain() })
+            .text("optimizer_states")
+            .raw(b"](}(")
+            .text("state")
+            .raw(b"}(K\x00}(")
+            .text("exp_avg")
+            .tensor(&plain())
+            .raw(b"uuue")
+            .text(entry)
+            .raw(b"ccollections\nOrderedDict\n)R(")
+            .text("model.w")
+            .tensor(&plain())
+            .raw(b"u")
+    };
+    for entry in ["state_dict", "model_state_dict", "model"] {
+        let tensors = read_pickle(&lightning(entry).end()).unwrap();
+        assert_eq!(tensors.keys().collect::<Vec<_>>(), ["model.w"], "{entry}");
+        assert_eq!(values(&tensors["model.w"]), NUMBERS);
+    }
+    assert!(read_pickle(&lightning("weights").end()).is_err());
+}
