@@ -74,6 +74,10 @@ def unet3plus(k, channels, classes, deep_supervision, cgm):
         for level in range(2, 6):
             x = conv_block(d[level], classes, n=1, is_bn=False, is_relu=False)
             heads.append(up(x, 2 ** (level - 1)))
+    if presence is not None:
+        # The TensorFlow implementation multiplies the logits by the guide's decision.
+        gate = keras.ops.cast(keras.ops.argmax(presence, axis=-1), "float32")
+        heads = [x * keras.ops.reshape(gate, (-1, 1, 1, 1)) for x in heads]
     activation = k.activations.sigmoid if classes == 1 else k.activations.softmax
     outputs = [activation(x) for x in heads]
     if presence is not None:
@@ -155,17 +159,10 @@ def main():
     tf_keras.backend.clear_session()
     model = build(tf_keras, 3, 3, 3, False, False)
     model.compile(optimizer="adam", loss="mse")
-    model.save(out / "base.h5")
-    compressed(out / "base.h5", out / "compressed.h5")
+    model.save(out / "plain.h5")
+    compressed(out / "plain.h5", out / "base.h5")
+    (out / "plain.h5").unlink()
     write_io(model, 13, out / "base_io.safetensors")
-    tf_keras.backend.clear_session()
-    if len(sys.argv) > 2:
-        model.save(out / "tf.keras")
-        model.save_weights(out / "tf.weights.h5")
-        keras.backend.clear_session()
-        model = build(keras, 4, 3, 3, False, False)
-        model.compile(optimizer="adam", loss="mse")
-        model.save(out / "k3.h5")
     print(tensorflow.__version__, keras.__version__, tf_keras.__version__)
 
 
