@@ -11,7 +11,7 @@ pub struct Rounding {
     /// The largest `|stored - weight| / |weight|` of a single weight. Below the smallest number of the format, where
     /// a weight becomes 0, it is 1.
     pub largest_relative: f64,
-    /// The tensor that has it.
+    /// The tensor that has it; empty where nothing is lost.
     pub tensor: String,
 }
 

@@ -83,6 +83,7 @@ pub fn source_kind(path: &Path) -> Result<SourceKind, Error> {
         Ok(()) if head[8] == b'{' && header_length(&head) < size => {
             return Ok(SourceKind::Safetensors);
         }
+        Ok(()) if head[8] == b'{' => "a safetensors file that is cut short in its header, or another format",
         Ok(()) => "neither a zip archive, an HDF5 file nor a safetensors file",
         Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => "a file of a few bytes",
         Err(cause) => return Err(io(cause)),

@@ -90,8 +90,9 @@ fn from_archive(file: File) -> Result<KerasWeights, KerasError> {
 }
 
 fn from_hdf5(bytes: Vec<u8>, config: Option<&[u8]>) -> Result<KerasWeights, KerasError> {
+    let length = bytes.len() as u64;
     // Also what compressed chunks may unpack to.
-    let limit = unpacked_limit(bytes.len() as u64);
+    let limit = unpacked_limit(length);
     let bound = usize::try_from(limit).unwrap_or(usize::MAX);
     // Each chunk is read once: none is kept.
     let options = OpenOptions::default()
@@ -99,6 +100,10 @@ fn from_hdf5(bytes: Vec<u8>, config: Option<&[u8]>) -> Result<KerasWeights, Kera
         .with_max_chunk_bytes(bound)
         .with_chunk_cache_bytes(0);
     let file = Hdf5File::from_vec_with_options(bytes, options)?;
+    let end = file.superblock().eof_address;
+    if end > length {
+        return Err(KerasError::Hdf5(format!("truncated: it has {length} bytes of {end}")));
+    }
 
     let description = match (config, file.root_group()?.attribute("model_config")) {
         (Some(config), _) => Some(Description::from_json(config)?),
@@ -140,22 +145,26 @@ fn read_tensors(layers: &[Layer], limit: u64) -> Result<BTreeMap<String, Tensor>
 
 /// Reads a dataset, and a kernel [height, width, input, output] in our layout.
 fn read_tensor(name: &str, data: &Dataset) -> Result<Tensor, KerasError> {
-    let damaged = |cause: candle_core::Error| KerasError::Hdf5(format!("{name}: {cause}"));
     let shape: Vec<usize> = data.shape().iter().map(|&side| side as usize).collect();
-    let tensor = match data.dtype() {
+    let hdf5 = |cause: hdf5_reader::error::Error| KerasError::Hdf5(format!("{name}: {cause}"));
+    let flat = match data.dtype() {
         Datatype::FloatingPoint { size: 4, .. } => {
-            Tensor::from_iter(data.read_array::<f32>()?, &Device::Cpu).and_then(|flat| flat.reshape(shape))
+            Tensor::from_iter(data.read_array::<f32>().map_err(hdf5)?, &Device::Cpu)
         }
         Datatype::FloatingPoint { size: 8, .. } => {
-            Tensor::from_iter(data.read_array::<f64>()?, &Device::Cpu).and_then(|flat| flat.reshape(shape))
+            Tensor::from_iter(data.read_array::<f64>().map_err(hdf5)?, &Device::Cpu)
         }
         other => {
-            return Err(KerasError::NumberFormat { name: name.to_owned(), found: format!("{other:?}") });
+            let found = match other {
+                Datatype::FloatingPoint { size, .. } => format!("f{}", 8 * u32::from(*size)),
+                other => format!("{other:?}"),
+            };
+            return Err(KerasError::NumberFormat { name: name.to_owned(), found });
         }
     };
-    let tensor = tensor.map_err(damaged)?;
-    if tensor.rank() == 4 {
-        return tensor.permute((3, 2, 0, 1)).and_then(|kernel| kernel.contiguous()).map_err(damaged);
-    }
-    Ok(tensor)
+    let tensor = flat.and_then(|flat| flat.reshape(shape)).and_then(|tensor| match tensor.rank() {
+        4 => tensor.permute((3, 2, 0, 1))?.contiguous(),
+        _ => Ok(tensor),
+    });
+    tensor.map_err(|cause| KerasError::Hdf5(format!("{name}: {cause}")))
 }

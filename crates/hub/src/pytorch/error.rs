@@ -58,6 +58,16 @@ pub enum CheckpointError {
         offset: usize,
     },
 
+    /// The pickle has a protocol that `torch.save` only writes when asked for it.
+    #[error(
+        "its pickle has the protocol {found}; protocol 2, torch.save's default, is read: \
+         torch.save(torch.load(OLD, map_location=\"cpu\", weights_only=True), NEW)"
+    )]
+    Protocol {
+        /// The file's protocol.
+        found: u8,
+    },
+
     /// The pickle is truncated or contradicts itself.
     #[error("the pickle is damaged at byte {offset}: {reason}")]
     Pickle {

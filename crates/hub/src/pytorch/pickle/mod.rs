@@ -79,10 +79,9 @@ impl<'a> Machine<'a> {
             let opcode = self.byte()?;
             match opcode {
                 0x80 => {
-                    let protocol = self.byte()?;
-                    if !(2..=3).contains(&protocol) {
-                        return Err(self
-                            .damaged(format!("protocol {protocol}; torch.save's default, 2, is expected")));
+                    let found = self.byte()?;
+                    if !(2..=3).contains(&found) {
+                        return Err(CheckpointError::Protocol { found });
                     }
                 }
                 b'c' => self.global()?,
