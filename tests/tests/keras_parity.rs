@@ -97,6 +97,33 @@ fn the_configuration_is_told_by_the_file() {
     }
 }
 
+/// Errors speak of the file's own names, and of the place in the order of creation where there is no layer.
+#[test]
+fn a_layer_of_another_class_is_named() {
+    let mut bytes = std::fs::read(golden("keras3/deep_supervision_cgm.weights.h5")).unwrap();
+    let name = b"conv2d_38";
+    let places: Vec<_> = (0..bytes.len() - name.len()).filter(|&i| bytes[i..].starts_with(name)).collect();
+    for at in places {
+        bytes[at..at + name.len()].copy_from_slice(b"conv1d_38");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.h5");
+    std::fs::write(&path, bytes).unwrap();
+    match Converted::read(&path, None) {
+        Err(Error::Names { cause, .. }) => {
+            assert_eq!(cause.left_over, ["conv1d_38/vars/0", "conv1d_38/vars/1"]);
+            let missing =
+                ["kernel (head.5.weight)", "bias (head.5.bias)"].map(|s| format!("conv2d number 40: {s}"));
+            assert!(missing.iter().all(|name| cause.missing.contains(name)), "{cause}");
+            assert!(
+                cause.misshapen.iter().any(|text| text.starts_with("conv2d_39/vars/0 is [1, 6, 3, 3]")),
+                "{cause}"
+            );
+        }
+        other => panic!("{:?}", other.err()),
+    }
+}
+
 /// Layers that are only numbered by the graph cannot be told apart.
 #[test]
 fn weights_without_names_are_refused() {

@@ -61,7 +61,7 @@ pub(crate) fn run(args: ConvertArgs) -> Result<(), Failure> {
             args.source.display()
         )));
     }
-    for path in args.check.iter().flatten().filter(|path| !path.is_file()) {
+    if let Some(path) = args.check.iter().flatten().find(|path| !path.is_file()) {
         return Err(Failure::usage(format!(
             "{}: no such file; --check takes two .npy files",
             path.display()

@@ -132,9 +132,8 @@ impl Converted {
         };
         let (told, inferred, tensors) =
             rename(checkpoint).map_err(|cause| Error::Names { path: source.to_owned(), cause })?;
-        let mut config = complete(inferred, told, activation.is_some())
+        let config = configuration(inferred, told, activation)
             .ok_or_else(|| Error::Activation { path: source.to_owned() })?;
-        config.activation = activation.unwrap_or(config.activation);
         let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu)
             .map_err(|cause| Error::model(source, cause))?;
         Ok(Self { model, source: kind, naming })
@@ -188,25 +187,26 @@ fn rename(checkpoint: Checkpoint) -> Result<(Told, UNet3PlusConfig, HashMap<Stri
     Ok((told, config, renamed.collect()))
 }
 
-/// The configuration with what the file tells besides the shapes; none where the activation is needed and not told.
-fn complete(inferred: UNet3PlusConfig, told: Told, activation_is_given: bool) -> Option<UNet3PlusConfig> {
-    match told {
-        Told::Nothing => Some(inferred),
-        Told::Everything(config) => Some(config),
+/// The configuration with what the file tells besides the shapes. None where nobody says what the activation is.
+fn configuration(
+    inferred: UNet3PlusConfig,
+    told: Told,
+    activation: Option<Activation>,
+) -> Option<UNet3PlusConfig> {
+    let (mut config, activation_told) = match told {
+        Told::Nothing => (inferred.clone(), Some(inferred.activation)),
+        Told::Everything(config) => (config.clone(), Some(config.activation)),
         Told::Keras(settings) => {
-            let activation = match settings.activation {
-                Some(activation) => activation,
-                // A softmax over one class would be 1 everywhere.
-                None if inferred.num_classes == 1 || activation_is_given => Activation::Sigmoid,
-                None => return None,
-            };
             let mut config = inferred;
             config.batch_norm_eps = settings.batch_norm_eps;
             config.batch_norm_momentum = settings.batch_norm_momentum;
-            config.activation = activation;
-            Some(config)
+            // A softmax over one class would be 1 everywhere.
+            let only = (config.num_classes == 1).then_some(Activation::Sigmoid);
+            (config, settings.activation.or(only))
         }
-    }
+    };
+    config.activation = activation.or(activation_told)?;
+    Some(config)
 }
 
 fn measured(model: &UNet3Plus, folder: &Path, dtype: DType) -> Result<Rounding, Error> {

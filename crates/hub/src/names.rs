@@ -139,7 +139,7 @@ impl fmt::Display for NameMismatch {
         let lists = [
             ("missing", &self.missing),
             ("left over", &self.left_over),
-            ("of another shape", &self.misshapen),
+            ("of another shape (kernels as [output, input, height, width])", &self.misshapen),
         ];
         for (what, names) in lists {
             if !names.is_empty() {
