@@ -130,9 +130,9 @@ impl Converted {
             SourceNaming::Names(naming, _) => Some(naming),
             SourceNaming::Numbered(_) => None,
         };
-        let (told, inferred, tensors) =
+        let (told, config, tensors) =
             rename(checkpoint).map_err(|cause| Error::Names { path: source.to_owned(), cause })?;
-        let config = configuration(inferred, told, activation)
+        let config = complete(config, &told, activation)
             .ok_or_else(|| Error::Activation { path: source.to_owned() })?;
         let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu)
             .map_err(|cause| Error::model(source, cause))?;
@@ -181,30 +181,36 @@ fn rename(checkpoint: Checkpoint) -> Result<(Told, UNet3PlusConfig, HashMap<Stri
     let Checkpoint { naming, mut tensors, told, .. } = checkpoint;
     let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
     let source_of = |name: &str| naming.of(name);
-    let config = names::infer(&source_of, &shapes)?;
+    let config = match &told {
+        // A file that describes its network leaves nothing to be told by shapes.
+        Told::Everything(config) => {
+            let mismatch = names::differences(&source_of, config, &shapes, true);
+            if mismatch != NameMismatch::default() {
+                return Err(mismatch);
+            }
+            config.clone()
+        }
+        Told::Nothing | Told::Keras(_) => names::infer(&source_of, &shapes)?,
+    };
     let specs = names::specs(&source_of, &config).into_iter();
     let renamed = specs.filter_map(|spec| Some((spec.name, tensors.remove(&spec.source)?)));
     Ok((told, config, renamed.collect()))
 }
 
-/// The configuration with what the file tells besides the shapes. None where nobody says what the activation is.
-fn configuration(
-    inferred: UNet3PlusConfig,
-    told: Told,
+/// The configuration with what a Keras file tells besides the shapes. None where nobody says what the activation is.
+fn complete(
+    mut config: UNet3PlusConfig,
+    told: &Told,
     activation: Option<Activation>,
 ) -> Option<UNet3PlusConfig> {
-    let (mut config, activation_told) = match told {
-        Told::Nothing => (inferred.clone(), Some(inferred.activation)),
-        Told::Everything(config) => (config.clone(), Some(config.activation)),
-        Told::Keras(settings) => {
-            let mut config = inferred;
-            config.batch_norm_eps = settings.batch_norm_eps;
-            config.batch_norm_momentum = settings.batch_norm_momentum;
-            // A softmax over one class would be 1 everywhere.
-            let only = (config.num_classes == 1).then_some(Activation::Sigmoid);
-            (config, settings.activation.or(only))
-        }
-    };
+    let mut activation_told = Some(config.activation);
+    if let Told::Keras(settings) = told {
+        config.batch_norm_eps = settings.batch_norm_eps;
+        config.batch_norm_momentum = settings.batch_norm_momentum;
+        // A softmax over one class would be 1 everywhere.
+        let only = (config.num_classes == 1).then_some(Activation::Sigmoid);
+        activation_told = settings.activation.or(only);
+    }
     config.activation = activation.or(activation_told)?;
     Some(config)
 }

@@ -217,7 +217,22 @@ pub(crate) fn infer(
         None => known = false,
     }
 
-    let specs = specs(source_of, &config);
+    let found = differences(source_of, &config, shapes, known);
+    mismatch.missing = found.missing;
+    mismatch.left_over = found.left_over;
+    mismatch.misshapen.extend(found.misshapen);
+    if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
+}
+
+/// How the tensors of a checkpoint differ from those of a network; their shapes only where that is `known` whole.
+pub(crate) fn differences(
+    source_of: &dyn Fn(&str) -> String,
+    config: &UNet3PlusConfig,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    known: bool,
+) -> NameMismatch {
+    let mut mismatch = NameMismatch::default();
+    let specs = specs(source_of, config);
     for TensorSpec { source, shape, .. } in &specs {
         match shapes.get(source) {
             None => mismatch.missing.push(source.clone()),
@@ -230,5 +245,5 @@ pub(crate) fn infer(
     let expected: BTreeSet<&String> = specs.iter().map(|spec| &spec.source).collect();
     let left_over = shapes.keys().filter(|name| !expected.contains(name));
     mismatch.left_over = left_over.filter(|name| !name.ends_with(".num_batches_tracked")).cloned().collect();
-    if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
+    mismatch
 }

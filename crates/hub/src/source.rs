@@ -123,7 +123,11 @@ pub(crate) fn read(path: &Path) -> Result<Checkpoint, Error> {
         SourceKind::PyTorch => (pytorch::read_state_dict(path)?, Told::Nothing),
         SourceKind::Safetensors => read_safetensors(path)?,
     };
-    let (naming, prefix) = Naming::detect(&tensors);
+    let (naming, prefix) = match told {
+        // Written by this library, under its names.
+        Told::Everything(_) => (Naming::Native, String::new()),
+        Told::Nothing | Told::Keras(_) => Naming::detect(&tensors),
+    };
     Ok(Checkpoint { kind, naming: SourceNaming::Names(naming, prefix), tensors, told })
 }
 
