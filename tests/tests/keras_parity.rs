@@ -124,6 +124,41 @@ fn a_layer_of_another_class_is_named() {
     }
 }
 
+/// The description in an archive names the layers that older versions only number; here it is put around such weights.
+#[test]
+fn the_description_names_numbered_layers() {
+    use std::io::Write;
+
+    // The graph has the guide's convolution, 10, and head 1, 35, later than they were made.
+    let layer =
+        |class: &str, name: String| format!(r#"{{"class_name":"{class}","config":{{"name":"{name}"}}}}"#);
+    let convolutions = (0..10)
+        .chain(11..34)
+        .chain([10, 34])
+        .chain(36..40)
+        .chain([35])
+        .map(|n| layer("Conv2D", format!("conv2d_{n}")));
+    let norms = (0..34).map(|n| layer("BatchNormalization", format!("batch_normalization_{n}")));
+    let layers: Vec<_> = convolutions.chain(norms).collect();
+    let config = format!(r#"{{"config":{{"layers":[{}]}}}}"#, layers.join(","));
+
+    let weights = std::fs::read(golden("keras3/nameless.weights.h5")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.keras");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    for (name, data) in [("config.json", config.as_bytes()), ("model.weights.h5", &weights)] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(data).unwrap();
+    }
+    archive.finish().unwrap();
+    let described = read_weights(&path).unwrap();
+    let named = read_weights(&golden("keras3/deep_supervision_cgm.weights.h5")).unwrap();
+    for (ours, theirs) in &named.names {
+        let error = relative_error(&described.tensors[&described.names[ours]], &named.tensors[theirs]);
+        assert_eq!(error, 0.0, "{ours}");
+    }
+}
+
 /// Layers that are only numbered by the graph cannot be told apart.
 #[test]
 fn weights_without_names_are_refused() {

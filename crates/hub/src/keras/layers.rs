@@ -39,7 +39,8 @@ struct Walk {
     left: usize,
 }
 
-/// All layers of a file. `description` is that of the model around it, where there is one.
+/// The layers with weights, and the names of those without where the file has them. `description` is that of the model
+/// around the weights, where there is one.
 pub(super) fn layers(
     file: &Hdf5File,
     description: Option<&Description>,
@@ -100,7 +101,6 @@ impl Walk {
     }
 
     /// The format of Keras 3: groups `CLASS`, `CLASS_1`, ... in the order of the graph, with `vars/0`, `vars/1`, ...
-    /// The layer's own name is an attribute of `vars`, or follows from the description of the model.
     fn numbered(
         &mut self,
         group: &Group,
@@ -116,25 +116,7 @@ impl Walk {
             if weights.is_empty() {
                 continue;
             }
-            let attribute =
-                || group.group("vars").and_then(|vars| vars.attribute("name")?.read_string()).ok();
-            let described = || {
-                let (class, number) = split_number(group.name())?;
-                let class = match class {
-                    "conv2d" => "Conv2D",
-                    "batch_normalization" => "BatchNormalization",
-                    _ => return None,
-                };
-                description?.names_of(class).nth(number).map(str::to_owned)
-            };
-            let name = attribute().or_else(described);
-            // Layers of other classes are left over anyway.
-            let known = ["conv2d", "batch_normalization"].map(|class| group.name().starts_with(class));
-            match name {
-                Some(name) => layers.push(Layer { name, weights }),
-                None if known.contains(&true) => return Err(KerasError::Nameless),
-                None => layers.push(Layer { name: group.name().to_owned(), weights }),
-            }
+            layers.push(Layer { name: layer_name(&group, description)?, weights });
         }
         Ok(layers)
     }
@@ -162,6 +144,22 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// The layer's own name, behind the group's number in the graph: an attribute since Keras 3.6, else the description's
+/// layer of that number.
+fn layer_name(group: &Group, description: Option<&Description>) -> Result<String, KerasError> {
+    if let Ok(name) = group.group("vars").and_then(|vars| vars.attribute("name")?.read_string()) {
+        return Ok(name);
+    }
+    let (class, number) = match split_number(group.name()) {
+        Some(("conv2d", number)) => ("Conv2D", number),
+        Some(("batch_normalization", number)) => ("BatchNormalization", number),
+        // Of another class: left over, whatever its name.
+        _ => return Ok(group.name().to_owned()),
+    };
+    let described = description.and_then(|description| description.names_of(class).nth(number));
+    described.map(str::to_owned).ok_or(KerasError::Nameless)
 }
 
 /// The class and the number in a layer's name: `conv2d_7` is number 7 of `conv2d`, `conv2d` number 0.
