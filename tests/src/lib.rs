@@ -1,7 +1,5 @@
 //! Shared helpers of the golden and end-to-end tests.
 
-pub mod keras;
-
 use candle_core::{DType, Tensor};
 
 /// Relative L2 error allowed for an output of the whole network in f32 against the original implementations'.

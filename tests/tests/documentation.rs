@@ -16,9 +16,10 @@ use unet3p_train::{
     DataConfig, Decay, ModelConfig, ObjectiveConfig, OptimizationConfig, OptimizerConfig, TrainConfig,
 };
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "docs/architecture.md",
     "docs/configuration.md",
+    "docs/convert.md",
     "docs/gpu.md",
     "docs/guide.md",
     "docs/performance.md",
@@ -126,7 +127,7 @@ fn check<T: Debug>(
 fn complete() -> TrainConfig {
     let TrainConfig { augmentation, log, .. } = TrainConfig::default();
     let model = ModelConfig { init_from: Some("a".into()), ..ModelConfig::default() };
-    let DataConfig { paths, shuffle, workers, prefetch, .. } = DataConfig::default();
+    let DataConfig { paths, shuffle, prefetch, .. } = DataConfig::default();
     let data = DataConfig {
         paths,
         mask_name: Some(MaskName::try_from("{name}".to_string()).unwrap()),
@@ -138,7 +139,7 @@ fn complete() -> TrainConfig {
         crop: Some([16, 16]),
         foreground_share: Some(0.5),
         shuffle,
-        workers,
+        workers: Some(2),
         prefetch,
     };
     let train = OptimizationConfig { epochs: Some(1), steps: Some(1), ..OptimizationConfig::default() };

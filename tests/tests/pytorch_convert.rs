@@ -10,7 +10,7 @@ use unet3p_core::Execution;
 use unet3p_data::{Layout, Preprocessor};
 use unet3p_hub::names::Naming;
 use unet3p_hub::pytorch::read_state_dict;
-use unet3p_hub::{ConvertOptions, ConvertReport, Error, SourceKind, convert};
+use unet3p_hub::{ConvertOptions, ConvertReport, Converted, Error, SourceKind, compare, convert};
 use unet3p_models::{Activation, CgmGate, UNet3Plus, Variant};
 use unet3p_tests::{OUTPUT_BUDGET, relative_error};
 
@@ -63,7 +63,7 @@ fn the_configuration_is_told_by_the_shapes() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let report = converted(&checkpoint(name), folder.path());
-        assert_eq!((report.source, report.naming), (SourceKind::PyTorch, Naming::Authors));
+        assert_eq!((report.source, report.naming), (SourceKind::PyTorch, Some(Naming::Authors)));
         let config = UNet3Plus::load(folder.path(), &Device::Cpu).unwrap().config().clone();
         assert_eq!(config, report.config);
         assert_eq!((config.variant, config.num_classes, config.cgm_gate), (variant, classes, gate));
@@ -128,7 +128,7 @@ fn safetensors_under_either_names_convert_to_the_same_folder() {
     for (source, naming) in [(authors, Naming::Authors), (native, Naming::Native)] {
         let folder = work.path().join(format!("{naming:?}"));
         let report = converted(&source, &folder);
-        assert_eq!((report.source, report.naming), (SourceKind::Safetensors, naming));
+        assert_eq!((report.source, report.naming), (SourceKind::Safetensors, Some(naming)));
         for file in ["config.json", "model.safetensors", "preprocessor_config.json"] {
             let read = |folder: &Path| std::fs::read(folder.join(file)).unwrap();
             assert_eq!(read(&folder), read(&direct), "{naming:?}: {file}");
@@ -157,6 +157,90 @@ fn a_configuration_in_the_metadata_is_kept() {
     assert_eq!(Preprocessor::load(&folder).unwrap().layout, Layout::Gray);
     let size = |folder: &Path| std::fs::metadata(folder.join("model.safetensors")).unwrap().len();
     assert!(size(&folder) < size(&source) * 3 / 4);
+}
+
+/// `DataParallel` and Lightning put something before every name.
+#[test]
+fn what_stands_before_all_names_is_taken_off() {
+    let work = tempfile::tempdir().unwrap();
+    let direct = work.path().join("direct");
+    converted(&checkpoint("deep_supervision_cgm"), &direct);
+    for prefix in ["module.", "model.", "net.module."] {
+        let mut tensors: HashMap<_, _> = read_state_dict(&checkpoint("deep_supervision_cgm"))
+            .unwrap()
+            .into_iter()
+            .map(|(name, tensor)| (format!("{prefix}{name}"), tensor))
+            .collect();
+        let source = work.path().join(format!("{prefix}safetensors"));
+        candle_core::safetensors::save(&tensors, &source).unwrap();
+        let folder = work.path().join(prefix);
+        converted(&source, &folder);
+        let weights = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+        assert_eq!(weights(&folder), weights(&direct), "{prefix}");
+
+        // Errors speak of the file's names.
+        let bias = tensors.remove(&format!("{prefix}cls.1.bias")).unwrap();
+        tensors.insert("criterion.weight".into(), bias);
+        candle_core::safetensors::save(&tensors, &source).unwrap();
+        match Converted::read(&source, None) {
+            Err(Error::Names { cause, .. }) => {
+                assert_eq!(cause.missing, [format!("{prefix}cls.1.bias")]);
+                assert_eq!(cause.left_over, ["criterion.weight"]);
+            }
+            _ => panic!("{prefix}"),
+        }
+    }
+}
+
+#[test]
+fn what_sixteen_bits_lose_is_measured() {
+    let work = tempfile::tempdir().unwrap();
+    // Half of the last bit: 11 bits of f16, 8 of bf16. Weights near 0 lose more in f16, whose exponents end.
+    for (dtype, most) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-8))] {
+        let folder = work.path().join(dtype.as_str());
+        let options = ConvertOptions { dtype, ..ConvertOptions::default() };
+        let rounding = convert(&checkpoint("base"), &folder, &options).unwrap().rounding.unwrap();
+        assert!(rounding.relative_l2 > most / 10.0 && rounding.relative_l2 <= most, "{rounding:?}");
+        assert!(rounding.largest_relative >= rounding.relative_l2, "{rounding:?}");
+        let model = UNet3Plus::load(&folder, &Device::Cpu).unwrap();
+        assert!(model.parameters().all().iter().any(|(name, _)| *name == rounding.tensor));
+        let io = candle_core::safetensors::load(golden("base_io.safetensors"), &Device::Cpu).unwrap();
+        let comparison = compare(&model, &io["input"], &io["eval_output_1"]).unwrap();
+        assert!(comparison.relative_l2 > 1e-6 && comparison.relative_l2 < 0.1, "{comparison:?}");
+    }
+    let mut tensors: HashMap<_, _> = read_state_dict(&checkpoint("base")).unwrap().into_iter().collect();
+    let large = (&tensors["outconv1.bias"] * 1e9).unwrap();
+    tensors.insert("outconv1.bias".into(), large);
+    let source = work.path().join("large.safetensors");
+    candle_core::safetensors::save(&tensors, &source).unwrap();
+    let folder = work.path().join("large");
+    let options = |dtype| ConvertOptions { dtype, ..ConvertOptions::default() };
+    match convert(&source, &folder, &options(DType::F16)).unwrap_err() {
+        Error::Overflow { tensor, .. } => assert_eq!(tensor, "head.1.bias"),
+        other => panic!("{other}"),
+    }
+    assert!(!folder.exists());
+    convert(&source, &folder, &options(DType::BF16)).unwrap();
+}
+
+#[test]
+fn a_prediction_is_compared_with_the_expected_one() {
+    let converted = Converted::read(&checkpoint("base"), None).unwrap();
+    let io = candle_core::safetensors::load(golden("base_io.safetensors"), &Device::Cpu).unwrap();
+    let (input, expected) = (&io["input"], &io["eval_output_1"]);
+    let right = compare(converted.model(), input, expected).unwrap();
+    assert!(right.passes() && right.relative_l2 <= OUTPUT_BUDGET, "{right:?}");
+    let wrong = Converted::read(&checkpoint("base"), Some(Activation::Softmax)).unwrap();
+    assert!(!compare(wrong.model(), input, expected).unwrap().passes());
+
+    let last = |tensor: &Tensor| tensor.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+    let refused = |input: &Tensor, expected: &Tensor| {
+        compare(converted.model(), input, expected).unwrap_err().to_string()
+    };
+    assert!(refused(&last(input), expected).contains("numpy.moveaxis"));
+    assert!(refused(input, &last(expected)).contains("numpy.moveaxis"));
+    assert!(refused(&input.get(0).unwrap(), expected).contains("[images, 3, height, width]"));
+    assert!(refused(input, &expected.get(0).unwrap()).contains("[2, 2, 64, 96]"));
 }
 
 #[test]
@@ -189,11 +273,9 @@ fn other_files_and_existing_folders_are_refused() {
 
     let text = work.path().join("weights.pth");
     std::fs::write(&text, "these are not the weights").unwrap();
-    assert!(refused(&text).contains("neither a zip archive nor a safetensors file"));
+    assert!(refused(&text).contains("neither a zip archive, an HDF5 file nor a safetensors file"));
     std::fs::write(&text, "").unwrap();
     assert!(refused(&text).contains("a file of a few bytes"));
-    let keras = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/keras/base.hdf5");
-    assert!(refused(&keras).contains("HDF5"));
     let legacy = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
     std::fs::write(&text, legacy).unwrap();
     assert!(refused(&text).contains("save it again"));

@@ -1,10 +1,14 @@
 //! `unet3p convert`: checkpoints from elsewhere to model folders.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use candle_core::DType;
+use candle_core::{DType, Device, Tensor};
 use clap::{Args, ValueEnum};
-use unet3p_hub::{ConvertOptions, Error, convert};
+use unet3p::read_npy;
+use unet3p_hub::{
+    CHECK_TOLERANCE, CheckError, ConvertOptions, ConvertReport, Converted, Error, check_destination, compare,
+};
+use unet3p_models::{Activation, UNet3Plus};
 
 use crate::failure::{Failure, describe};
 use crate::report;
@@ -12,7 +16,7 @@ use crate::report;
 /// Arguments of `unet3p convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// The checkpoint: a PyTorch state dict (.pth) of the authors' code, or a .safetensors file with its tensor names or ours
+    /// The checkpoint: PyTorch (.pth, .pt, .ckpt) or .safetensors with the authors' tensor names or ours, or Keras (.keras, .h5, .hdf5)
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// The model folder to write
@@ -21,6 +25,12 @@ pub(crate) struct ConvertArgs {
     /// Number format of the weights
     #[arg(long, value_enum, default_value_t = Format::F32)]
     format: Format,
+    /// From logits to probabilities [default: what the checkpoint says, sigmoid for PyTorch]
+    #[arg(long, value_enum)]
+    activation: Option<Classes>,
+    /// Predict on INPUT and compare with EXPECTED, head 1's probabilities: .npy, float32 [images, channels, height, width]. Nothing is written where they differ
+    #[arg(long, num_args = 2, value_names = ["INPUT", "EXPECTED"])]
+    check: Option<Vec<PathBuf>>,
     /// Replace a model folder that exists already
     #[arg(long)]
     overwrite: bool,
@@ -31,31 +41,85 @@ pub(crate) struct ConvertArgs {
 enum Format {
     F32,
     F16,
+    Bf16,
+}
+
+/// How probabilities come from logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Classes {
+    /// Each class on its own
+    Sigmoid,
+    /// One class a pixel, the background first
+    Softmax,
 }
 
 /// Runs `unet3p convert`.
 pub(crate) fn run(args: ConvertArgs) -> Result<(), Failure> {
     if !args.source.is_file() {
         return Err(Failure::usage(format!(
-            "{}: no such file; name a checkpoint (.pth or .safetensors)",
+            "{}: no such file; name a checkpoint (.pth, .ckpt, .safetensors, .keras, .h5 or .hdf5)",
             args.source.display()
         )));
     }
+    if let Some(path) = args.check.iter().flatten().find(|path| !path.is_file()) {
+        return Err(Failure::usage(format!(
+            "{}: no such file; --check takes two .npy files",
+            path.display()
+        )));
+    }
     crate::predict::check_folder(&args.destination)?;
+    check_destination(&args.destination, args.overwrite).map_err(failure)?;
     let options = ConvertOptions {
         dtype: match args.format {
             Format::F32 => DType::F32,
             Format::F16 => DType::F16,
+            Format::Bf16 => DType::BF16,
         },
         overwrite: args.overwrite,
+        activation: args.activation.map(|classes| match classes {
+            Classes::Sigmoid => Activation::Sigmoid,
+            Classes::Softmax => Activation::Softmax,
+        }),
     };
-    let report = convert(&args.source, &args.destination, &options).map_err(|e| match e {
-        Error::DestinationExists { path } => Failure::usage(format!(
-            "{}: the output exists already; use --overwrite to replace it, or another folder",
-            path.display()
-        )),
-        e => Failure::run(describe(&e)),
+    let converted = Converted::read(&args.source, options.activation).map_err(failure)?;
+    if let Some([input, expected]) = args.check.as_deref() {
+        check(converted.model(), input, expected)?;
+    }
+    let report = converted.save(&args.destination, &options).map_err(failure)?;
+    print(&report, options.dtype);
+    report::result_line(format!("done: the model is in {}", args.destination.display()));
+    Ok(())
+}
+
+/// Fails where the network does not predict what the original does.
+fn check(model: &UNet3Plus, input: &Path, expected: &Path) -> Result<(), Failure> {
+    let compared = compare(model, &array(input)?, &array(expected)?).map_err(|e| {
+        let path = if matches!(e, CheckError::Expected { .. }) { expected } else { input };
+        Failure::run(format!("{}: {}", path.display(), describe(&e)))
     })?;
+    let figures = format!(
+        "relative L2 error {:.1e}, largest difference {:.1e}",
+        compared.relative_l2, compared.largest
+    );
+    if compared.passes() {
+        report::result_line(format!("check: {figures}"));
+        return Ok(());
+    }
+    Err(Failure::run(format!(
+        "the converted network does not predict {}: {figures}, where {CHECK_TOLERANCE:.0e} is allowed; nothing is \
+         written. The expected values are the original's probabilities (not logits) of the full-resolution head in \
+         evaluation mode; another activation is taken with --activation",
+        expected.display()
+    )))
+}
+
+fn array(path: &Path) -> Result<Tensor, Failure> {
+    let (shape, values) = read_npy(path).map_err(|e| Failure::run(describe(&e)))?;
+    Tensor::from_vec(values, shape, &Device::Cpu)
+        .map_err(|e| Failure::run(format!("{}: {e}", path.display())))
+}
+
+fn print(report: &ConvertReport, dtype: DType) {
     report::result_line(format!(
         "{} tensors, {} parameters: variant {}, {} input channels, classes: {}, filters {:?}",
         report.tensors,
@@ -65,6 +129,24 @@ pub(crate) fn run(args: ConvertArgs) -> Result<(), Failure> {
         report.config.num_classes,
         report.config.filters,
     ));
-    report::result_line(format!("done: the model is in {}", args.destination.display()));
-    Ok(())
+    if let Some(rounding) = &report.rounding {
+        let place =
+            if rounding.tensor.is_empty() { String::new() } else { format!(" ({})", rounding.tensor) };
+        report::result_line(format!(
+            "stored as {}: relative L2 error {:.1e}, largest relative error of a weight {:.1e}{place}",
+            dtype.as_str(),
+            rounding.relative_l2,
+            rounding.largest_relative,
+        ));
+    }
+}
+
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::DestinationExists { path } => Failure::usage(format!(
+            "{}: the output exists already; use --overwrite to replace it, or another folder",
+            path.display()
+        )),
+        error => Failure::run(describe(&error)),
+    }
 }

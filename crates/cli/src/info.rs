@@ -74,7 +74,7 @@ struct Part {
 #[derive(Debug, Serialize)]
 struct Weights {
     bytes: u64,
-    /// float32 or float16.
+    /// float32, float16 or bfloat16.
     format: &'static str,
 }
 
@@ -145,6 +145,7 @@ fn format(bytes: &[u8]) -> &'static str {
     match formats.next() {
         Some(first) if formats.any(|other| other != first) => "mixed",
         Some(Dtype::F16) => "float16",
+        Some(Dtype::BF16) => "bfloat16",
         Some(Dtype::F32) => "float32",
         _ => "unknown",
     }

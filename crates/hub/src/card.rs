@@ -4,8 +4,9 @@ use std::path::Path;
 
 use unet3p_models::Variant;
 
-use crate::convert::{ConvertReport, SourceKind};
+use crate::convert::ConvertReport;
 use crate::names::Naming;
+use crate::source::SourceKind;
 
 /// The card's name in a model folder.
 pub(crate) const FILE_NAME: &str = "README.md";
@@ -31,12 +32,14 @@ pub(crate) fn text(report: &ConvertReport) -> String {
         Variant::DeepSupervisionCgm => "UNet 3+ with deep supervision and classification guide",
     };
     let source = match report.source {
-        SourceKind::PyTorch => "a PyTorch state dict",
+        SourceKind::PyTorch => "a PyTorch checkpoint",
+        SourceKind::Keras => "a Keras file",
         SourceKind::Safetensors => "a safetensors file",
     };
     let naming = match report.naming {
-        Naming::Authors => "the authors' tensor names",
-        Naming::Native => "unet3p's tensor names",
+        Some(Naming::Authors) => " with the authors' tensor names",
+        Some(Naming::Native) => " with unet3p's tensor names",
+        None => "",
     };
     format!(
         "---\n\
@@ -50,7 +53,7 @@ pub(crate) fn text(report: &ConvertReport) -> String {
          \n\
          # {variant}\n\
          \n\
-         Converted by unet3p {version} from {source} with {naming}.\n\
+         Converted by unet3p {version} from {source}{naming}.\n\
          \n\
          | | |\n\
          |---|---|\n\

@@ -1,17 +1,17 @@
 //! A checkpoint file becomes a model folder.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::SafeTensors;
 use unet3p_data::{Layout, Preprocessor, write_atomically};
-use unet3p_models::{UNet3Plus, UNet3PlusConfig};
+use unet3p_models::{Activation, UNet3Plus, UNet3PlusConfig};
 
-use crate::names::{NameMismatch, Naming, infer_architecture, tensor_specs};
-use crate::{Error, card, pytorch};
+use crate::names::{self, NameMismatch, Naming};
+use crate::rounding::{self, Rounding};
+use crate::source::{self, Checkpoint, SourceKind, SourceNaming, Told};
+use crate::{Error, card};
 
 /// Files that a model folder consists of.
 const FOLDER_FILES: [&str; 4] =
@@ -20,26 +20,19 @@ const FOLDER_FILES: [&str; 4] =
 /// How [`convert`] writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvertOptions {
-    /// Number format of the weights, [`DType::F32`] or [`DType::F16`]; default f32.
+    /// Number format of the weights, [`DType::F32`], [`DType::F16`] or [`DType::BF16`]; default f32.
     pub dtype: DType,
     /// Whether an existing model folder is written over; default no. A `README.md` that people have written in is
     /// kept.
     pub overwrite: bool,
+    /// From logits to probabilities, against what the checkpoint says or where it does not say; default none.
+    pub activation: Option<Activation>,
 }
 
 impl Default for ConvertOptions {
     fn default() -> Self {
-        Self { dtype: DType::F32, overwrite: false }
+        Self { dtype: DType::F32, overwrite: false, activation: None }
     }
-}
-
-/// The kind of a checkpoint file, told by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceKind {
-    /// A PyTorch state dict.
-    PyTorch,
-    /// A safetensors file.
-    Safetensors,
 }
 
 /// What [`convert`] found and wrote.
@@ -47,8 +40,8 @@ pub enum SourceKind {
 pub struct ConvertReport {
     /// The kind of the file.
     pub source: SourceKind,
-    /// How its tensors were named.
-    pub naming: Naming,
+    /// How its tensors were named; none for Keras, which numbers layers.
+    pub naming: Option<Naming>,
     /// The configuration of the model folder.
     pub config: UNet3PlusConfig,
     /// Number of tensors written.
@@ -56,24 +49,30 @@ pub struct ConvertReport {
     /// Number of trainable parameters: weights, biases, and the batch normalisations' scales and
     /// shifts, without running statistics.
     pub parameters: usize,
+    /// What storing the weights in 16 bits lost; none for f32.
+    pub rounding: Option<Rounding>,
 }
 
-/// Converts a checkpoint of the authors' PyTorch code into a model folder.
+/// Converts a checkpoint of PyTorch or Keras into a model folder.
 ///
-/// `source` is a PyTorch state dict or a safetensors file with the authors' or our tensor names; the
-/// shapes tell variant, channels and classes. `folder` gets `config.json`, `model.safetensors`,
+/// `source` is a PyTorch checkpoint or a safetensors file with the authors' or our tensor names, or weights or a
+/// model of the Keras implementation ([`pytorch`](crate::pytorch), [`keras`](crate::keras)); its contents tell
+/// which, and the shapes tell variant, channels and classes. `folder` gets `config.json`, `model.safetensors`,
 /// `preprocessor_config.json` and a `README.md` to complete.
 ///
 /// A safetensors file that this library wrote keeps the configuration in its metadata. Otherwise it
-/// is that of the authors' code: sigmoid, batch normalisation with eps 1e-5, and
-/// the classification guide multiplying the logits. Images are taken as values over 255, in their
-/// own size, in gray for one input channel and in colour for three. The preprocessor is left out,
-/// with a logged warning, for other numbers of channels, which no image file has.
+/// is that of the original code: sigmoid and batch normalisation with eps 1e-5 for the authors', what the file says
+/// of its activation and else eps 1e-3 for Keras's; the classification guide multiplies the logits. Images are
+/// taken as values over 255, in their own size, in gray for one input channel and in colour for three. The
+/// preprocessor is left out, with a logged warning, for other numbers of channels, which no image file has.
+///
+/// [`Converted`] is the same in two steps, with the network in between.
 ///
 /// # Errors
 ///
 /// [`Error`] naming the file: it cannot be read, is of another kind, has tensors missing, left over
-/// or of another shape (all of them are listed), or the folder exists or cannot be written.
+/// or of another shape (all of them are listed), does not tell the activation, has weights that the number format
+/// cannot hold, or the folder exists or cannot be written.
 ///
 /// ```no_run
 /// use unet3p_hub::{ConvertOptions, convert};
@@ -83,98 +82,144 @@ pub struct ConvertReport {
 /// # Ok::<(), unet3p_hub::Error>(())
 /// ```
 pub fn convert(source: &Path, folder: &Path, options: &ConvertOptions) -> Result<ConvertReport, Error> {
-    if !options.overwrite
-        && let Some(path) = FOLDER_FILES.iter().map(|f| folder.join(f)).find(|p| p.exists())
-    {
-        return Err(Error::DestinationExists { path });
-    }
-
-    let kind = source_kind(source)?;
-    let (tensors, embedded) = match kind {
-        SourceKind::PyTorch => (pytorch::read_state_dict(source)?, None),
-        SourceKind::Safetensors => read_safetensors(source)?,
-    };
-    let naming = Naming::detect(&tensors);
-    let (inferred, tensors) =
-        rename(naming, tensors).map_err(|cause| Error::Names { path: source.to_owned(), cause })?;
-    let config = embedded.unwrap_or(inferred);
-    let count = tensors.len();
-
-    let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu)
-        .map_err(|cause| Error::model(source, cause))?;
-    std::fs::create_dir_all(folder).map_err(|cause| Error::io(folder, cause))?;
-    model.save(folder, options.dtype).map_err(|cause| Error::model(folder, cause))?;
-    save_preprocessor(folder, config.in_channels)?;
-    let report =
-        ConvertReport { source: kind, naming, parameters: config.parameter_count(), tensors: count, config };
-    let path = folder.join(card::FILE_NAME);
-    if card::may_replace(&path) {
-        let card = card::text(&report);
-        write_atomically(&path, |file| std::io::Write::write_all(file, card.as_bytes()))?;
-    } else {
-        log::warn!(
-            "{}: kept, because people have written in it; see that it fits the new weights",
-            path.display()
-        );
-    }
-    Ok(report)
+    check_destination(folder, options.overwrite)?;
+    Converted::read(source, options.activation)?.save(folder, options)
 }
 
-/// Tells the kind of a checkpoint by its first bytes; names play no part.
+/// Refuses a folder in which [`convert`] would replace something, unless that is allowed.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read, [`Error::UnknownSource`] where it is of neither kind.
-pub fn source_kind(path: &Path) -> Result<SourceKind, Error> {
-    let io = |cause| Error::io(path, cause);
-    let mut file = File::open(path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
-    let mut head = [0; pytorch::LEGACY_MAGIC.len()];
-    let found = match file.read_exact(&mut head) {
-        Ok(()) if head.starts_with(b"PK\x03\x04") => return Ok(SourceKind::PyTorch),
-        // Its reader explains what to do about it.
-        Ok(()) if head == pytorch::LEGACY_MAGIC => return Ok(SourceKind::PyTorch),
-        Ok(()) if head[8] == b'{' && header_length(&head) < size => {
-            return Ok(SourceKind::Safetensors);
+/// [`Error::DestinationExists`] with the first such file.
+pub fn check_destination(folder: &Path, overwrite: bool) -> Result<(), Error> {
+    match FOLDER_FILES.iter().map(|file| folder.join(file)).find(|path| path.exists()) {
+        Some(path) if !overwrite => Err(Error::DestinationExists { path }),
+        _ => Ok(()),
+    }
+}
+
+/// A checkpoint that has become a network and is not saved yet.
+///
+/// ```no_run
+/// use candle_core::Device;
+/// use candle_core::safetensors::load;
+/// use unet3p_hub::{ConvertOptions, Converted, compare};
+///
+/// let converted = Converted::read("unet3plus.keras".as_ref(), None)?;
+/// let pair = load("input_and_output.safetensors", &Device::Cpu)?;
+/// assert!(compare(converted.model(), &pair["input"], &pair["output"])?.passes());
+/// converted.save("model".as_ref(), &ConvertOptions::default())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Converted {
+    model: UNet3Plus,
+    source: SourceKind,
+    naming: Option<Naming>,
+}
+
+impl Converted {
+    /// Reads a checkpoint. `activation` counts against what the file says, or where it does not say.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`].
+    pub fn read(source: &Path, activation: Option<Activation>) -> Result<Self, Error> {
+        let checkpoint = source::read(source)?;
+        let kind = checkpoint.kind;
+        let naming = match checkpoint.naming {
+            SourceNaming::Names(naming, _) => Some(naming),
+            SourceNaming::Numbered(_) => None,
+        };
+        let (told, config, tensors) =
+            rename(checkpoint).map_err(|cause| Error::Names { path: source.to_owned(), cause })?;
+        let config = complete(config, &told, activation)
+            .ok_or_else(|| Error::Activation { path: source.to_owned() })?;
+        let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu)
+            .map_err(|cause| Error::model(source, cause))?;
+        Ok(Self { model, source: kind, naming })
+    }
+
+    /// The network, with weights in f32.
+    pub fn model(&self) -> &UNet3Plus {
+        &self.model
+    }
+
+    /// Writes the model folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`].
+    pub fn save(self, folder: &Path, options: &ConvertOptions) -> Result<ConvertReport, Error> {
+        check_destination(folder, options.overwrite)?;
+        let Self { model, source, naming } = self;
+        let config = model.config().clone();
+        let rounding = match options.dtype {
+            DType::F32 => None,
+            dtype => Some(measured(&model, folder, dtype)?),
+        };
+        std::fs::create_dir_all(folder).map_err(|cause| Error::io(folder, cause))?;
+        model.save(folder, options.dtype).map_err(|cause| Error::model(folder, cause))?;
+        save_preprocessor(folder, config.in_channels)?;
+        let (tensors, parameters) = (model.parameters().all().len(), config.parameter_count());
+        let report = ConvertReport { source, naming, config, tensors, parameters, rounding };
+        let path = folder.join(card::FILE_NAME);
+        if card::may_replace(&path) {
+            let card = card::text(&report);
+            write_atomically(&path, |file| std::io::Write::write_all(file, card.as_bytes()))?;
+        } else {
+            log::warn!(
+                "{}: kept, because people have written in it; see that it fits the new weights",
+                path.display()
+            );
         }
-        Ok(()) if head.starts_with(b"\x89HDF\r\n\x1a\n") => "an HDF5 file (Keras)",
-        Ok(()) => "neither a zip archive nor a safetensors file",
-        Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => "a file of a few bytes",
-        Err(cause) => return Err(io(cause)),
-    };
-    Err(Error::UnknownSource { path: path.to_owned(), found })
-}
-
-/// A safetensors file begins with the length of its JSON header.
-fn header_length(head: &[u8; 14]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *head;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// The tensors of a safetensors file, and its configuration where this library wrote it.
-fn read_safetensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, Option<UNet3PlusConfig>), Error> {
-    let damaged = |cause| Error::Safetensors { path: path.to_owned(), cause };
-    let bytes = std::fs::read(path).map_err(|cause| Error::io(path, cause))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|cause| damaged(cause.into()))?;
-    let embedded = header.metadata().as_ref().and_then(|entries| entries.get("config"));
-    let config = embedded
-        .map(|json| UNet3PlusConfig::from_json(json))
-        .transpose()
-        .map_err(|cause| Error::model(path, cause))?;
-    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(damaged)?;
-    Ok((tensors.into_iter().collect(), config))
+        Ok(report)
+    }
 }
 
 /// Gives the tensors our names, once the names and shapes are known to be complete.
-fn rename(
-    naming: Naming,
-    mut tensors: BTreeMap<String, Tensor>,
-) -> Result<(UNet3PlusConfig, HashMap<String, Tensor>), NameMismatch> {
+fn rename(checkpoint: Checkpoint) -> Result<(Told, UNet3PlusConfig, HashMap<String, Tensor>), NameMismatch> {
+    let Checkpoint { naming, mut tensors, told, .. } = checkpoint;
     let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
-    let config = infer_architecture(naming, &shapes)?;
-    let specs = tensor_specs(naming, &config).into_iter();
+    let source_of = |name: &str| naming.of(name);
+    let config = match &told {
+        // A file that describes its network leaves nothing to be told by shapes.
+        Told::Everything(config) => {
+            let mismatch = names::differences(&source_of, config, &shapes, true);
+            if mismatch != NameMismatch::default() {
+                return Err(mismatch);
+            }
+            config.clone()
+        }
+        Told::Nothing | Told::Keras(_) => names::infer(&source_of, &shapes)?,
+    };
+    let specs = names::specs(&source_of, &config).into_iter();
     let renamed = specs.filter_map(|spec| Some((spec.name, tensors.remove(&spec.source)?)));
-    Ok((config, renamed.collect()))
+    Ok((told, config, renamed.collect()))
+}
+
+/// The configuration with what a Keras file tells besides the shapes. None where nobody says what the activation is.
+fn complete(
+    mut config: UNet3PlusConfig,
+    told: &Told,
+    activation: Option<Activation>,
+) -> Option<UNet3PlusConfig> {
+    let mut activation_told = Some(config.activation);
+    if let Told::Keras(settings) = told {
+        config.batch_norm_eps = settings.batch_norm_eps;
+        config.batch_norm_momentum = settings.batch_norm_momentum;
+        // A softmax over one class would be 1 everywhere.
+        let only = (config.num_classes == 1).then_some(Activation::Sigmoid);
+        activation_told = settings.activation.or(only);
+    }
+    config.activation = activation.or(activation_told)?;
+    Some(config)
+}
+
+fn measured(model: &UNet3Plus, folder: &Path, dtype: DType) -> Result<Rounding, Error> {
+    rounding::measure(model, dtype).map_err(|cause| Error::model(folder, cause.into()))?.map_err(|overflow| {
+        let rounding::Overflow { tensor, value } = overflow;
+        Error::Overflow { path: folder.to_owned(), tensor, value, dtype: dtype.as_str() }
+    })
 }
 
 fn save_preprocessor(folder: &Path, in_channels: usize) -> Result<(), Error> {

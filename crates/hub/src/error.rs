@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::keras::KerasError;
 use crate::names::NameMismatch;
 use crate::pytorch::CheckpointError;
 
@@ -27,6 +28,15 @@ pub enum Error {
         cause: CheckpointError,
     },
 
+    /// A Keras file that is damaged, or does not tell what is what.
+    #[error("{}: {cause}", path.display())]
+    Keras {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: KerasError,
+    },
+
     /// A safetensors file that is damaged.
     #[error("{}: not a sound safetensors file: {cause}", path.display())]
     Safetensors {
@@ -38,8 +48,8 @@ pub enum Error {
 
     /// A file of a kind that cannot be converted.
     #[error(
-        "{}: {found}; expected a PyTorch state dict (torch.save(model.state_dict(), path)) or a \
-         safetensors file", path.display()
+        "{}: {found}; expected a PyTorch state dict (torch.save(model.state_dict(), path)), weights or a model of \
+         Keras (.keras, .h5, .hdf5) or a safetensors file", path.display()
     )]
     UnknownSource {
         /// The file.
@@ -55,6 +65,31 @@ pub enum Error {
         path: PathBuf,
         /// Which tensors differ.
         cause: NameMismatch,
+    },
+
+    /// A Keras file without a word on the activation.
+    #[error(
+        "{}: it does not tell whether the classes come from a softmax (one class a pixel) or a sigmoid (classes that may \
+         overlap): say which (--activation), or convert the whole model (.keras)", path.display()
+    )]
+    Activation {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A weight beyond the largest number of the format it is to be stored in.
+    #[error(
+        "{}: nothing is written: {tensor} holds {value:e}, which is infinite as {dtype}; take f32 or bf16", path.display()
+    )]
+    Overflow {
+        /// The model folder.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The weight.
+        value: f32,
+        /// The format.
+        dtype: &'static str,
     },
 
     /// The model folder exists and must not be written over.

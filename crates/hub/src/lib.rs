@@ -1,9 +1,9 @@
-//! Checkpoints from elsewhere for UNet 3+: the authors' PyTorch state dicts to model folders.
+//! Checkpoints from elsewhere for UNet 3+: those of PyTorch and Keras to model folders.
 //!
 //! [`convert`] turns a checkpoint file into a model folder that [`unet3p_models::UNet3Plus::load`]
-//! opens. Below it, each useful alone: [`pytorch`] reads state dicts without Python and without
-//! executing anything of theirs, and [`names`] maps tensor names and reads the architecture out of
-//! the shapes.
+//! opens, and [`compare`] holds the network against the original's predictions. Below it, each useful alone:
+//! [`pytorch`] reads state dicts and [`keras`] weights, without Python and without executing anything of theirs, and
+//! [`names`] maps tensor names and reads the architecture out of the shapes.
 //!
 //! ```no_run
 //! use unet3p_hub::{ConvertOptions, convert};
@@ -13,13 +13,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod archive;
 mod card;
+mod check;
 mod convert;
 pub mod encoder;
 mod error;
+pub mod keras;
 pub mod names;
 pub mod onnx;
 pub mod pytorch;
+mod rounding;
+mod source;
 
-pub use convert::{ConvertOptions, ConvertReport, SourceKind, convert, source_kind};
+pub use check::{CHECK_TOLERANCE, CheckError, Comparison, compare};
+pub use convert::{ConvertOptions, ConvertReport, Converted, check_destination, convert};
 pub use error::Error;
+pub use rounding::Rounding;
+pub use source::{SourceKind, source_kind};

@@ -24,6 +24,9 @@ use unet3p_models::{CgmGate, UNet3PlusConfig, Variant, tensor_shapes};
 /// Most channels that a kernel is believed to have, as in [`UNet3PlusConfig::validate`].
 const MAX_CHANNELS: usize = 1 << 16;
 
+/// The first convolution's kernel.
+const FIRST: &str = "encoder.1.conv1.weight";
+
 /// How the tensors of a checkpoint are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
@@ -34,9 +37,28 @@ pub enum Naming {
 }
 
 impl Naming {
-    /// Tells by the first convolution's name; what has neither is taken for the authors'.
-    pub fn detect<T>(tensors: &BTreeMap<String, T>) -> Self {
-        if tensors.contains_key("encoder.1.conv1.weight") { Self::Native } else { Self::Authors }
+    /// Tells by the first convolution's name how tensors are named, and what stands before all names: `module.` of
+    /// PyTorch's `DataParallel`, `model.` of a Lightning module. What has no such convolution is taken for the
+    /// authors', without anything before.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use unet3p_hub::names::Naming;
+    ///
+    /// let names = BTreeMap::from([("model.module.conv1.conv1.0.weight".to_string(), ())]);
+    /// assert_eq!(Naming::detect(&names), (Naming::Authors, "model.module.".to_string()));
+    /// ```
+    pub fn detect<T>(tensors: &BTreeMap<String, T>) -> (Self, String) {
+        let firsts = [Self::Native, Self::Authors].map(|naming| (naming, naming.of(FIRST)));
+        let found = tensors.keys().flat_map(|name| {
+            firsts.iter().filter_map(|(naming, first)| Some((*naming, name.strip_suffix(first.as_str())?)))
+        });
+        let whole = found.filter(|(_, prefix)| prefix.is_empty() || prefix.ends_with('.'));
+        // A copy of the network lies deeper, as `ema.model.`.
+        match whole.min_by_key(|(_, prefix)| prefix.len()) {
+            Some((naming, prefix)) => (naming, prefix.to_owned()),
+            None => (Self::Authors, String::new()),
+        }
     }
 
     /// The name in a checkpoint of the tensor that we call `name`.
@@ -90,8 +112,13 @@ pub struct TensorSpec {
 
 /// Lists the tensors of a network and where each is found in a checkpoint, by our names.
 pub fn tensor_specs(naming: Naming, config: &UNet3PlusConfig) -> Vec<TensorSpec> {
+    specs(&|name| naming.of(name), config)
+}
+
+/// [`tensor_specs`] where `source_of` gives the names in the checkpoint.
+pub(crate) fn specs(source_of: &dyn Fn(&str) -> String, config: &UNet3PlusConfig) -> Vec<TensorSpec> {
     let shapes = tensor_shapes(config).into_iter();
-    shapes.map(|(name, shape)| TensorSpec { source: naming.of(&name), name, shape }).collect()
+    shapes.map(|(name, shape)| TensorSpec { source: source_of(&name), name, shape }).collect()
 }
 
 /// The tensors by which a checkpoint differs from a UNet 3+, under the checkpoint's names.
@@ -101,7 +128,8 @@ pub struct NameMismatch {
     pub missing: Vec<String>,
     /// In the checkpoint, not part of the network.
     pub left_over: Vec<String>,
-    /// In both with different shapes, each with what it is and what it should be.
+    /// In both with different shapes, each with what it is and what it should be, kernels as
+    /// [output, input, height, width].
     pub misshapen: Vec<String>,
 }
 
@@ -111,7 +139,7 @@ impl fmt::Display for NameMismatch {
         let lists = [
             ("missing", &self.missing),
             ("left over", &self.left_over),
-            ("of another shape", &self.misshapen),
+            ("of another shape (kernels as [output, input, height, width])", &self.misshapen),
         ];
         for (what, names) in lists {
             if !names.is_empty() {
@@ -137,7 +165,15 @@ pub fn infer_architecture(
     naming: Naming,
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<UNet3PlusConfig, NameMismatch> {
-    let weight = |module: &str| naming.of(&format!("{module}.weight"));
+    infer(&|name| naming.of(name), shapes)
+}
+
+/// [`infer_architecture`] where `source_of` gives the names in the checkpoint.
+pub(crate) fn infer(
+    source_of: &dyn Fn(&str) -> String,
+    shapes: &BTreeMap<String, Vec<usize>>,
+) -> Result<UNet3PlusConfig, NameMismatch> {
+    let weight = |module: &str| source_of(&format!("{module}.weight"));
     let has = |module: &str| shapes.contains_key(&weight(module));
     let mut config = UNet3PlusConfig::default();
     config.variant = if has("cgm") {
@@ -181,7 +217,22 @@ pub fn infer_architecture(
         None => known = false,
     }
 
-    let specs = tensor_specs(naming, &config);
+    let found = differences(source_of, &config, shapes, known);
+    mismatch.missing = found.missing;
+    mismatch.left_over = found.left_over;
+    mismatch.misshapen.extend(found.misshapen);
+    if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
+}
+
+/// How the tensors of a checkpoint differ from those of a network; their shapes only where that is `known` whole.
+pub(crate) fn differences(
+    source_of: &dyn Fn(&str) -> String,
+    config: &UNet3PlusConfig,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    known: bool,
+) -> NameMismatch {
+    let mut mismatch = NameMismatch::default();
+    let specs = specs(source_of, config);
     for TensorSpec { source, shape, .. } in &specs {
         match shapes.get(source) {
             None => mismatch.missing.push(source.clone()),
@@ -194,5 +245,5 @@ pub fn infer_architecture(
     let expected: BTreeSet<&String> = specs.iter().map(|spec| &spec.source).collect();
     let left_over = shapes.keys().filter(|name| !expected.contains(name));
     mismatch.left_over = left_over.filter(|name| !name.ends_with(".num_batches_tracked")).cloned().collect();
-    if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
+    mismatch
 }

@@ -58,7 +58,7 @@ fn configurations_are_read_back() {
             let config = small(variant);
             let mut shapes = shapes(naming, &config);
             shapes.insert("conv1.conv1.1.num_batches_tracked".into(), vec![]);
-            assert_eq!(Naming::detect(&shapes), naming);
+            assert_eq!(Naming::detect(&shapes), (naming, String::new()));
             assert_eq!(infer_architecture(naming, &shapes), Ok(config));
         }
     }
@@ -90,7 +90,7 @@ fn what_differs_is_listed_together() {
     assert_eq!(
         mismatch.to_string(),
         "its tensors are not those of a UNet 3+; 2 missing: bn3d_1.running_var, outconv4.bias; \
-         1 left over: extra.weight; 1 of another shape: h1_PT_hd4_conv.weight is [4, 5, 3, 3], not [4, 4, 3, 3]"
+         1 left over: extra.weight; 1 of another shape (kernels as [output, input, height, width]): h1_PT_hd4_conv.weight is [4, 5, 3, 3], not [4, 4, 3, 3]"
     );
 }
 

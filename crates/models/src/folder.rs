@@ -46,17 +46,20 @@ impl UNet3Plus {
         read(&UNet3PlusConfig::from_json(config)?, Cursor::new(weights), weights.len() as u64, device)
     }
 
-    /// Writes a model folder, with weights as f32 or f16. Each file is complete or not there: it is written
+    /// Writes a model folder, with weights as f32, f16 or bf16. Each file is complete or not there: it is written
     /// under a temporary name and renamed.
     ///
     /// # Errors
-    /// Where `dtype` is neither, or a file cannot be written.
+    /// Where `dtype` is none of them, or a file cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>, dtype: DType) -> Result<()> {
         let folder = folder.as_ref();
         let target = match dtype {
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,
-            other => return Err(Error::Input(format!("weights are saved as f32 or f16, not {other:?}"))),
+            DType::BF16 => Dtype::BF16,
+            other => {
+                return Err(Error::Input(format!("weights are saved as f32, f16 or bf16, not {other:?}")));
+            }
         };
         fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
         let json = self.config().to_json()?;
@@ -165,7 +168,11 @@ fn little_endian(tensor: &Tensor) -> Result<Vec<u8>> {
     let flat = tensor.flatten_all()?;
     Ok(match tensor.dtype() {
         DType::F16 => {
-            let values = flat.to_dtype(DType::F16)?.to_vec1::<half::f16>()?;
+            let values = flat.to_vec1::<half::f16>()?;
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        DType::BF16 => {
+            let values = flat.to_vec1::<half::bf16>()?;
             values.iter().flat_map(|value| value.to_le_bytes()).collect()
         }
         _ => flat.to_vec1::<f32>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),

@@ -4,6 +4,7 @@
 
 mod bench;
 mod convert;
+mod convert_goldens;
 mod evaluate;
 mod evaluate_errors;
 mod evaluate_slices;

@@ -1,4 +1,6 @@
-//! What can be wrong with a state dict file.
+//! What can be wrong with a PyTorch checkpoint.
+
+use crate::archive::ArchiveError;
 
 /// Why a file is not a state dict that can be read.
 #[derive(Debug, thiserror::Error)]
@@ -19,22 +21,34 @@ pub enum CheckpointError {
     #[error("not a PyTorch archive: {0}")]
     Archive(String),
 
-    /// The pickle names a Python object outside the allow-list.
+    /// The pickle names a function that no checkpoint needs.
     #[error(
-        "the pickle asks for `{module}.{name}`, which a state dict does not need; no code in a \
-         checkpoint is ever executed. Save the weights alone: torch.save(model.state_dict(), path)"
+        "the pickle asks for `{module}.{name}`, which no checkpoint needs. Nothing of it was executed here, but \
+         do not load this file in Python"
     )]
     ForbiddenGlobal {
-        /// Python module of the object.
+        /// Python module of the function.
         module: String,
-        /// Name of the object in its module.
+        /// Name of the function in its module.
+        name: String,
+    },
+
+    /// An object of a Python class lies where the state dict should be, as where a whole module was pickled.
+    #[error(
+        "it holds a whole object of the Python class `{module}.{name}`, which cannot be read without that code; \
+         save the weights alone: torch.save(model.state_dict(), path)"
+    )]
+    WholeObject {
+        /// Python module of the class.
+        module: String,
+        /// Name of the class in its module.
         name: String,
     },
 
     /// The pickle has an instruction outside the allow-list.
     #[error(
-        "the pickle has the opcode 0x{opcode:02x} at byte {offset}, which a state dict saved with \
-         the default protocol does not need; no code in a checkpoint is ever executed. Save the \
+        "the pickle has the opcode 0x{opcode:02x} at byte {offset}, which data saved with the \
+         default protocol do not need; no code in a checkpoint is ever executed. Save the \
          weights alone: torch.save(model.state_dict(), path)"
     )]
     ForbiddenOpcode {
@@ -42,6 +56,16 @@ pub enum CheckpointError {
         opcode: u8,
         /// Where it is in `data.pkl`.
         offset: usize,
+    },
+
+    /// The pickle has a protocol that `torch.save` only writes when asked for it.
+    #[error(
+        "its pickle has the protocol {found}; protocol 2, torch.save's default, is read: \
+         torch.save(torch.load(OLD, map_location=\"cpu\", weights_only=True), NEW)"
+    )]
+    Protocol {
+        /// The file's protocol.
+        found: u8,
     },
 
     /// The pickle is truncated or contradicts itself.
@@ -84,11 +108,12 @@ impl CheckpointError {
     }
 }
 
-impl From<zip::result::ZipError> for CheckpointError {
-    fn from(cause: zip::result::ZipError) -> Self {
+impl From<ArchiveError> for CheckpointError {
+    fn from(cause: ArchiveError) -> Self {
         match cause {
-            zip::result::ZipError::Io(cause) => Self::Io(cause),
-            other => Self::Archive(other.to_string()),
+            ArchiveError::Io(cause) => Self::Io(cause),
+            ArchiveError::Unsound(reason) => Self::Archive(reason),
+            ArchiveError::TooLarge { what, claimed, limit } => Self::TooLarge { what, claimed, limit },
         }
     }
 }

@@ -1,14 +1,22 @@
-//! PyTorch state dicts, read without Python and without running anything.
+//! PyTorch checkpoints, read without Python and without running anything.
 //!
-//! `torch.save(model.state_dict(), path)` writes a zip archive: `data.pkl`, a pickle of an ordered
-//! dictionary from names to tensors, and one entry `data/KEY` per storage with the raw numbers.
-//! A pickle is a program that may call any Python function. This reader knows only the opcodes and
-//! the few globals that a state dict is made of (an allow-list); everything else is an error that
-//! names it. Sizes, counts and nesting are checked against the archive's directory before memory
-//! is taken for them.
+//! `torch.save` writes a zip archive: `data.pkl`, a pickle of what was saved, and one entry `data/KEY` per
+//! storage with the raw numbers. What was saved is a state dict, a dictionary from names to tensors, or a
+//! dictionary that holds one as `state_dict`, `model_state_dict` or `model`, beside what a training run keeps:
+//! epoch numbers, optimizer states, hyper-parameters.
+//!
+//! A pickle is a program that may call any Python function. This reader knows the opcodes that plain data are made
+//! of and refuses every other one by name. A state dict is built from an allow-list of globals (the ordered
+//! dictionary, the tensor's constructors, the types of storages). Any other global, as `argparse.Namespace` or a
+//! class of Lightning's, becomes an inert placeholder: nothing is looked up, imported or called, arguments and
+//! attributes are read and dropped, and what such a call returns is a placeholder again. A placeholder can
+//! therefore lie beside the weights, but never become a tensor or a dictionary of them; one that lies where the
+//! weights should be is an error that names its class. Functions that no training run saves (`os.system`,
+//! `builtins.eval`) make the whole file refused. Sizes, counts and nesting are checked against the archive's
+//! directory before memory is taken for them.
 
-mod archive;
 mod error;
+mod package;
 mod pickle;
 mod tensor;
 
@@ -22,23 +30,23 @@ use candle_core::Tensor;
 pub use error::CheckpointError;
 
 use crate::Error;
-use archive::Archive;
+use package::Package;
 use tensor::TensorClaim;
 
 /// First bytes of a file that PyTorch wrote before 1.6: the pickle of a magic number.
 pub(crate) const LEGACY_MAGIC: [u8; 14] =
     [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// Reads the tensors of a state dict file.
+/// Reads the tensors of a file with a state dict, alone or among what else a training run saved.
 ///
 /// The tensors come on the CPU, contiguous, with the shape and number format that the file gives
 /// them (f32, f64, f16, bf16 or i64), under the names of the file.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be opened, [`Error::Checkpoint`] where it is not a state
-/// dict: a pickle that asks for anything outside the allow-list, truncated or inconsistent data,
-/// sizes beyond what the file holds.
+/// [`Error::Io`] where the file cannot be opened, [`Error::Checkpoint`] where it holds no state dict (a whole
+/// pickled module, whose code would be needed), asks for a function that no checkpoint needs, is truncated or
+/// inconsistent, or claims sizes beyond what it holds.
 ///
 /// ```no_run
 /// let tensors = unet3p_hub::pytorch::read_state_dict("unet3plus.pth".as_ref())?;
@@ -68,7 +76,7 @@ pub fn read_state_dict_from<R: Read + Seek>(
     }
     reader.seek(SeekFrom::Start(0))?;
 
-    let mut archive = Archive::open(reader)?;
+    let mut archive = Package::open(reader)?;
     let pickle = archive.pickle()?;
     let mut claims = pickle::state_dict(&pickle)?;
     check_total(&claims, archive.total_bytes())?;

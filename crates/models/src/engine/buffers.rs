@@ -60,7 +60,7 @@ impl Buffers {
     pub(crate) fn new(config: &UNet3PlusConfig, stages: &Encoder, size: [usize; 2]) -> Self {
         let levels = config.filters.len();
         let map = |channels, [height, width]: [usize; 2]| BlockedShape { channels, height, width };
-        let at = |level: usize| size.map(|side| side / config.encoder.stride() >> level);
+        let at = |level: usize| size.map(|side| (side / config.encoder.stride()) >> level);
         let shape = |channels: usize, level: usize| map(channels, at(level));
         let branch = config.filters[0].next_multiple_of(LANES);
         let width = config.filters[0] * levels;

@@ -102,7 +102,7 @@ pub(crate) fn compile(
     let mut tensors = Tensors { config, left: tensors };
     let levels = config.filters.len();
     let (f1, f5) = (config.filters[0], config.filters[levels - 1]);
-    let at = |level: usize| size.map(|side| (side / config.encoder.stride() >> level).max(1));
+    let at = |level: usize| size.map(|side| ((side / config.encoder.stride()) >> level).max(1));
     let encoder = compile_encoder(&mut tensors, isa, at)?;
 
     let mut nodes = Vec::new();

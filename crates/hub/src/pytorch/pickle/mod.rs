@@ -1,13 +1,17 @@
-//! A pickle machine with the instructions and globals of a state dict, and no others.
+//! A pickle machine with the instructions of plain data and the globals of a state dict.
+//!
+//! Every other global is an inert placeholder (see [`super`]); nothing is ever called.
 //!
 //! Objects live in one arena and values refer to them by index, so neither sharing nor deep nesting
 //! leads to recursion, and memory grows with the bytes read.
 
+mod globals;
 mod objects;
+mod selection;
 
 use std::collections::HashMap;
 
-use candle_core::DType;
+use globals::{Class, Global};
 
 use super::CheckpointError;
 use super::tensor::{StorageClaim, TensorClaim};
@@ -18,39 +22,16 @@ const MAX_OPS: usize = 1 << 20;
 /// Most tuples and dictionaries open at once; a state dict has 3.
 const MAX_DEPTH: usize = 32;
 
-/// A global of the allow-list.
-#[derive(Clone, Copy, Debug)]
-enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(DType),
-}
-
-impl Global {
-    fn find(module: &str, name: &str) -> Option<Self> {
-        Some(match (module, name) {
-            ("collections", "OrderedDict") => Self::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
-            ("torch", "FloatStorage") => Self::Storage(DType::F32),
-            ("torch", "DoubleStorage") => Self::Storage(DType::F64),
-            ("torch", "HalfStorage") => Self::Storage(DType::F16),
-            ("torch", "BFloat16Storage") => Self::Storage(DType::BF16),
-            ("torch", "LongStorage") => Self::Storage(DType::I64),
-            _ => return None,
-        })
-    }
-}
-
 /// What lies on the stack. Text borrows from the pickle.
 #[derive(Clone, Copy, Debug)]
 enum Value<'a> {
     None,
     Bool,
     Int(i64),
+    /// A number that cannot be a size: a float, or an integer of more than eight bytes.
+    Number,
     Text(&'a str),
-    Global(Global),
+    Global(Global<'a>),
     /// Index of an object in the arena.
     Object(usize),
 }
@@ -61,6 +42,8 @@ enum Object<'a> {
     Dict(Vec<(Value<'a>, Value<'a>)>),
     Storage(StorageClaim<'a>),
     Tensor(TensorClaim<'a>),
+    /// What takes no part in a state dict: a list, or with its class a placeholder. It holds nothing.
+    Inert(Option<Class<'a>>),
 }
 
 /// Reads the names and descriptions of the tensors out of `data.pkl`.
@@ -96,10 +79,9 @@ impl<'a> Machine<'a> {
             let opcode = self.byte()?;
             match opcode {
                 0x80 => {
-                    let protocol = self.byte()?;
-                    if !(2..=3).contains(&protocol) {
-                        return Err(self
-                            .damaged(format!("protocol {protocol}; torch.save's default, 2, is expected")));
+                    let found = self.byte()?;
+                    if !(2..=3).contains(&found) {
+                        return Err(CheckpointError::Protocol { found });
                     }
                 }
                 b'c' => self.global()?,
@@ -111,6 +93,15 @@ impl<'a> Machine<'a> {
                     self.push_object(Object::Tuple(items));
                 }
                 0x85..=0x87 => self.short_tuple(usize::from(opcode - 0x84))?,
+                b']' => self.push_object(Object::Inert(None)),
+                b'a' => {
+                    self.pop()?;
+                    self.extend_list()?;
+                }
+                b'e' => {
+                    self.pop_to_mark()?;
+                    self.extend_list()?;
+                }
                 b'N' => self.stack.push(Value::None),
                 0x88 | 0x89 => self.stack.push(Value::Bool),
                 b'K' => {
@@ -126,6 +117,10 @@ impl<'a> Machine<'a> {
                     self.stack.push(Value::Int(value.into()));
                 }
                 0x8a => self.long()?,
+                b'G' => {
+                    self.bytes(8)?;
+                    self.stack.push(Value::Number);
+                }
                 b'X' => {
                     let length = u32::from_le_bytes(self.array()?);
                     let text = self.text(length as usize)?;
@@ -149,6 +144,7 @@ impl<'a> Machine<'a> {
                 }
                 b'Q' => self.persistent_id()?,
                 b'R' => self.reduce()?,
+                0x81 => self.new_object()?,
                 b's' => {
                     let value = self.pop()?;
                     let key = self.pop()?;

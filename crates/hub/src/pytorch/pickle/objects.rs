@@ -1,6 +1,6 @@
 //! The instructions that build objects, each with the checks of its arguments.
 
-use super::{CheckpointError, Global, Machine, Object, Value};
+use super::{CheckpointError, Class, Global, Machine, Object, Value};
 use crate::pytorch::tensor::{MAX_RANK, StorageClaim, TensorClaim};
 
 impl<'a> Machine<'a> {
@@ -14,12 +14,13 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// A number in two's complement of any length; eight bytes are all a size can need.
+    /// An integer in two's complement of any length; eight bytes are all a size can need.
     pub(super) fn long(&mut self) -> Result<(), CheckpointError> {
         let length = usize::from(self.byte()?);
         let bytes = self.bytes(length)?;
         if length > 8 {
-            return Err(self.damaged(format!("a number of {length} bytes")));
+            self.stack.push(Value::Number);
+            return Ok(());
         }
         let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
         let mut extended = [if negative { 0xff } else { 0 }; 8];
@@ -31,22 +32,21 @@ impl<'a> Machine<'a> {
     pub(super) fn global(&mut self) -> Result<(), CheckpointError> {
         let module = self.line()?;
         let name = self.line()?;
-        let Some(global) = Global::find(module, name) else {
-            return Err(CheckpointError::ForbiddenGlobal {
-                module: module.to_owned(),
-                name: name.to_owned(),
-            });
-        };
-        self.stack.push(Value::Global(global));
+        let class = Class { module, name };
+        if class.is_refused() {
+            return Err(CheckpointError::ForbiddenGlobal { module: module.into(), name: name.into() });
+        }
+        self.stack.push(Value::Global(Global::find(class)));
         Ok(())
     }
 
-    /// A storage: the tuple ("storage", type, key, device, number of elements).
+    /// A storage: the tuple ("storage", type, key, device, number of elements). One of a type that weights never
+    /// have is inert, as the state of a random number generator.
     pub(super) fn persistent_id(&mut self) -> Result<(), CheckpointError> {
         let id = self.pop()?;
         let &[
             Value::Text("storage"),
-            Value::Global(Global::Storage(dtype)),
+            Value::Global(kind),
             Value::Text(key),
             Value::Text(_),
             Value::Int(elements),
@@ -55,11 +55,17 @@ impl<'a> Machine<'a> {
             return Err(self.damaged("a persistent id that is not a storage"));
         };
         let elements = self.size(elements)?;
-        self.push_object(Object::Storage(StorageClaim { dtype, key, elements }));
+        let storage = match kind {
+            Global::Storage(dtype) => Object::Storage(StorageClaim { dtype, key, elements }),
+            Global::Foreign(class) => Object::Inert(Some(class)),
+            _ => return Err(self.damaged("a storage without a type")),
+        };
+        self.push_object(storage);
         Ok(())
     }
 
-    /// A call: of the ordered dictionary without arguments, or of a tensor's constructor.
+    /// A call: of the ordered dictionary without arguments, of a tensor's constructor, or of a placeholder, which
+    /// gives a placeholder.
     pub(super) fn reduce(&mut self) -> Result<(), CheckpointError> {
         let arguments = self.pop()?;
         let callable = self.pop()?;
@@ -70,27 +76,46 @@ impl<'a> Machine<'a> {
             }
             Value::Global(Global::RebuildTensor) => {
                 let tensor = self.rebuild_tensor(arguments)?;
-                self.push_object(Object::Tensor(tensor));
+                self.push_object(tensor);
             }
             Value::Global(Global::RebuildParameter) => match arguments.first() {
-                Some(&Value::Object(index)) if matches!(self.arena[index], Object::Tensor(_)) => {
+                Some(&Value::Object(index))
+                    if matches!(self.arena[index], Object::Tensor(_) | Object::Inert(Some(_))) =>
+                {
                     self.stack.push(Value::Object(index));
                 }
                 _ => return Err(self.damaged("a parameter without a tensor")),
             },
+            Value::Global(Global::Foreign(class)) => self.push_object(Object::Inert(Some(class))),
+            Value::Object(index) if matches!(self.arena[index], Object::Inert(Some(_))) => {
+                self.stack.push(callable);
+            }
             _ => return Err(self.damaged("a call that a state dict does not need")),
         }
         Ok(())
     }
 
+    /// An object of a class, with the arguments of its `__new__`.
+    pub(super) fn new_object(&mut self) -> Result<(), CheckpointError> {
+        let arguments = self.pop()?;
+        self.tuple(arguments)?;
+        let Value::Global(Global::Foreign(class)) = self.pop()? else {
+            return Err(self.damaged("an object that a state dict does not need"));
+        };
+        self.push_object(Object::Inert(Some(class)));
+        Ok(())
+    }
+
     /// (storage, offset, shape, strides, requires_grad, hooks, optional metadata)
-    fn rebuild_tensor(&self, arguments: &[Value<'a>]) -> Result<TensorClaim<'a>, CheckpointError> {
+    fn rebuild_tensor(&self, arguments: &[Value<'a>]) -> Result<Object<'a>, CheckpointError> {
         let &[Value::Object(storage), Value::Int(offset), shape, strides, Value::Bool, _, ..] = arguments
         else {
             return Err(self.damaged("a tensor with arguments of other types or number"));
         };
-        let Object::Storage(storage) = &self.arena[storage] else {
-            return Err(self.damaged("a tensor without a storage"));
+        let storage = match &self.arena[storage] {
+            Object::Storage(storage) => storage,
+            Object::Inert(Some(class)) => return Ok(Object::Inert(Some(*class))),
+            _ => return Err(self.damaged("a tensor without a storage")),
         };
         let claim = TensorClaim {
             storage: *storage,
@@ -101,7 +126,7 @@ impl<'a> Machine<'a> {
         if claim.shape.len() != claim.strides.len() {
             return Err(self.damaged("a tensor whose shape and strides differ in length"));
         }
-        Ok(claim)
+        Ok(Object::Tensor(claim))
     }
 
     fn sizes(&self, value: Value<'a>) -> Result<Vec<usize>, CheckpointError> {
@@ -120,7 +145,15 @@ impl<'a> Machine<'a> {
         usize::try_from(value).map_err(|_| self.damaged(format!("the size {value}")))
     }
 
-    /// Adds keys and values, in turn, to the dictionary on top of the stack.
+    /// What is added to a list is dropped: no list takes part in a state dict.
+    pub(super) fn extend_list(&self) -> Result<(), CheckpointError> {
+        match self.peek()? {
+            Value::Object(index) if matches!(self.arena[index], Object::Inert(_)) => Ok(()),
+            _ => Err(self.damaged("a list was expected")),
+        }
+    }
+
+    /// Adds keys and values, in turn, to the dictionary on top of the stack; a placeholder drops them.
     pub(super) fn extend_dict(&mut self, items: &[Value<'a>]) -> Result<(), CheckpointError> {
         if !items.len().is_multiple_of(2) {
             return Err(self.damaged("a dictionary's key without its value"));
@@ -128,27 +161,26 @@ impl<'a> Machine<'a> {
         let Value::Object(index) = self.peek()? else {
             return Err(self.damaged("a dictionary was expected"));
         };
-        let Object::Dict(pairs) = &mut self.arena[index] else {
-            return Err(self.damaged("a dictionary was expected"));
-        };
-        pairs.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
+        match &mut self.arena[index] {
+            Object::Dict(pairs) => pairs.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
+            Object::Inert(Some(_)) => {}
+            _ => return Err(self.damaged("a dictionary was expected")),
+        }
         Ok(())
     }
 
     /// Sets attributes of an object. The only ones in a state dict are `_metadata`, the module
-    /// versions on the dictionary itself, which describe no tensor.
+    /// versions on the dictionary itself, which describe no tensor. A placeholder drops them.
     pub(super) fn build(&mut self) -> Result<(), CheckpointError> {
         let state = self.pop()?;
+        let is_dict =
+            |value| matches!(value, Value::Object(index) if matches!(self.arena[index], Object::Dict(_)));
         let target = self.peek()?;
-        for value in [state, target] {
-            let Value::Object(index) = value else {
-                return Err(self.damaged("attributes of an object that is not a dictionary"));
-            };
-            if !matches!(self.arena[index], Object::Dict(_)) {
-                return Err(self.damaged("attributes of an object that is not a dictionary"));
-            }
+        match target {
+            Value::Object(index) if matches!(self.arena[index], Object::Inert(Some(_))) => Ok(()),
+            _ if is_dict(state) && is_dict(target) => Ok(()),
+            _ => Err(self.damaged("attributes of an object that is not a dictionary")),
         }
-        Ok(())
     }
 
     pub(super) fn stop(&mut self) -> Result<Value<'a>, CheckpointError> {
@@ -158,33 +190,4 @@ impl<'a> Machine<'a> {
         }
         Ok(root)
     }
-
-    pub(super) fn tensors_of(
-        mut self,
-        root: Value<'a>,
-    ) -> Result<Vec<(&'a str, TensorClaim<'a>)>, CheckpointError> {
-        let Value::Object(root) = root else {
-            return Err(CheckpointError::NotAStateDict("it holds a single value".into()));
-        };
-        let Object::Dict(pairs) = std::mem::replace(&mut self.arena[root], Object::Tuple(vec![])) else {
-            return Err(CheckpointError::NotAStateDict("it holds no dictionary".into()));
-        };
-        let tensors = pairs.into_iter().map(|(key, value)| {
-            let Value::Text(key) = key else {
-                return Err(CheckpointError::NotAStateDict("a key is not a text".into()));
-            };
-            match value {
-                Value::Object(index) => match &self.arena[index] {
-                    Object::Tensor(claim) => Ok((key, claim.clone())),
-                    _ => Err(not_a_tensor(key)),
-                },
-                _ => Err(not_a_tensor(key)),
-            }
-        });
-        tensors.collect()
-    }
-}
-
-fn not_a_tensor(key: &str) -> CheckpointError {
-    CheckpointError::NotAStateDict(format!("its entry `{key}` is not a tensor"))
 }
