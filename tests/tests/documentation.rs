@@ -16,12 +16,15 @@ use unet3p_train::{
     DataConfig, Decay, ModelConfig, ObjectiveConfig, OptimizationConfig, OptimizerConfig, TrainConfig,
 };
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 11] = [
     "docs/architecture.md",
     "docs/configuration.md",
     "docs/convert.md",
+    "docs/encoders.md",
     "docs/gpu.md",
     "docs/guide.md",
+    "docs/hub.md",
+    "docs/onnx.md",
     "docs/performance.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
@@ -126,7 +129,12 @@ fn check<T: Debug>(
 /// out, so that a new one does not compile here before it is thought of.
 fn complete() -> TrainConfig {
     let TrainConfig { augmentation, log, .. } = TrainConfig::default();
-    let model = ModelConfig { init_from: Some("a".into()), ..ModelConfig::default() };
+    let model = ModelConfig {
+        filters: Some([1; 5]),
+        init_from: Some("a".into()),
+        encoder_weights: Some("a".into()),
+        ..ModelConfig::default()
+    };
     let DataConfig { paths, shuffle, prefetch, .. } = DataConfig::default();
     let data = DataConfig {
         paths,
@@ -134,6 +142,8 @@ fn complete() -> TrainConfig {
         mask_values: Some(MaskValues::default()),
         ignore_label: Some(255),
         resize: Some([16, 16]),
+        image_mean: Some(vec![0.5]),
+        image_std: Some(vec![0.5]),
         validation_groups: Some(vec!["a".into()]),
         validation_fraction: Some(0.5),
         crop: Some([16, 16]),

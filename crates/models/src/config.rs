@@ -73,7 +73,6 @@ pub struct UNet3PlusConfig {
     /// Which of the three networks. Default: base.
     pub variant: Variant,
     /// What computes the feature maps. Default: plain, the paper's.
-    #[serde(skip_serializing_if = "Encoder::is_plain")]
     pub encoder: Encoder,
     /// Channels of the input. Default: 3.
     pub in_channels: usize,
@@ -146,8 +145,7 @@ impl UNet3PlusConfig {
             if !given.contains_key("filters") {
                 config.filters = config.encoder.filters();
             }
-            let unknown: Vec<_> =
-                given.keys().filter(|key| !known.contains_key(*key) && *key != "encoder").cloned().collect();
+            let unknown: Vec<_> = given.keys().filter(|key| !known.contains_key(*key)).cloned().collect();
             if !unknown.is_empty() {
                 log::warn!("{origin}: unknown keys are ignored: {}", unknown.join(", "));
             }

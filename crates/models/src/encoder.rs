@@ -91,10 +91,6 @@ impl Encoder {
         matches!(self, Self::Resnet50 | Self::Resnet101)
     }
 
-    pub(crate) fn is_plain(&self) -> bool {
-        *self == Self::Plain
-    }
-
     /// The five stages, for an image of `in_channels` channels and maps of `filters`.
     pub fn stages(self, in_channels: usize, filters: [usize; 5]) -> Vec<Stage> {
         let inputs = |i: usize| if i == 0 { in_channels } else { filters[i - 1] };
