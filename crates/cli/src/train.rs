@@ -28,7 +28,7 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in this folder from its last checkpoint
     #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["config", "output", "init_from"])]
     resume: Option<PathBuf>,
-    /// Start from the weights of a model: a bundled one's name or a model folder (sets model.init_from)
+    /// Start from the weights of a model: a bundled one's name, a path, or ORG/NAME[@REV] on the Hugging Face Hub (sets model.init_from)
     #[arg(long, value_name = "MODEL")]
     init_from: Option<String>,
 }
@@ -38,7 +38,8 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     let device = global.device.open()?;
     let mut trainer = open(args, &device)?;
     if let Some(name) = trainer.awaits_model() {
-        let model = model::resolve(name)?.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
+        let model =
+            model::resolve(name, global)?.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
         let name = name.to_string();
         for note in trainer.start_from(&model).map_err(failure)? {
             report::note(format!("{name}: {note}"));

@@ -55,10 +55,13 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// Opens a bundled model (`"liver-ct"`) or a model folder, on the CPU.
+    /// Opens a model on the CPU: a bundled one (`"liver-ct"`), a model folder, a single safetensors file that was
+    /// saved with its configuration, or, with the feature `hub`, a model of the Hugging Face Hub (`"org/name"` or
+    /// `"org/name@revision"`). What is none of the first is looked for further on in this order; see
+    /// [`ModelSource::resolve`].
     ///
     /// # Errors
-    /// When there is no such model, or its files are missing or do not fit together.
+    /// When there is no such model, the Hub does not give it, or its files are missing or do not fit together.
     pub fn from_pretrained(name: &str) -> Result<Self> {
         Self::load(&ModelSource::resolve(name)?, &Device::Cpu)
     }

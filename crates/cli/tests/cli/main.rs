@@ -7,6 +7,9 @@ mod convert;
 mod evaluate;
 mod evaluate_errors;
 mod evaluate_slices;
+mod hub;
+#[path = "../../../hub/tests/hub/server.rs"]
+mod hub_server;
 mod info;
 mod model_errors;
 mod predict;
