@@ -179,7 +179,8 @@ fn little_endian(tensor: &Tensor) -> Result<Vec<u8>> {
     })
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file of a model folder: complete, or not there.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();

@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod card;
 mod class_map;
 mod config;
 mod cost;
@@ -30,6 +31,7 @@ mod network;
 mod padding;
 mod tiles;
 
+pub use card::{CardResult, ModelCard};
 pub use class_map::class_map;
 pub use config::{Activation, CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
 pub use cost::{Part, parts, tensor_shapes};

@@ -28,6 +28,7 @@ mod bundled;
 mod error;
 mod memory;
 mod npy;
+mod publish;
 mod segmentation;
 mod segmenter;
 mod source;
@@ -35,14 +36,15 @@ mod source;
 pub use bundled::{BUNDLED_MODELS, BundledModel, DEFAULT_MODEL};
 pub use error::{Error, Result};
 pub use npy::{read_npy, read_npy_shape, write_npy};
+pub use publish::save_pretrained;
 pub use segmentation::{ClassArea, Segmentation, VolumeSegmentation};
 pub use segmenter::Segmenter;
 pub use source::ModelSource;
 
-pub use candle_core::Device;
+pub use candle_core::{DType, Device};
 pub use unet3p_data as data;
 pub use unet3p_data::{Image, LabelMap, Picture, Preprocessor, Volume};
 #[cfg(feature = "hub")]
 pub use unet3p_hub as hub;
 pub use unet3p_models as models;
-pub use unet3p_models::{UNet3Plus, UNet3PlusConfig};
+pub use unet3p_models::{CardResult, ModelCard, UNet3Plus, UNet3PlusConfig};

@@ -87,17 +87,7 @@ impl Segmenter {
     ) -> Result<Self> {
         let name = name.into();
         if let Some(preprocessor) = &preprocessor {
-            let (made, taken) = (preprocessor.layout.channels(), model.config().in_channels);
-            if made != taken {
-                return Err(Error::Mismatch {
-                    name,
-                    problem: format!(
-                        "the layout in {} makes {made} channels, and the network takes {taken}; \
-                         correct the layout or in_channels in config.json",
-                        Preprocessor::FILE_NAME
-                    ),
-                });
-            }
+            check_channels(&name, preprocessor, model.config())?;
         }
         let network = if device.is_cpu() {
             let size = preprocessor.as_ref().and_then(|preprocessor| preprocessor.size);
@@ -329,4 +319,24 @@ impl Segmenter {
         let of = |(id, label): (u8, String)| colors.get(&label).copied().unwrap_or(default_color(id));
         std::iter::once(default_color(0)).chain(self.classes().into_iter().map(of)).collect()
     }
+}
+
+/// Whether the preprocessor of the model `name` makes what its network takes.
+pub(crate) fn check_channels(
+    name: &str,
+    preprocessor: &Preprocessor,
+    config: &UNet3PlusConfig,
+) -> Result<()> {
+    let (made, taken) = (preprocessor.layout.channels(), config.in_channels);
+    if made == taken {
+        return Ok(());
+    }
+    Err(Error::Mismatch {
+        name: name.to_string(),
+        problem: format!(
+            "the layout in {} makes {made} channels, and the network takes {taken}; correct the layout or in_channels in \
+             config.json",
+            Preprocessor::FILE_NAME
+        ),
+    })
 }
