@@ -16,11 +16,12 @@ use unet3p_train::{
     DataConfig, Decay, ModelConfig, ObjectiveConfig, OptimizationConfig, OptimizerConfig, TrainConfig,
 };
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "docs/architecture.md",
     "docs/configuration.md",
     "docs/gpu.md",
     "docs/guide.md",
+    "docs/hub.md",
     "docs/performance.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",

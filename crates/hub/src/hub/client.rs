@@ -48,6 +48,11 @@ impl From<HubError> for Fault {
     }
 }
 
+/// A connection that was cut.
+pub(super) fn cut(url: &Uri, cause: String) -> Fault {
+    Fault::Passing { url: url.clone(), cause: Cause::Cut(cause) }
+}
+
 /// A revision of a repository as the Hub describes it.
 #[derive(Deserialize)]
 pub(super) struct Info {
@@ -218,10 +223,11 @@ impl<'a> Client<'a> {
             ureq::Error::Protocol(_) => true,
             _ => false,
         };
-        if passing {
-            return Fault::Passing { url: url.clone(), cause: Cause::Cut(error.to_string()) };
-        }
-        self.unreachable(url, error.to_string()).into()
+        let cause = match error {
+            ureq::Error::Io(cause) => cause.to_string(),
+            error => error.to_string(),
+        };
+        if passing { cut(url, cause) } else { self.unreachable(url, cause).into() }
     }
 
     /// Asks until there is an answer, a fault that does not pass, or no patience left.

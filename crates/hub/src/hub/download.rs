@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ureq::http::{Response, StatusCode, header};
 
-use super::client::{Cause, Client, Fault, Patience, Remote};
+use super::client::{Client, Fault, Patience, Remote, cut};
 use super::{HubError, HubFile, Progress};
 
 /// Bytes read at once.
@@ -73,7 +73,7 @@ impl Part<'_> {
         report: &mut dyn FnMut(u64),
     ) -> Result<Result<(), Wrong>, Fault> {
         let (url, size) = (&self.remote.url, self.remote.size);
-        let cut = |cause| Fault::Passing { url: url.clone(), cause: Cause::Cut(cause) };
+        let cut = |cause| cut(url, cause);
         let response = client.content(url, self.have)?;
         let announced = match response.status() {
             StatusCode::PARTIAL_CONTENT => match content_range(&response) {
