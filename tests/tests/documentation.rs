@@ -127,7 +127,7 @@ fn check<T: Debug>(
 fn complete() -> TrainConfig {
     let TrainConfig { augmentation, log, .. } = TrainConfig::default();
     let model = ModelConfig { init_from: Some("a".into()), ..ModelConfig::default() };
-    let DataConfig { paths, shuffle, workers, prefetch, .. } = DataConfig::default();
+    let DataConfig { paths, shuffle, prefetch, .. } = DataConfig::default();
     let data = DataConfig {
         paths,
         mask_name: Some(MaskName::try_from("{name}".to_string()).unwrap()),
@@ -139,7 +139,7 @@ fn complete() -> TrainConfig {
         crop: Some([16, 16]),
         foreground_share: Some(0.5),
         shuffle,
-        workers,
+        workers: Some(1),
         prefetch,
     };
     let train = OptimizationConfig { epochs: Some(1), steps: Some(1), ..OptimizationConfig::default() };

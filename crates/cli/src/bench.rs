@@ -20,7 +20,7 @@ use step::TrainingStep;
 /// Arguments of `unet3p bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME[@REV] on the Hub [default: a base network with random weights]
+    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hub [default: a base network with random weights]
     #[arg(short, long, value_name = "MODEL")]
     model: Option<String>,
     /// Random weights: base, deep_supervision or deep_supervision_cgm

@@ -18,7 +18,7 @@ use crate::report;
 /// Arguments of `unet3p info`.
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME[@REV] on the Hugging Face Hub
+    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub
     #[arg(required_unless_present = "variant")]
     model: Option<String>,
     /// Describe a network that is not there yet: base, deep_supervision or deep_supervision_cgm

@@ -28,7 +28,7 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in this folder from its last checkpoint
     #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["config", "output", "init_from"])]
     resume: Option<PathBuf>,
-    /// Start from the weights of a model: a bundled one's name, a path, or ORG/NAME[@REV] on the Hugging Face Hub (sets model.init_from)
+    /// Start from the weights of a model: a bundled one's name, a path, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub (sets model.init_from)
     #[arg(long, value_name = "MODEL")]
     init_from: Option<String>,
 }

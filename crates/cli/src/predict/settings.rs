@@ -12,7 +12,7 @@ use crate::model;
 /// The model and its options.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME[@REV] on the Hugging Face Hub
+    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub
     #[arg(short, long, default_value = DEFAULT_MODEL)]
     pub(crate) model: String,
     /// Average the image and its flips: slower, usually a little better
