@@ -215,9 +215,13 @@ impl<'a> Client<'a> {
     /// What a failed call means: a cut connection may be better the next time, one that never was will not.
     pub(super) fn fault(&self, url: &Uri, error: ureq::Error) -> Fault {
         let passing = match &error {
-            ureq::Error::Io(cause) => !matches!(
+            ureq::Error::Io(cause) => matches!(
                 cause.kind(),
-                ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
+                ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::UnexpectedEof
+                    | ErrorKind::TimedOut
             ),
             ureq::Error::Timeout(timeout) => !matches!(timeout, Timeout::Resolve | Timeout::Connect),
             ureq::Error::Protocol(_) => true,

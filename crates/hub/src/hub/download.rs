@@ -35,15 +35,15 @@ pub(super) fn download(
     }
     let mut report = |done| progress(Progress { file: file.name, done, total: remote.size });
     report(part.have);
-    let mut patience = Patience::default();
+    let (mut patience, mut furthest) = (Patience::default(), part.have);
     while part.have < remote.size {
-        let before = part.have;
         match part.go_on(client, &mut report) {
             Ok(Ok(())) => {}
             Ok(Err(Wrong(problem))) => return Err(client.damaged(file, problem)),
             Err(fault) => {
-                if part.have > before {
-                    patience = Patience::default();
+                // Not compared with where the try began: a server may make us begin anew again and again.
+                if part.have > furthest {
+                    (patience, furthest) = (Patience::default(), part.have);
                 }
                 patience.bear(client, fault)?;
             }

@@ -132,3 +132,22 @@ fn a_cache_that_cannot_be_written_says_what_to_do() {
     let full = HubError::Io { path: "x".into(), cause: std::io::ErrorKind::StorageFull.into() };
     assert_says(&full, &["x: ", "make room", "HF_HUB_CACHE"]);
 }
+
+#[test]
+fn another_part_than_was_asked_for_is_refused() {
+    let model = repo();
+    let etag = Repo::etag(&model.files[WEIGHTS]);
+    let part = model.files[WEIGHTS][..1000].to_vec();
+    let server = Server::start(move |request| match request.header("range") {
+        Some(_) => Reply::status(206)
+            .body(model.files[WEIGHTS].clone())
+            .with("Content-Range", format!("bytes 0-9/{}", model.files[WEIGHTS].len())),
+        None => model.reply(request),
+    });
+    let place = Place::new(&server);
+    fs::create_dir_all(place.cache().join("blobs")).unwrap();
+    let path = place.cache().join(format!("blobs/{etag}.incomplete"));
+    fs::write(&path, part).unwrap();
+    assert_says(&place.pull().unwrap_err(), &[WEIGHTS, "removed", "another part"]);
+    assert!(!path.exists());
+}

@@ -8,7 +8,7 @@ use candle_core::Device;
 use unet3p_hub::HubError;
 use unet3p_models::UNet3Plus;
 
-use crate::server::{Reply, Repo, Server};
+use crate::server::{GONE, Reply, Repo, Server};
 use crate::support::{Place, WEIGHTS, assert_says, repo};
 
 #[test]
@@ -17,10 +17,14 @@ fn faults_that_pass_are_borne() {
     let server = Server::start(move |request| match asked.fetch_add(1, Ordering::SeqCst) {
         0 => Reply::status(503),
         1 => Reply::status(429),
+        2 => Reply::status(GONE),
         _ => model.reply(request),
     });
     Place::new(&server).pull().unwrap();
+}
 
+#[test]
+fn faults_that_do_not_pass_are_named() {
     let server = Server::start(|_| Reply::status(502));
     let error = Place::new(&server).pull().unwrap_err();
     assert!(matches!(error, HubError::Unavailable { status: 502, attempts: 4, .. }), "{error:?}");
@@ -101,4 +105,16 @@ fn what_a_server_without_ranges_sends_is_not_appended() {
     fs::create_dir_all(place.cache().join("blobs")).unwrap();
     fs::write(place.cache().join(format!("blobs/{etag}.incomplete")), part).unwrap();
     UNet3Plus::load(place.pull().unwrap(), &Device::Cpu).unwrap();
+}
+
+#[test]
+fn a_file_that_always_ends_too_early_is_given_up() {
+    let model = repo();
+    let short = model.files[WEIGHTS][..1000].to_vec();
+    let server = Server::start(move |request| match request.path.starts_with("/storage/") {
+        true => Reply::content(request, &short).of_unknown_length(),
+        false => model.reply(request),
+    });
+    let error = Place::new(&server).pull().unwrap_err();
+    assert!(matches!(error, HubError::Unreachable { .. }), "{error:?}");
 }

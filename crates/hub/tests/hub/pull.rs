@@ -38,8 +38,9 @@ fn a_model_lies_in_the_cache_as_python_lays_it() {
         assert!(seen[name].is_sorted(), "{name}");
     }
 
+    // Sizes count the bytes of the file, so they must not be compressed on the way.
+    assert!(server.requests().iter().all(|request| request.header("accept-encoding") == Some("identity")));
     // What is there is not asked for again.
-    server.requests();
     assert_eq!(place.pull().unwrap(), folder);
     assert_eq!(paths(&server.requests()), ["/api/models/acme/tiny/revision/main"]);
 }

@@ -35,11 +35,13 @@ pub(crate) struct Reply {
     body: Vec<u8>,
     /// Whether the connection ends before the body, and after how many bytes.
     cut: Option<usize>,
+    /// Whether it says how long the body is.
+    sized: bool,
 }
 
 impl Reply {
     pub(crate) fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: b"a page for people".to_vec(), cut: None }
+        Self { status, headers: Vec::new(), body: b"a page for people".to_vec(), cut: None, sized: true }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -57,6 +59,11 @@ impl Reply {
         self
     }
 
+    pub(crate) fn of_unknown_length(mut self) -> Self {
+        self.sized = false;
+        self
+    }
+
     /// All of `content`, or what is asked of it.
     pub(crate) fn content(request: &Request, content: &[u8]) -> Self {
         match request.start() {
@@ -70,6 +77,9 @@ impl Reply {
         }
     }
 }
+
+/// The status of a reply that never comes: the connection ends.
+pub(crate) const GONE: u16 = 0;
 
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
@@ -134,12 +144,18 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler) -> st
     let request = Request { method, path, headers };
     log.lock().unwrap().push(request.clone());
     let reply = handler(&request);
+    if reply.status == GONE {
+        return Ok(());
+    }
     let mut stream = stream;
     let mut head = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", reply.status);
     for (name, value) in reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    head.push_str(&format!("Content-Length: {}\r\n\r\n", reply.body.len()));
+    if reply.sized {
+        head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+    }
+    head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
     if request.method != "HEAD" {
         stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
