@@ -33,3 +33,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]
 pub struct Guide;
+
+/// The snippets about the Hub.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/hub.md")]
+pub struct HubPage;

@@ -33,6 +33,9 @@ pub(crate) struct Global {
     /// Number of CPU threads [default: all cores]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// Use only the cache for models of the Hugging Face Hub, as with HF_HUB_OFFLINE=1
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
     /// Print nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -60,6 +63,8 @@ pub(crate) enum Command {
     Convert(crate::convert::ConvertArgs),
     /// Write a model as an ONNX file for other runtimes
     Export(crate::export::ExportArgs),
+    /// Fetch a model of the Hugging Face Hub into the cache and print its folder
+    Pull(crate::pull::PullArgs),
     /// Describe a model: variant, parameters, multiply-adds, size
     Info(crate::info::InfoArgs),
     /// Measure how fast the network runs on this machine

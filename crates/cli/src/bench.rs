@@ -20,7 +20,7 @@ use step::TrainingStep;
 /// Arguments of `unet3p bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// A model folder or the name of a bundled model [default: a base network with random weights]
+    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hub [default: a base network with random weights]
     #[arg(short, long, value_name = "MODEL")]
     model: Option<String>,
     /// Random weights: base, deep_supervision or deep_supervision_cgm
@@ -97,7 +97,7 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
         return Err(Failure::usage("bench measures the CPU: use --device cpu"));
     }
     let start = Instant::now();
-    let model = open(&args)?;
+    let model = open(&args, global)?;
     let config = model.config().clone();
     let failed = |error: unet3p_models::Error| Failure::run(format!("bench: {}", describe(&error)));
     let (height, width) = args.size;
@@ -156,10 +156,10 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(args: &BenchArgs) -> Result<UNet3Plus, Failure> {
+fn open(args: &BenchArgs, global: &Global) -> Result<UNet3Plus, Failure> {
     match &args.model {
         Some(name) => {
-            let source: ModelSource = model::resolve(name)?;
+            let source: ModelSource = model::resolve(name, global)?;
             source.load_model(&Device::Cpu).map_err(|error| Failure::run(describe(&error)))
         }
         None => {

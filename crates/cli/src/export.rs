@@ -7,7 +7,7 @@ use clap::Args;
 use unet3p_data::write_atomically;
 use unet3p_hub::onnx::{OnnxError, OnnxOptions, export};
 
-use crate::args::parse_size;
+use crate::args::{Global, parse_size};
 use crate::failure::{Failure, describe};
 use crate::{model, report};
 
@@ -43,7 +43,7 @@ pub(crate) struct ExportArgs {
 }
 
 /// Runs `unet3p export`.
-pub(crate) fn run(args: ExportArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: ExportArgs, global: &Global) -> Result<(), Failure> {
     let path = args.output.display();
     if !args.overwrite && args.output.exists() {
         return Err(Failure::usage(format!(
@@ -53,7 +53,7 @@ pub(crate) fn run(args: ExportArgs) -> Result<(), Failure> {
     if !OnnxOptions::OPSETS.contains(&args.opset) {
         return Err(Failure::usage(format!("--{}", OnnxError::Opset { opset: args.opset })));
     }
-    let source = model::resolve(&args.model)?;
+    let source = model::resolve(&args.model, global)?;
     let network = source.load_model(&Device::Cpu).map_err(|e| Failure::run(describe(&e)))?;
     let preprocessor = source.load_preprocessor().map_err(|e| Failure::run(describe(&e)))?;
     let size = preprocessor.as_ref().and_then(|preprocessor| preprocessor.size);

@@ -10,18 +10,15 @@ use serde::Serialize;
 use unet3p::ModelSource;
 use unet3p_models::{Activation, Encoder, UNet3PlusConfig, Variant, parts};
 
-use crate::args::parse_size;
+use crate::args::{Global, parse_size};
 use crate::failure::{Failure, describe};
 use crate::model;
 use crate::report;
 
-/// The file of a model folder that holds the weights.
-const WEIGHTS: &str = "model.safetensors";
-
 /// Arguments of `unet3p info`.
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// A model folder or the name of a bundled model
+    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub
     #[arg(required_unless_present = "variant")]
     model: Option<String>,
     /// Describe a network that is not there yet: base, deep_supervision or deep_supervision_cgm
@@ -47,7 +44,7 @@ pub(crate) struct InfoArgs {
 /// All that is printed.
 #[derive(Debug, Serialize)]
 struct Info {
-    /// The bundled model or folder; absent for a network that is not there yet.
+    /// The bundled model, path or id; absent for a network that is not there yet.
     model: Option<String>,
     config: UNet3PlusConfig,
     weights: Option<Weights>,
@@ -79,9 +76,9 @@ struct Weights {
 }
 
 /// Runs `unet3p info`.
-pub(crate) fn run(args: InfoArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: InfoArgs, global: &Global) -> Result<(), Failure> {
     let (model, config, weights) = match (&args.model, args.variant) {
-        (Some(name), _) => read(name)?,
+        (Some(name), _) => read(name, global)?,
         (None, Some(variant)) => (None, planned(variant, &args)?, None),
         // clap asks for one of the two.
         (None, None) => return Err(Failure::usage("name a model, or give --variant")),
@@ -119,17 +116,14 @@ pub(crate) fn run(args: InfoArgs) -> Result<(), Failure> {
 }
 
 /// Reads the model `name`: all of it, so that what is described is known to work.
-fn read(name: &str) -> Result<(Option<String>, UNet3PlusConfig, Option<Weights>), Failure> {
-    let source = model::resolve(name)?;
+fn read(name: &str, global: &Global) -> Result<(Option<String>, UNet3PlusConfig, Option<Weights>), Failure> {
+    let source = model::resolve(name, global)?;
     let network = source.load_model(&Device::Cpu).map_err(|e| Failure::run(describe(&e)))?;
-    let bytes = match &source {
-        ModelSource::Bundled(bundled) => Cow::Borrowed(bundled.weights),
-        ModelSource::Folder(folder) => {
-            let path = folder.join(WEIGHTS);
-            let bytes = fs::read(&path)
-                .map_err(|e| Failure::run(format!("{}: cannot be read: {e}", path.display())))?;
-            Cow::Owned(bytes)
-        }
+    let bytes = match (&source, source.weights()) {
+        (ModelSource::Bundled(bundled), _) => Cow::Borrowed(bundled.weights),
+        (_, Some(path)) => Cow::Owned(
+            fs::read(&path).map_err(|e| Failure::run(format!("{}: cannot be read: {e}", path.display())))?,
+        ),
         _ => return Err(Failure::run(format!("{}: cannot be described", source.name()))),
     };
     let weights = Weights { bytes: bytes.len() as u64, format: format(&bytes) };

@@ -1,4 +1,4 @@
-//! The `unet3p` command: segment images and volumes, train, prepare data, convert and inspect models.
+//! The `unet3p` command: segment images and volumes, train, prepare data, fetch, convert and inspect models.
 //!
 //! Every subcommand goes the same way: parsed arguments, a validated job, the work. What is wrong with the
 //! arguments is found before any work and ends with exit code 2; see [`failure::Failure`] for the others.
@@ -15,6 +15,7 @@ mod info;
 mod model;
 mod predict;
 mod prepare;
+mod pull;
 mod report;
 mod train;
 mod verify;
@@ -59,8 +60,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Prepare { what } => prepare::run(what),
         Command::Verify(args) => verify::run(args),
         Command::Convert(args) => convert::run(args),
-        Command::Export(args) => export::run(args),
-        Command::Info(args) => info::run(args),
+        Command::Export(args) => export::run(args, global),
+        Command::Pull(args) => pull::run(args, global),
+        Command::Info(args) => info::run(args, global),
         Command::Bench(args) => bench::run(args, global),
     }
 }

@@ -1,24 +1,85 @@
 //! The model that a command line names.
 
+use std::path::Path;
+
 use candle_core::Device;
+use indicatif::ProgressBar;
+use unet3p::hub::{Hub, ModelId, Progress};
 use unet3p::{ModelSource, Segmenter};
+use unet3p_hub::encoder::EncoderWeights;
+use unet3p_models::Encoder;
 
+use crate::args::Global;
 use crate::failure::{Failure, describe};
+use crate::report;
 
-/// What `name` stands for.
+/// What `name` stands for. A model of the Hub is fetched.
 ///
 /// # Errors
-/// A failed run when it is neither a bundled model nor a folder: the model cannot be read.
-pub(crate) fn resolve(name: &str) -> Result<ModelSource, Failure> {
-    ModelSource::resolve(name).map_err(|e| Failure::run(describe(&e)))
+/// A failed run when it is neither a bundled model, nor a path, nor a model of the Hub: the model cannot be read.
+pub(crate) fn resolve(name: &str, global: &Global) -> Result<ModelSource, Failure> {
+    let mut bars = Bars::default();
+    ModelSource::resolve_with(name, &hub(global), &mut |progress| bars.show(progress))
+        .map_err(|e| Failure::run(describe(&e)))
 }
 
 /// Reads the model `name` on `device`.
 ///
 /// # Errors
 /// A failed run when it cannot be read.
-pub(crate) fn load(name: &str, device: &Device) -> Result<Segmenter, Failure> {
-    let source = resolve(name)?;
+pub(crate) fn load(name: &str, global: &Global, device: &Device) -> Result<Segmenter, Failure> {
+    let source = resolve(name, global)?;
     log::info!("model: {}", source.name());
     Segmenter::load(&source, device).map_err(|e| Failure::run(describe(&e)))
+}
+
+/// The ImageNet weights that `name` stands for: a folder or file, else a repository of the Hub, which is fetched.
+///
+/// # Errors
+/// A failed run when they cannot be read, or are another encoder's.
+pub(crate) fn encoder(name: &str, encoder: Encoder, global: &Global) -> Result<EncoderWeights, Failure> {
+    let fail = |e: &dyn std::error::Error| Failure::run(describe(e));
+    let path = Path::new(name);
+    let fetched = if path.exists() {
+        path.to_owned()
+    } else {
+        let id: ModelId = name.parse().map_err(|e| fail(&e))?;
+        let mut bars = Bars::default();
+        hub(global).pull(&id, &mut |progress| bars.show(progress)).map_err(|e| fail(&e))?
+    };
+    unet3p_hub::encoder::read(&fetched, encoder).map_err(|e| fail(&e))
+}
+
+/// The Hub as the environment and `--offline` say.
+pub(crate) fn hub(global: &Global) -> Hub {
+    let hub = Hub::from_env();
+    if global.offline { hub.with_offline(true) } else { hub }
+}
+
+/// A bar for the file that arrives.
+#[derive(Default)]
+pub(crate) struct Bars {
+    bar: Option<(String, ProgressBar)>,
+}
+
+impl Bars {
+    pub(crate) fn show(&mut self, progress: Progress<'_>) {
+        let bar = match self.bar.take() {
+            Some((file, bar)) if file == progress.file => bar,
+            _ => report::download_bar(progress.total, progress.file),
+        };
+        bar.set_position(progress.done);
+        if progress.done == progress.total {
+            bar.finish_and_clear();
+        }
+        self.bar = Some((progress.file.to_string(), bar));
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        if let Some((_, bar)) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }

@@ -97,10 +97,19 @@ fn stderr_line(line: &str) {
 
 /// A bar over `total` steps of `unit`. It shows on a terminal only, and not under `-q`.
 pub(crate) fn bar(total: u64, unit: &str) -> ProgressBar {
-    let template = format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left {{msg}}");
+    bar_like(total, &format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left {{msg}}"))
+}
+
+/// A bar over the `total` bytes of a file that arrives.
+pub(crate) fn download_bar(total: u64, file: &str) -> ProgressBar {
+    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
+    bar_like(total, template).with_message(file.to_string())
+}
+
+fn bar_like(total: u64, template: &str) -> ProgressBar {
     let bar = BARS.add(ProgressBar::new(total));
     // The template is ours; should it ever be wrong, indicatif's own style is as good.
-    if let Ok(style) = ProgressStyle::with_template(&template) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar

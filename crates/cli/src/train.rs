@@ -29,7 +29,7 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in this folder from its last checkpoint
     #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["config", "output", "init_from"])]
     resume: Option<PathBuf>,
-    /// Start from the weights of a model: a bundled one's name or a model folder (sets model.init_from)
+    /// Start from the weights of a model: a bundled one's name, a path, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub (sets model.init_from)
     #[arg(long, value_name = "MODEL")]
     init_from: Option<String>,
 }
@@ -37,18 +37,19 @@ pub(crate) struct TrainArgs {
 /// Runs `unet3p train`.
 pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     let device = global.device.open()?;
-    let (mut trainer, encoder) = open(args, &device)?;
+    let (mut trainer, encoder) = open(args, global, &device)?;
     if let Some(name) = trainer.awaits_encoder().map(String::from) {
         let weights = match encoder {
             Some(weights) => weights,
-            None => encoder_weights(&name, trainer.config())?,
+            None => model::encoder(&name, trainer.config().model.encoder, global)?,
         };
         for note in trainer.start_encoder_from(&weights.tensors).map_err(failure)? {
             report::note(format!("{name}: {note}"));
         }
     }
     if let Some(name) = trainer.awaits_model() {
-        let model = model::resolve(name)?.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
+        let model =
+            model::resolve(name, global)?.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
         let name = name.to_string();
         for note in trainer.start_from(&model).map_err(failure)? {
             report::note(format!("{name}: {note}"));
@@ -79,7 +80,11 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
 }
 
 /// The run that the arguments name, a new one or one to go on with, and the encoder's weights where a new one has any.
-fn open(args: TrainArgs, device: &Device) -> Result<(Trainer, Option<EncoderWeights>), Failure> {
+fn open(
+    args: TrainArgs,
+    global: &Global,
+    device: &Device,
+) -> Result<(Trainer, Option<EncoderWeights>), Failure> {
     if let Some(run_dir) = args.resume {
         return Ok((Trainer::resume(run_dir, &args.settings, device.clone()).map_err(failure)?, None));
     }
@@ -93,17 +98,12 @@ fn open(args: TrainArgs, device: &Device) -> Result<(Trainer, Option<EncoderWeig
     }
     check_folder(&output)?;
     let name = config.model.encoder_weights.clone();
-    let encoder = name.map(|name| encoder_weights(&name, &config)).transpose()?;
+    let encoder = name.map(|name| model::encoder(&name, config.model.encoder, global)).transpose()?;
     if let (Some(weights), None) = (&encoder, &config.data.image_mean) {
         config.data.image_mean = Some(per_channel(weights.mean, config.model.in_channels));
         config.data.image_std = Some(per_channel(weights.std, config.model.in_channels));
     }
     Ok((Trainer::new(config, output, device.clone()).map_err(failure)?, encoder))
-}
-
-/// The weights `name` for the encoder of a configuration.
-fn encoder_weights(name: &str, config: &TrainConfig) -> Result<EncoderWeights, Failure> {
-    unet3p_hub::encoder::read(Path::new(name), config.model.encoder).map_err(|e| Failure::run(describe(&e)))
 }
 
 /// Values of red, green and blue for the channels of an image; their mean where it has others.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use unet3p_models::Variant;
+use unet3p_models::ModelCard;
 
 use crate::convert::ConvertReport;
 use crate::names::Naming;
 use crate::source::SourceKind;
 
 /// The card's name in a model folder.
-pub(crate) const FILE_NAME: &str = "README.md";
+pub(crate) const FILE_NAME: &str = ModelCard::FILE_NAME;
 
 /// What the card leaves open.
 const OPEN: &str = "To be filled in:";
@@ -23,14 +23,8 @@ pub(crate) fn may_replace(path: &Path) -> bool {
     }
 }
 
-/// Writes a Hub model card with the parts left open that a checkpoint does not tell.
+/// A Hub model card with the parts left open that a checkpoint does not tell.
 pub(crate) fn text(report: &ConvertReport) -> String {
-    let config = &report.config;
-    let variant = match config.variant {
-        Variant::Base => "UNet 3+",
-        Variant::DeepSupervision => "UNet 3+ with deep supervision",
-        Variant::DeepSupervisionCgm => "UNet 3+ with deep supervision and classification guide",
-    };
     let source = match report.source {
         SourceKind::PyTorch => "a PyTorch checkpoint",
         SourceKind::Keras => "a Keras file",
@@ -41,28 +35,9 @@ pub(crate) fn text(report: &ConvertReport) -> String {
         Some(Naming::Native) => " with unet3p's tensor names",
         None => "",
     };
-    format!(
-        "---\n\
-         library_name: unet3p\n\
-         pipeline_tag: image-segmentation\n\
-         tags:\n\
-         - unet3plus\n\
-         - image-segmentation\n\
-         - medical-imaging\n\
-         ---\n\
-         \n\
-         # {variant}\n\
-         \n\
-         Converted by unet3p {version} from {source}{naming}.\n\
-         \n\
-         | | |\n\
-         |---|---|\n\
-         | input channels | {in_channels} |\n\
-         | classes | {num_classes} |\n\
-         | filters | {filters:?} |\n\
-         | parameters | {parameters} |\n\
-         \n\
-         A converted checkpoint does not tell how its input was prepared: `{preprocessor}` divides by\n\
+    let summary = format!("Converted by unet3p {} from {source}{naming}.", env!("CARGO_PKG_VERSION"));
+    let body = format!(
+        "A converted checkpoint does not tell how its input was prepared: `{preprocessor}` divides by\n\
          255 and nothing more. Change it to what the training did.\n\
          \n\
          ## Data\n\
@@ -76,11 +51,7 @@ pub(crate) fn text(report: &ConvertReport) -> String {
          ## Licence\n\
          \n\
          {OPEN} that of the original weights.\n",
-        version = env!("CARGO_PKG_VERSION"),
-        in_channels = config.in_channels,
-        num_classes = config.num_classes,
-        filters = config.filters,
-        parameters = report.parameters,
         preprocessor = unet3p_data::Preprocessor::FILE_NAME,
-    )
+    );
+    ModelCard { summary, body, ..ModelCard::default() }.text(&report.config)
 }

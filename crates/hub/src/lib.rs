@@ -1,4 +1,8 @@
-//! Checkpoints from elsewhere for UNet 3+: those of PyTorch and Keras to model folders.
+//! Weights from and to elsewhere for UNet 3+: models of the Hugging Face Hub, checkpoints of PyTorch and Keras, ImageNet
+//! weights for encoders, ONNX files.
+//!
+//! [`Hub::pull`] turns the id of a model on the Hub into a model folder in the cache that Python's huggingface_hub shares.
+//! [`encoder::read`] reads the classifiers that encoders start from, and [`onnx::export`] writes networks for other runtimes.
 //!
 //! [`convert`] turns a checkpoint file into a model folder that [`unet3p_models::UNet3Plus::load`]
 //! opens, and [`compare`] holds the network against the original's predictions. Below it, each useful alone:
@@ -19,6 +23,7 @@ mod check;
 mod convert;
 pub mod encoder;
 mod error;
+mod hub;
 pub mod keras;
 pub mod names;
 pub mod onnx;
@@ -29,5 +34,6 @@ mod source;
 pub use check::{CHECK_TOLERANCE, CheckError, Comparison, compare};
 pub use convert::{ConvertOptions, ConvertReport, Converted, check_destination, convert};
 pub use error::Error;
+pub use hub::{DEFAULT_ENDPOINT, Hub, HubError, ModelId, Progress};
 pub use rounding::Rounding;
 pub use source::{SourceKind, source_kind};

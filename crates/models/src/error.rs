@@ -32,6 +32,12 @@ pub enum Error {
     /// A file that is not a safetensors file, or a damaged one.
     #[error("not a sound safetensors file: {0}")]
     Safetensors(String),
+    /// A safetensors file by itself that does not say what network its weights are of.
+    #[error(
+        "its metadata has no entry `config`, so it cannot be read by itself; name the model folder that it belongs to, \
+         or make one with `unet3p convert`"
+    )]
+    NoConfig,
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -2,23 +2,20 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, TensorInfo};
 
 use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
+use crate::header::{CONFIG_ENTRY, Header, cut, open};
 use crate::network::{UNet3Plus, check_weights};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
-/// Bytes before the header of a safetensors file: the header's length.
-const LENGTH_BYTES: u64 = 8;
-/// The largest header that the format allows.
-const MAX_HEADER: u64 = 100_000_000;
 
 impl UNet3Plus {
     /// Loads a model folder. Weights of 16 bits are widened to f32.
@@ -32,10 +29,42 @@ impl UNet3Plus {
         let config = UNet3PlusConfig::from_json_of(&json, &path.display().to_string())
             .map_err(|error| error.in_file(&path))?;
         let path = folder.join(WEIGHTS);
-        let io = |source| Error::open(&path, source);
-        let file = File::open(&path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
-        read(&config, BufReader::new(file), length, device).map_err(|error| error.in_file(&path))
+        let (mut file, length) = open(&path)?;
+        let header = Header::read(&mut file, length).map_err(|error| error.in_file(&path))?;
+        read(&config, &header, file, length, device).map_err(|error| error.in_file(&path))
+    }
+
+    /// Loads a single safetensors file, as [`UNet3Plus::save`] writes it: the configuration is in its metadata.
+    ///
+    /// # Errors
+    /// Names the file and what is missing, damaged or does not fit.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use unet3p_models::{UNet3Plus, UNet3PlusConfig};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// let config = UNet3PlusConfig::builder().base_filters(4).build()?;
+    /// UNet3Plus::init(&config, 0, DType::F32, &Device::Cpu)?.save(folder.path(), DType::F32)?;
+    /// let model = UNet3Plus::load_file(folder.path().join("model.safetensors"), &Device::Cpu)?;
+    /// assert_eq!(model.config(), &config);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn load_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        let (mut file, length) = open(path)?;
+        let load = || {
+            let header = Header::read(&mut file, length)?;
+            let config = header.config().ok_or(Error::NoConfig)?;
+            read(
+                &UNet3PlusConfig::from_json_of(config, &path.display().to_string())?,
+                &header,
+                file,
+                length,
+                device,
+            )
+        };
+        load().map_err(|error: Error| error.in_file(path))
     }
 
     /// A model from the contents of `config.json` and `model.safetensors`, as for one compiled into a program.
@@ -43,7 +72,9 @@ impl UNet3Plus {
     /// # Errors
     /// As [`UNet3Plus::load`].
     pub fn from_buffers(config: &str, weights: &[u8], device: &Device) -> Result<Self> {
-        read(&UNet3PlusConfig::from_json(config)?, Cursor::new(weights), weights.len() as u64, device)
+        let (config, length) = (UNet3PlusConfig::from_json(config)?, weights.len() as u64);
+        let mut file = Cursor::new(weights);
+        read(&config, &Header::read(&mut file, length)?, file, length, device)
     }
 
     /// Writes a model folder, with weights as f32, f16 or bf16. Each file is complete or not there: it is written
@@ -71,7 +102,7 @@ impl UNet3Plus {
             ))
         });
         let views = views.collect::<Result<Vec<_>>>()?;
-        let metadata = HashMap::from([("config".to_string(), json.clone())]);
+        let metadata = HashMap::from([(CONFIG_ENTRY.to_string(), json.clone())]);
         let path = folder.join(WEIGHTS);
         let bytes = safetensors::serialize(views, Some(metadata))
             .map_err(|error| Error::Safetensors(error.to_string()).in_file(&path))?;
@@ -80,38 +111,15 @@ impl UNet3Plus {
     }
 }
 
-/// Reads the header, then one tensor after the other, so that no second copy of the file is ever in memory.
+/// Reads one tensor after the other, so that no second copy of the file is ever in memory.
 fn read(
     config: &UNet3PlusConfig,
+    header: &Header,
     mut file: impl Read + Seek,
     length: u64,
     device: &Device,
 ) -> Result<UNet3Plus> {
-    let damaged = |what: String| Error::Safetensors(what);
-    let cut = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => damaged(format!("its {length} bytes are too few: truncated?")),
-        _ => Error::Read(error),
-    };
-    let mut size = [0; LENGTH_BYTES as usize];
-    file.read_exact(&mut size).map_err(cut)?;
-    let header = u64::from_le_bytes(size);
-    // what is no plain file has a length of 0 and bytes all the same
-    if header > MAX_HEADER || header > length.saturating_sub(LENGTH_BYTES) {
-        return Err(damaged(format!(
-            "a header of {header} bytes in a file of {length}: truncated, or another format"
-        )));
-    }
-    let mut bytes = vec![0; header as usize];
-    file.read_exact(&mut bytes).map_err(cut)?;
-    let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let start = LENGTH_BYTES + header;
-    let (data, rest) = (metadata.data_len(), length.saturating_sub(start));
-    if data as u64 != rest {
-        return Err(damaged(format!(
-            "the header tells of {data} bytes of data, {rest} are there: truncated?"
-        )));
-    }
-    let infos: BTreeMap<String, TensorInfo> = tensors_of(&metadata);
+    let infos: BTreeMap<String, TensorInfo> = header.tensors();
     check_weights(config, |name| infos.get(name).map(|info| info.shape.clone()), infos.keys())?;
     let mut tensors = HashMap::with_capacity(infos.len());
     // the largest first: a tensor exists up to twice while it is read, and so while little else is there
@@ -119,15 +127,18 @@ fn read(
     infos.sort_by_key(|(_, info)| Reverse(info.data_offsets.1 - info.data_offsets.0));
     for (name, info) in infos {
         let (from, to) = info.data_offsets;
-        file.seek(SeekFrom::Start(start + from as u64)).map_err(cut)?;
+        file.seek(SeekFrom::Start(header.start + from as u64)).map_err(|error| cut(error, length))?;
         let mut data = vec![0; to - from];
-        file.read_exact(&mut data).map_err(cut)?;
+        file.read_exact(&mut data).map_err(|error| cut(error, length))?;
         let dtype = match info.dtype {
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
             Dtype::F64 => DType::F64,
-            other => return Err(damaged(format!("{name} is of type {other:?}; weights are floating point"))),
+            other => {
+                let what = format!("{name} is of type {other:?}; weights are floating point");
+                return Err(Error::Safetensors(what));
+            }
         };
         let tensor = Tensor::from_raw_buffer(&data, dtype, &info.shape, &Device::Cpu)?;
         drop(data);
@@ -136,10 +147,6 @@ fn read(
         tensors.insert(name, variable.into_inner());
     }
     UNet3Plus::from_tensors(config, tensors, DType::F32, device)
-}
-
-fn tensors_of(metadata: &Metadata) -> BTreeMap<String, TensorInfo> {
-    metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect()
 }
 
 /// A tensor as safetensors stores it.
@@ -179,7 +186,8 @@ fn little_endian(tensor: &Tensor) -> Result<Vec<u8>> {
     })
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file of a model folder: complete, or not there.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();

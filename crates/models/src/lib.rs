@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod card;
 mod class_map;
 mod config;
 mod cost;
@@ -26,11 +27,13 @@ mod engine;
 mod error;
 mod folder;
 mod gate;
+mod header;
 mod network;
 mod padding;
 mod stage;
 mod tiles;
 
+pub use card::{CardResult, ModelCard};
 pub use class_map::class_map;
 pub use config::{Activation, CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
 pub use cost::{Part, parts, tensor_shapes};
@@ -38,6 +41,7 @@ pub use encoder::{Encoder, Stage};
 pub use engine::{Algorithm, CompileOptions, Engine, LayerReport};
 pub use error::{Error, Result};
 pub use gate::{Ungated, UngatedValues};
+pub use header::check_safetensors;
 pub use network::{AllOutputs, Output, TrainOutput, UNet3Plus};
 pub use padding::{SIZE_MULTIPLE, pad_to_multiple};
 pub use tiles::{Tiling, check_tile};

@@ -3,12 +3,9 @@
 use std::collections::BTreeSet;
 
 use unet3p_data::{Parts, SliceDataset};
-use unet3p_models::{UNet3PlusConfig, Variant};
+use unet3p_models::{CardResult, ModelCard};
 
 use crate::{EpochReport, Plan, TrainConfig};
-
-/// The card's name in a model folder.
-pub(crate) const FILE_NAME: &str = "README.md";
 
 /// Volumes that a card lists by name; of more it gives the number.
 const MOST_NAMES: usize = 20;
@@ -16,7 +13,6 @@ const MOST_NAMES: usize = 20;
 /// What a card is written from.
 pub(crate) struct Card<'a> {
     pub(crate) config: &'a TrainConfig,
-    pub(crate) network: &'a UNet3PlusConfig,
     pub(crate) dataset: &'a SliceDataset,
     pub(crate) parts: &'a Parts,
     pub(crate) plan: &'a Plan,
@@ -26,13 +22,8 @@ pub(crate) struct Card<'a> {
 
 impl Card<'_> {
     /// A Hub model card, without a licence: that is for the owner of data and weights to say.
-    pub(crate) fn text(&self) -> String {
-        let (network, train, plan) = (self.network, &self.config.train, self.plan);
-        let variant = match network.variant {
-            Variant::Base => "UNet 3+",
-            Variant::DeepSupervision => "UNet 3+ with deep supervision",
-            Variant::DeepSupervisionCgm => "UNet 3+ with deep supervision and classification guide",
-        };
+    pub(crate) fn card(&self) -> ModelCard {
+        let (train, plan) = (&self.config.train, self.plan);
         let weights = if train.ema_decay > 0.0 {
             format!("their moving average (decay {})", train.ema_decay)
         } else {
@@ -40,28 +31,8 @@ impl Card<'_> {
         };
         let loss = serde_json::to_string(&self.config.loss.segmentation).unwrap_or_default();
         let [height, width] = plan.crop;
-        format!(
-            "---\n\
-             library_name: unet3p\n\
-             pipeline_tag: image-segmentation\n\
-             tags:\n\
-             - unet3plus\n\
-             - image-segmentation\n\
-             - medical-imaging\n\
-             ---\n\
-             \n\
-             # {variant}\n\
-             \n\
-             Trained with unet3p {version}. Not for clinical use.\n\
-             \n\
-             | | |\n\
-             |---|---|\n\
-             | input channels | {in_channels} |\n\
-             | classes | {classes} |\n\
-             | filters | {filters:?} |\n\
-             | parameters | {parameters} |\n\
-             \n\
-             ## Data\n\
+        let body = format!(
+            "## Data\n\
              \n\
              The split is by volume.\n\
              \n\
@@ -84,11 +55,6 @@ impl Card<'_> {
              ## Licence\n\
              \n\
              To be filled in by the owner of the data and the weights.\n",
-            version = env!("CARGO_PKG_VERSION"),
-            in_channels = network.in_channels,
-            classes = self.class_names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", "),
-            filters = network.filters,
-            parameters = network.parameter_count(),
             training_slices = plan.training_slices,
             training = self.volumes(&self.parts.train),
             validation_slices = plan.validation_slices,
@@ -100,7 +66,19 @@ impl Card<'_> {
             rate = train.learning_rate,
             seed = train.seed,
             results = self.results(),
-        )
+        );
+        let dice = self.report.validation.as_ref().and_then(|validation| validation.mean_dice());
+        let result = |value| CardResult {
+            dataset: "validation volumes of the training run".into(),
+            metric: "Dice".into(),
+            value,
+        };
+        ModelCard {
+            results: dice.map(result).into_iter().collect(),
+            summary: format!("Trained with unet3p {}. Not for clinical use.", env!("CARGO_PKG_VERSION")),
+            body,
+            ..ModelCard::default()
+        }
     }
 
     /// The names of the slices' volumes, or how many there are.

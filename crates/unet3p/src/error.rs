@@ -10,10 +10,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Neither a bundled model nor a folder.
+    /// Neither a bundled model nor a path, and no id of the Hub.
     #[error(
-        "{name}: no such model; name a bundled model ({}) or a folder with config.json, \
-         preprocessor_config.json and model.safetensors",
+        "{name}: no such model; name a bundled model ({}), a folder with config.json, preprocessor_config.json and \
+         model.safetensors, a single .safetensors file, or a model of the Hub as org/name or org/name@revision",
         bundled.join(", ")
     )]
     UnknownModel {
@@ -21,6 +21,25 @@ pub enum Error {
         name: String,
         /// The bundled models.
         bundled: Vec<&'static str>,
+    },
+    /// No bundled model and no path, but an id of the Hub, which gives no model.
+    #[cfg(feature = "hub")]
+    #[error("no bundled model, file or folder is called {name}, and as a model of the Hub: {source}")]
+    Hub {
+        /// What was asked for.
+        name: String,
+        /// Why the Hub gives none.
+        source: Box<unet3p_hub::HubError>,
+    },
+    /// What may be an id of the Hub, which this build does not know.
+    #[cfg(not(feature = "hub"))]
+    #[error(
+        "{name}: no such file or folder; if it is a model of the Hugging Face Hub, build the crate unet3p with its \
+         feature `hub`"
+    )]
+    NoHub {
+        /// What was asked for.
+        name: String,
     },
     /// A model folder's files cannot be read, or do not fit together; the message names the file.
     #[error(transparent)]

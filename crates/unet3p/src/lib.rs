@@ -15,7 +15,8 @@
 //! ```
 //!
 //! [`Segmenter::from_pretrained`] takes the name of a model that is compiled into this crate (see
-//! [`BUNDLED_MODELS`]) or a model folder. [`Segmenter::segment`] takes an image file,
+//! [`BUNDLED_MODELS`]), a model folder, a single safetensors file, or, with the feature `hub`, the id of a model on the
+//! Hugging Face Hub (`"org/name"` or `"org/name@revision"`). [`Segmenter::segment`] takes an image file,
 //! [`Segmenter::segment_volume`] a NIfTI volume, whose mask comes back on the volume's own grid, and
 //! [`Segmenter::segment_npy`] arrays. The parts are re-exported: [`models`] for the network itself, [`data`] for
 //! images and volumes.
@@ -27,17 +28,23 @@ mod bundled;
 mod error;
 mod memory;
 mod npy;
+mod publish;
 mod segmentation;
 mod segmenter;
+mod source;
 
-pub use bundled::{BUNDLED_MODELS, BundledModel, DEFAULT_MODEL, ModelSource};
+pub use bundled::{BUNDLED_MODELS, BundledModel, DEFAULT_MODEL};
 pub use error::{Error, Result};
 pub use npy::{read_npy, read_npy_shape, write_npy};
+pub use publish::save_pretrained;
 pub use segmentation::{ClassArea, Segmentation, VolumeSegmentation};
 pub use segmenter::Segmenter;
+pub use source::ModelSource;
 
-pub use candle_core::Device;
+pub use candle_core::{DType, Device};
 pub use unet3p_data as data;
 pub use unet3p_data::{Image, LabelMap, Picture, Preprocessor, Volume};
+#[cfg(feature = "hub")]
+pub use unet3p_hub as hub;
 pub use unet3p_models as models;
-pub use unet3p_models::{UNet3Plus, UNet3PlusConfig};
+pub use unet3p_models::{CardResult, ModelCard, UNet3Plus, UNet3PlusConfig};

@@ -55,10 +55,13 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// Opens a bundled model (`"liver-ct"`) or a model folder, on the CPU.
+    /// Opens a model on the CPU: a bundled one (`"liver-ct"`), a model folder, a single safetensors file that was
+    /// saved with its configuration, or, with the feature `hub`, a model of the Hugging Face Hub (`"org/name"` or
+    /// `"org/name@revision"`). What is none of the first is looked for further on in this order; see
+    /// [`ModelSource::resolve`].
     ///
     /// # Errors
-    /// When there is no such model, or its files are missing or do not fit together.
+    /// When there is no such model, the Hub does not give it, or its files are missing or do not fit together.
     pub fn from_pretrained(name: &str) -> Result<Self> {
         Self::load(&ModelSource::resolve(name)?, &Device::Cpu)
     }
@@ -84,17 +87,7 @@ impl Segmenter {
     ) -> Result<Self> {
         let name = name.into();
         if let Some(preprocessor) = &preprocessor {
-            let (made, taken) = (preprocessor.layout.channels(), model.config().in_channels);
-            if made != taken {
-                return Err(Error::Mismatch {
-                    name,
-                    problem: format!(
-                        "the layout in {} makes {made} channels, and the network takes {taken}; \
-                         correct the layout or in_channels in config.json",
-                        Preprocessor::FILE_NAME
-                    ),
-                });
-            }
+            check_channels(&name, preprocessor, model.config())?;
         }
         let network = if device.is_cpu() {
             let size = preprocessor.as_ref().and_then(|preprocessor| preprocessor.size);
@@ -326,4 +319,24 @@ impl Segmenter {
         let of = |(id, label): (u8, String)| colors.get(&label).copied().unwrap_or(default_color(id));
         std::iter::once(default_color(0)).chain(self.classes().into_iter().map(of)).collect()
     }
+}
+
+/// Whether the preprocessor of the model `name` makes what its network takes.
+pub(crate) fn check_channels(
+    name: &str,
+    preprocessor: &Preprocessor,
+    config: &UNet3PlusConfig,
+) -> Result<()> {
+    let (made, taken) = (preprocessor.layout.channels(), config.in_channels);
+    if made == taken {
+        return Ok(());
+    }
+    Err(Error::Mismatch {
+        name: name.to_string(),
+        problem: format!(
+            "the layout in {} makes {made} channels, and the network takes {taken}; correct the layout or in_channels in \
+             config.json",
+            Preprocessor::FILE_NAME
+        ),
+    })
 }

@@ -81,7 +81,7 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     let cases = cases::assemble(pairs, slices.as_ref(), args.per_slice)?;
     let mut predictor = match args.predictions {
         Some(_) => None,
-        None => Some(Predictor::new(args.settings.open(&global.device.open()?)?)),
+        None => Some(Predictor::new(args.settings.open(global, &global.device.open()?)?)),
     };
     let known = match (&predictor, &args.predictions) {
         (Some(predictor), _) => predictor.labels(),

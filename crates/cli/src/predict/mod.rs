@@ -53,7 +53,7 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let items = plan::plan(inputs, &args.output, extras, args.overwrite, images_of)?;
     check_folder(&args.output)?;
     let device = global.device.open()?;
-    let segmenter = args.settings.open(&device)?;
+    let segmenter = args.settings.open(global, &device)?;
     create_folder(&args.output)?;
 
     let predictions = segment_all(&segmenter, &items, &args.output)?;

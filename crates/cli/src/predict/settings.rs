@@ -5,13 +5,14 @@ use clap::Args;
 use unet3p::{DEFAULT_MODEL, Segmenter};
 use unet3p_models::{SIZE_MULTIPLE, check_tile};
 
+use crate::args::Global;
 use crate::failure::{Failure, describe};
 use crate::model;
 
 /// The model and its options.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// A bundled model's name or a model folder
+    /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub
     #[arg(short, long, default_value = DEFAULT_MODEL)]
     pub(crate) model: String,
     /// Average the image and its flips: slower, usually a little better
@@ -31,8 +32,8 @@ impl Settings {
     ///
     /// # Errors
     /// A failed run when the model cannot be read.
-    pub(crate) fn open(&self, device: &Device) -> Result<Segmenter, Failure> {
-        model::load(&self.model, device)?
+    pub(crate) fn open(&self, global: &Global, device: &Device) -> Result<Segmenter, Failure> {
+        model::load(&self.model, global, device)?
             .with_threshold(self.threshold)
             .with_tta(self.tta)
             .with_tile(self.tile)

@@ -9,6 +9,9 @@ mod evaluate;
 mod evaluate_errors;
 mod evaluate_slices;
 mod export;
+mod hub;
+#[path = "../../../hub/tests/hub/server.rs"]
+mod hub_server;
 mod info;
 mod model_errors;
 mod predict;

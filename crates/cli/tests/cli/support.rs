@@ -47,7 +47,26 @@ impl Place {
     /// Runs the binary in the folder.
     #[track_caller]
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
-        let output = Command::new(env!("CARGO_BIN_EXE_unet3p"))
+        self.run_with(&[], args)
+    }
+
+    /// Runs the binary in the folder with these environment variables, and none of the user's that say where the Hub,
+    /// its cache and the way to it are.
+    #[track_caller]
+    pub(crate) fn run_with<S: AsRef<OsStr>>(
+        &self,
+        variables: &[(&str, &str)],
+        args: impl IntoIterator<Item = S>,
+    ) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unet3p"));
+        for name in
+            ["HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HUB_OFFLINE", "XDG_CACHE_HOME"]
+        {
+            command.env_remove(name);
+        }
+        let output = command
+            .env("HF_HOME", self.0.path().join("hf"))
+            .envs(variables.iter().copied())
             .args(args)
             .current_dir(self.0.path())
             .output()

@@ -7,14 +7,32 @@ fn help_names_every_command_and_the_exit_codes() {
     let place = Place::new();
     let run = place.line("--help");
     run.ends(0, &[]);
-    for word in
-        ["predict", "evaluate", "train", "prepare", "verify", "convert", "info", "--device", "Exit codes"]
-    {
+    for word in [
+        "predict",
+        "evaluate",
+        "train",
+        "prepare",
+        "verify",
+        "convert",
+        "pull",
+        "info",
+        "--device",
+        "--offline",
+        "Exit codes",
+    ] {
         assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
     }
-    for command in
-        ["predict", "evaluate", "train", "prepare folder", "prepare lits", "verify", "convert", "info"]
-    {
+    for command in [
+        "predict",
+        "evaluate",
+        "train",
+        "prepare folder",
+        "prepare lits",
+        "verify",
+        "convert",
+        "pull",
+        "info",
+    ] {
         let run = place.line(&format!("{command} --help"));
         run.ends(0, &[]);
         assert!(run.stdout.contains("Usage: unet3p"), "{}", run.stdout);

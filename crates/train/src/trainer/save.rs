@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Tensor, Var};
-use unet3p_data::{LabelMap, Sample, write_atomically};
+use unet3p_data::{LabelMap, Sample};
 use unet3p_models::UNet3Plus;
 
 use super::Trainer;
-use crate::card::{self, Card};
+use crate::card::Card;
 use crate::evaluate::Validator;
 use crate::log::{Cases, Logs, REPORT, Report};
 use crate::replace::{replace_folder, restore_folder};
@@ -87,19 +87,17 @@ impl Trainer {
     fn save_model(&self, model: &UNet3Plus, report: &EpochReport, folder: &str) -> Result<()> {
         let card = Card {
             config: &self.config,
-            network: model.config(),
             dataset: &self.recipe.dataset,
             parts: &self.parts,
             plan: &self.plan,
             class_names: &self.class_names,
             report,
         };
-        let text = card.text();
+        let card = card.card();
         replace_folder(&self.run_dir.join(folder), |folder| {
             model.save(folder, DType::F32)?;
             self.recipe.dataset.preprocessor().save(folder)?;
-            let path = folder.join(card::FILE_NAME);
-            Ok(write_atomically(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
+            Ok(card.save(folder, model.config())?)
         })
     }
 

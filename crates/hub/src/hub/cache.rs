@@ -1,0 +1,138 @@
+//! A model's folder in the cache, laid out as Python's huggingface_hub does: `blobs/` holds contents by their ETag,
+//! `snapshots/COMMIT/` links to them by file name, `refs/REVISION` tells a branch's or tag's commit.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+use unet3p_data::write_atomically;
+
+use super::id::is_commit;
+use super::{FILES, HubError, ModelId};
+
+/// A model's folder in the cache.
+pub(super) struct ModelCache {
+    root: PathBuf,
+    repo: Repo,
+    folder: CacheRepo,
+}
+
+impl ModelCache {
+    pub(super) fn new(root: &Path, id: &ModelId) -> Self {
+        let repo = Repo::with_revision(id.repo().to_string(), RepoType::Model, id.revision().to_string());
+        let folder = Cache::new(root.to_path_buf()).repo(repo.clone());
+        Self { root: root.to_path_buf(), repo, folder }
+    }
+
+    /// The folder of the revision as it was last seen, with all that a model needs; else the first file that is missing.
+    pub(super) fn complete(&self) -> Result<PathBuf, &'static str> {
+        let folder = self.commit().map(|commit| self.snapshot(&commit));
+        let has = |name| folder.as_ref().is_some_and(|folder| folder.join(name).exists());
+        match FILES.iter().find(|file| file.required && !has(file.name)) {
+            Some(file) => Err(file.name),
+            None => folder.ok_or(FILES[0].name),
+        }
+    }
+
+    /// The commit that the revision was when it was last seen.
+    fn commit(&self) -> Option<String> {
+        let revision = self.repo.revision();
+        if is_commit(revision) {
+            return Some(revision.to_string());
+        }
+        let commit = fs::read_to_string(self.reference()).ok()?;
+        Some(commit.trim().to_string()).filter(|commit| is_commit(commit))
+    }
+
+    fn reference(&self) -> PathBuf {
+        self.root.join(self.repo.folder_name()).join("refs").join(self.repo.revision())
+    }
+
+    /// Remembers the revision's commit.
+    pub(super) fn set_commit(&self, commit: &str) -> Result<(), HubError> {
+        if self.commit().as_deref() == Some(commit) {
+            return Ok(());
+        }
+        let path = self.reference();
+        create_parent(&path)?;
+        write_atomically(&path, |file| file.write_all(commit.as_bytes())).map_err(|error| match error {
+            unet3p_data::Error::Io { source, .. } => HubError::io(&path, source),
+            error => HubError::io(&path, std::io::Error::other(error)),
+        })
+    }
+
+    /// The folder of a commit.
+    pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.pointer_path(commit)
+    }
+
+    /// Where the content with this ETag lies; its folder is made.
+    pub(super) fn blob(&self, etag: &str) -> Result<PathBuf, HubError> {
+        let path = self.folder.blob_path(etag);
+        create_parent(&path)?;
+        Ok(path)
+    }
+
+    /// Keeps other processes, Python's among them, from fetching the same content until the file is dropped.
+    pub(super) fn lock(&self, etag: &str) -> Result<File, HubError> {
+        let path = self.root.join(".locks").join(self.repo.folder_name()).join(format!("{etag}.lock"));
+        create_parent(&path)?;
+        let lock = || {
+            let file = File::options().create(true).append(true).open(&path)?;
+            match file.lock() {
+                // Some network file systems know no locks: then nobody is kept away.
+                Err(cause) if cause.kind() != ErrorKind::Unsupported => Err(cause),
+                _ => Ok(file),
+            }
+        };
+        lock().map_err(|cause| HubError::io(&path, cause))
+    }
+
+    /// Removes a file from the folder of a commit, and its content.
+    pub(super) fn discard(&self, commit: &str, name: &str) -> Result<(), HubError> {
+        let path = self.snapshot(commit).join(name);
+        // Only what lies among the contents: whoever linked elsewhere keeps the file.
+        if let Some(etag) = fs::read_link(&path).ok().and_then(|blob| Some(blob.file_name()?.to_owned())) {
+            remove(&self.folder.blob_path(&etag.to_string_lossy()))?;
+        }
+        remove(&path)
+    }
+
+    /// Gives the content with this ETag its name in the folder of a commit.
+    pub(super) fn link(&self, etag: &str, commit: &str, name: &str) -> Result<(), HubError> {
+        let path = self.snapshot(commit).join(name);
+        create_parent(&path)?;
+        remove(&path)?;
+        match link(&self.folder.blob_path(etag), &path, etag) {
+            // Another process was faster.
+            Err(cause) if cause.kind() == ErrorKind::AlreadyExists => Ok(()),
+            linked => linked.map_err(|cause| HubError::io(&path, cause)),
+        }
+    }
+}
+
+/// Links to the content, two folders up and across, so that the cache may be moved.
+#[cfg(unix)]
+fn link(_blob: &Path, path: &Path, etag: &str) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), path)
+}
+
+/// Elsewhere links need privileges: the content itself gets the name, as huggingface_hub does it then.
+#[cfg(not(unix))]
+fn link(blob: &Path, path: &Path, _etag: &str) -> std::io::Result<()> {
+    fs::rename(blob, path)
+}
+
+/// Removes a file or link, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), HubError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(HubError::io(path, cause)),
+        _ => Ok(()),
+    }
+}
+
+fn create_parent(path: &Path) -> Result<(), HubError> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|cause| HubError::io(parent, cause))
+}
