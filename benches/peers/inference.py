@@ -29,6 +29,16 @@ def prepare(folder, arguments):
     """Weights, ONNX model and image. In another process: PyTorch in this one would count in each worker's peak
     memory, which begins with what a process held when it was forked."""
     note("writing the model")
+    if arguments.encoder != "plain":
+        # PyTorch's network here has no other encoder: the others get what we export
+        command = ["cargo", "run", "--release", "--quiet", "-p", "unet3p-models", "--example", "random_model", "--"]
+        command += [arguments.encoder, str(arguments.filters), str(folder / "model")]
+        if subprocess.run(command, cwd=Path(__file__).parent).returncode:
+            raise Failure("the model could not be written, see above")
+        image = numpy.random.default_rng(0).standard_normal((3, arguments.size, arguments.size), dtype="float32")
+        numpy.save(folder / "input.npy", image)
+        arguments.peers = [name for name in arguments.peers if name != "torch"]
+        return
     script = Path(__file__).with_name("unet3plus.py")
     options = {"filters": arguments.filters, "size": arguments.size, "threads": arguments.threads}
     options = [f"--{name}={value}" for name, value in options.items()]
@@ -70,7 +80,7 @@ def bench(arguments, folder, workers):
     turns = compete([*ours, *workers], arguments.rounds, arguments.runs)
 
     report = ours[0].report
-    print(f"f1 = {arguments.filters}, 1 x 3 x {arguments.size} x {arguments.size}, {arguments.rounds} rounds")
+    print(f"{arguments.encoder} encoder, f1 = {arguments.filters}, 1 x 3 x {arguments.size} x {arguments.size}, {arguments.rounds} rounds")
     print(f"multiply-adds of unet3p: {report['gmac_as_written']:.1f} G written, {report['gmac_executed']:.1f} G executed")
     print(machine(ours, ["openvino" if "openvino" in worker.name else worker.name for worker in workers]))
     print()
@@ -89,6 +99,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--filters", type=positive, default=64, help="channels of the first stage (default: 64)")
     parser.add_argument("--size", type=positive, default=320, help="side of the image, a multiple of 16 (default: 320)")
+    parser.add_argument("--encoder", default="plain", help="as in config.json; without PyTorch if not plain (default)")
     parser.add_argument("--peers", type=peer_list, default=list(PEERS), help=f"default: {','.join(PEERS)}")
     add_arguments(parser)
     workers = []

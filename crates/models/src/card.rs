@@ -225,6 +225,7 @@ What it is.
 
 | | |
 |---|---|
+| encoder | plain |
 | input channels | 3 |
 | classes | `liver _ _left_` |
 | filters | [64, 128, 256, 512, 1024] |

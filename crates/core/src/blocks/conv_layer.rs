@@ -6,9 +6,7 @@ use candle_nn::init::DEFAULT_KAIMING_NORMAL;
 
 use super::conv_block::BatchNormOptions;
 use crate::execution::{Execution, Mode};
-use crate::ops::{
-    BatchStatistics, batch_norm_relu, batch_norm_with_statistics, conv2d, conv2d_strided, upsample_conv2d,
-};
+use crate::ops::{BatchStatistics, batch_norm, batch_norm_relu, conv2d, conv2d_strided, upsample_conv2d};
 use crate::training::{self, Map, Tape};
 
 /// What a layer's convolution is.
@@ -87,7 +85,7 @@ impl ConvLayer {
             }),
             Mode::Training => None,
         };
-        let normalise = if self.relu { batch_norm_relu } else { batch_norm_with_statistics };
+        let normalise = if self.relu { batch_norm_relu } else { batch_norm };
         let (out, statistics) =
             normalise(self.execution, &y, &gamma, &beta, self.options.eps, fixed.as_ref())?;
         if mode == Mode::Training {

@@ -42,7 +42,7 @@ pub fn batch_statistics(execution: Execution, x: &Tensor) -> Result<BatchStatist
 /// 1) on `[batch, channels, height, width]`, `gamma` and `beta` `[channels]`.
 ///
 /// With `fixed = None` the statistics are those of the batch, and the gradient with respect to `x` accounts for
-/// that; with given ones they are constants, as in evaluation.
+/// that; with given ones they are constants, as in evaluation. The statistics that were used come with the result.
 ///
 /// # Errors
 /// Where shapes do not fit.
@@ -53,26 +53,11 @@ pub fn batch_norm(
     beta: &Tensor,
     eps: f64,
     fixed: Option<&BatchStatistics>,
-) -> Result<Tensor> {
-    normalise(execution, x, gamma, beta, eps, fixed, false).map(|(y, _)| y)
-}
-
-/// [`batch_norm`], with the statistics that were used.
-///
-/// # Errors
-/// Where shapes do not fit.
-pub fn batch_norm_with_statistics(
-    execution: Execution,
-    x: &Tensor,
-    gamma: &Tensor,
-    beta: &Tensor,
-    eps: f64,
-    fixed: Option<&BatchStatistics>,
 ) -> Result<(Tensor, BatchStatistics)> {
     normalise(execution, x, gamma, beta, eps, fixed, false)
 }
 
-/// [`batch_norm`] and ReLU in one, with the statistics that were used.
+/// [`batch_norm`] and ReLU in one.
 ///
 /// # Errors
 /// Where shapes do not fit.

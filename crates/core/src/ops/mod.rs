@@ -14,9 +14,7 @@ mod relu;
 mod unfold;
 mod upsample;
 
-pub use batch_norm::{
-    BatchStatistics, batch_norm, batch_norm_relu, batch_norm_with_statistics, batch_statistics,
-};
+pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_relu, batch_statistics};
 pub use conv::conv2d;
 pub use dropout::dropout;
 pub use max_pool::{global_max_pool, max_pool2d};

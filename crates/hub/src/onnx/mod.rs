@@ -71,7 +71,7 @@ pub enum OnnxError {
 /// ```
 /// use candle_core::{DType, Device};
 /// use unet3p_hub::onnx::{OnnxOptions, export};
-/// use unet3p_models::UNet3Plus;
+/// use unet3p_models::{UNet3Plus, UNet3PlusConfig};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = UNet3PlusConfig::builder().base_filters(4).build()?;
