@@ -22,9 +22,11 @@ clippy:
 memcheck *ARGS:
     scripts/memcheck.sh {{ARGS}}
 
-# Checks that need the software that others use: TensorBoard reads what a run writes
+# Checks that need the software that others use: TensorBoard reads what a run writes, ONNX Runtime and OpenVINO run what is
+# exported
 peers:
     scripts/check_tensorboard.sh
+    scripts/check_onnx.sh
 
 # Builds the documentation; warnings are errors
 doc:
