@@ -99,23 +99,22 @@ impl ModelCache {
         remove(&path)
     }
 
-    /// Gives the content with this ETag its name in the folder of a commit.
+    /// Gives the content with this ETag its name in the folder of a commit. A link that is there is replaced in one step:
+    /// another process may be reading through it.
     pub(super) fn link(&self, etag: &str, commit: &str, name: &str) -> Result<(), HubError> {
         let path = self.snapshot(commit).join(name);
         create_parent(&path)?;
-        remove(&path)?;
-        match link(&self.folder.blob_path(etag), &path, etag) {
-            // Another process was faster.
-            Err(cause) if cause.kind() == ErrorKind::AlreadyExists => Ok(()),
-            linked => linked.map_err(|cause| HubError::io(&path, cause)),
-        }
+        link(&self.folder.blob_path(etag), &path, etag).map_err(|cause| HubError::io(&path, cause))
     }
 }
 
 /// Links to the content, two folders up and across, so that the cache may be moved.
 #[cfg(unix)]
 fn link(_blob: &Path, path: &Path, etag: &str) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), path)
+    let target = Path::new("../../blobs").join(etag);
+    let folder = path.parent().unwrap_or(path);
+    let new = tempfile::Builder::new().make_in(folder, |new| std::os::unix::fs::symlink(&target, new))?;
+    new.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
 /// Elsewhere links need privileges: the content itself gets the name, as huggingface_hub does it then.

@@ -8,6 +8,7 @@
 mod address;
 mod cache;
 mod client;
+mod digest;
 mod download;
 mod error;
 mod id;
@@ -66,8 +67,8 @@ impl Hub {
     ///
     /// Of a repository only `config.json`, `model.safetensors`, `preprocessor_config.json` and `README.md` are fetched.
     /// Faults that may pass (429, 5xx, cut connections) are retried three times; a file goes on where it was
-    /// cut, also in a later call. Sizes, JSON and the weights' header are checked before a file gets its name, and a
-    /// damaged one is removed. Where the Hub cannot be reached and the cache has the model, a warning is logged and
+    /// cut, also in a later call. Sizes, JSON, the weights' header and, of large files, the SHA-256 are checked before a
+    /// file gets its name, and a damaged one is removed. Where the Hub cannot be reached and the cache has the model, a warning is logged and
     /// the cache serves.
     ///
     /// # Errors
@@ -146,7 +147,14 @@ fn fetch_file(
         // The name under which huggingface_hub leaves, and goes on with, a part.
         let part = blob.with_file_name(format!("{}.incomplete", remote.etag));
         let arrived = download::download(client, file, &remote, &part, progress)
-            .and_then(|()| (file.check)(&part).map_err(|problem| client.damaged(file, problem)));
+            .and_then(|()| (file.check)(&part).map_err(|problem| client.damaged(file, problem)))
+            .and_then(|()| match digest::has_content(&part, &remote.etag) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    Err(client.damaged(file, "its SHA-256 is not the one that the Hub tells".into()))
+                }
+                Err(cause) => Err(HubError::io(&part, cause)),
+            });
         if let Err(error) = arrived {
             if matches!(error, HubError::Damaged { .. }) {
                 remove(&part)?;

@@ -45,6 +45,15 @@ fn a_file_of_another_size_is_refused() {
 }
 
 #[test]
+fn a_flipped_bit_is_found() {
+    damaged(WEIGHTS, &["SHA-256"], |weights| {
+        let mut weights = weights.to_vec();
+        *weights.last_mut().unwrap() ^= 1;
+        weights
+    });
+}
+
+#[test]
 fn weights_without_a_sound_header_are_refused() {
     damaged(WEIGHTS, &["not a sound safetensors file"], |weights| vec![b'x'; weights.len()]);
     // A header that tells of other tensors than the file has bytes for.

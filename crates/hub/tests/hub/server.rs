@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use sha2::{Digest, Sha256};
+
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -189,10 +191,9 @@ impl Repo {
         }
     }
 
-    /// What names a content: not the Hub's hash, but a different one for different contents all the same.
+    /// What names a content: its SHA-256, as the Hub names large files.
     pub(crate) fn etag(content: &[u8]) -> String {
-        let mix = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        format!("{:016x}{:x}", content.iter().fold(0xcbf2_9ce4_8422_2325, mix), content.len())
+        format!("{:x}", Sha256::digest(content))
     }
 
     /// The Hub's answer.
