@@ -5,12 +5,13 @@ use candle_core::{DType, Tensor};
 /// Relative L2 error allowed for an output of the whole network in f32 against the original implementations'.
 pub const OUTPUT_BUDGET: f64 = 1e-5;
 
-/// `||got - want|| / ||want||`; infinite where the shapes differ or anything is NaN.
+/// `||got - want|| / ||want||`, 0 where the two are equal; infinite where the shapes differ or anything is NaN.
 pub fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
     let compute = || -> candle_core::Result<f64> {
         let (got, want) = (got.to_dtype(DType::F64)?, want.to_dtype(DType::F64)?);
         let error = (got.contiguous()? - &want)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
-        Ok((error / want.sqr()?.sum_all()?.to_scalar::<f64>()?).sqrt())
+        let scale = want.sqr()?.sum_all()?.to_scalar::<f64>()?;
+        Ok(if error == 0.0 { 0.0 } else { (error / scale).sqrt() })
     };
     compute().ok().filter(|error| !error.is_nan()).unwrap_or(f64::INFINITY)
 }

@@ -34,6 +34,7 @@ fn the_published_network_takes_little_more_than_its_file() {
     let text = String::from_utf8_lossy(&child.stdout).into_owned();
     println!("{text}");
     assert!(child.status.success(), "{text}");
+    assert!(peak_rss().is_none() || text.contains("times as much memory"), "nothing was measured: {text}");
 }
 
 /// The other process's part; without a folder it does nothing.

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use candle_core::{D, DType, Device, Tensor};
 use prost::Message;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use unet3p_core::Execution;
 use unet3p_core::ops::{Window, max_pool2d, upsample_bilinear2d};
 use unet3p_hub::onnx::proto::{FLOAT, Graph, Model, Node, Side};
@@ -87,16 +89,31 @@ fn compute(node: &Node, x: &[&Tensor]) -> candle_core::Result<Tensor> {
 fn check(what: &str, config: UNet3PlusConfigBuilder, options: OnnxOptions) {
     let config = config.build().unwrap();
     let model = UNet3Plus::init(&config, 5, DType::F32, &Device::Cpu).unwrap();
-    let exported =
-        Model::decode(export(&model, &options, &[("note", "a test")]).unwrap().as_slice()).unwrap();
+    if !config.variant.has_cgm() {
+        return compare(what, &model, options);
+    }
+    let parameters = model.parameters().all();
+    let (_, bias) = parameters.iter().find(|(name, _)| name == "cgm.bias").unwrap();
+    for (gate, logits) in [("open", [-9f32, 9.0]), ("closed", [9.0, -9.0])] {
+        bias.set(&Tensor::new(&logits, &Device::Cpu).unwrap()).unwrap();
+        compare(&format!("{what}, {gate}"), &model, options);
+    }
+}
+
+fn compare(what: &str, model: &UNet3Plus, options: OnnxOptions) {
+    let config = model.config();
+    let exported = Model::decode(export(model, &options, &[("note", "a test")]).unwrap().as_slice()).unwrap();
     let graph = exported.graph.as_ref().unwrap();
     let metadata: Vec<_> = exported.metadata_props.iter().map(|entry| entry.key.as_str()).collect();
     assert_eq!(metadata, ["config", "note"]);
-    assert_eq!(UNet3PlusConfig::from_json(&exported.metadata_props[0].value).unwrap(), config);
+    assert_eq!(&UNet3PlusConfig::from_json(&exported.metadata_props[0].value).unwrap(), config);
 
     let (batch, [height, width]) =
         (if options.size.is_some() { 1 } else { 2 }, options.size.unwrap_or([32, 64]));
-    let image = Tensor::randn(0f32, 1.0, (batch, config.in_channels, height, width), &Device::Cpu).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let count = batch * config.in_channels * height * width;
+    let values: Vec<f32> = (0..count).map(|_| rng.random_range(-2.0..2.0)).collect();
+    let image = Tensor::from_vec(values, (batch, config.in_channels, height, width), &Device::Cpu).unwrap();
     let values = evaluate(graph, &image);
     let names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
     let (heads, presence) = if options.logits {

@@ -101,6 +101,12 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
     let config = model.config().clone();
     let failed = |error: unet3p_models::Error| Failure::run(format!("bench: {}", describe(&error)));
     let (height, width) = args.size;
+    let multiple = config.size_multiple();
+    if args.train && [height, width].iter().any(|side| side % multiple != 0) {
+        return Err(Failure::usage(format!(
+            "--size {height}x{width}: sides of a training step's images are multiples of {multiple} in this network"
+        )));
+    }
     let batch = usize::from(args.batch);
     // signed noise, the same in every run
     let x = Tensor::from_vec(

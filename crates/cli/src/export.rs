@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use unet3p_data::write_atomically;
-use unet3p_hub::onnx::{OnnxError, OnnxOptions, export};
+use unet3p_hub::onnx::{OnnxOptions, export};
 
 use crate::args::{Global, parse_size};
 use crate::failure::{Failure, describe};
@@ -17,13 +18,13 @@ const SIDE: usize = 320;
 /// Arguments of `unet3p export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// A model folder or the name of a bundled model
+    /// The model: a bundled model's name, a model folder, a .safetensors file, or an id of the Hub
     model: String,
     /// The ONNX file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Version of the operators
-    #[arg(long, default_value_t = OnnxOptions::default().opset, value_name = "N")]
+    #[arg(long, default_value_t = OnnxOptions::default().opset, value_parser = opsets(), value_name = "N")]
     opset: u8,
     /// Any batch, height and width, in place of one image of a fixed size
     #[arg(long, conflicts_with = "size")]
@@ -42,6 +43,11 @@ pub(crate) struct ExportArgs {
     overwrite: bool,
 }
 
+fn opsets() -> RangedI64ValueParser<u8> {
+    let (first, last) = (*OnnxOptions::OPSETS.start(), *OnnxOptions::OPSETS.end());
+    clap::value_parser!(u8).range(i64::from(first)..=i64::from(last))
+}
+
 /// Runs `unet3p export`.
 pub(crate) fn run(args: ExportArgs, global: &Global) -> Result<(), Failure> {
     let path = args.output.display();
@@ -49,9 +55,6 @@ pub(crate) fn run(args: ExportArgs, global: &Global) -> Result<(), Failure> {
         return Err(Failure::usage(format!(
             "{path}: the output exists already; use --overwrite to replace it, or another name"
         )));
-    }
-    if !OnnxOptions::OPSETS.contains(&args.opset) {
-        return Err(Failure::usage(format!("--{}", OnnxError::Opset { opset: args.opset })));
     }
     let source = model::resolve(&args.model, global)?;
     let network = source.load_model(&Device::Cpu).map_err(|e| Failure::run(describe(&e)))?;
@@ -72,6 +75,9 @@ pub(crate) fn run(args: ExportArgs, global: &Global) -> Result<(), Failure> {
     let bytes = export(&network, &options, &metadata).map_err(|e| Failure::run(describe(&e)))?;
     write_atomically(&args.output, |file| std::io::Write::write_all(file, &bytes))
         .map_err(|e| Failure::run(describe(&e)))?;
+    if args.all_heads && !network.config().variant.has_deep_supervision() {
+        report::note(format!("{}: has head 1 alone, for it is of variant base", args.model));
+    }
     let shape = match options.size {
         Some([height, width]) => format!("1 x {} x {height} x {width}", network.config().in_channels),
         None => format!(

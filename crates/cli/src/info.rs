@@ -19,19 +19,19 @@ use crate::report;
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
     /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub
-    #[arg(required_unless_present = "variant")]
+    #[arg(required_unless_present_any = ["variant", "encoder", "filters", "classes"])]
     model: Option<String>,
-    /// Describe a network that is not there yet: base, deep_supervision or deep_supervision_cgm
-    #[arg(long, conflicts_with = "model", value_parser = parse_variant)]
-    variant: Option<Variant>,
-    /// With --variant: what computes the feature maps: plain, vgg11_bn, resnet34, resnet50 or resnet101
-    #[arg(long, default_value_t = Encoder::Plain, requires = "variant", value_parser = parse_encoder)]
+    /// A network that is not there yet: base, deep_supervision or deep_supervision_cgm
+    #[arg(long, conflicts_with = "model", default_value = "base", value_parser = parse_variant)]
+    variant: Variant,
+    /// Of a network that is not there yet: plain, vgg11_bn, resnet34, resnet50 or resnet101
+    #[arg(long, conflicts_with = "model", default_value_t = Encoder::Plain, value_parser = parse_encoder)]
     encoder: Encoder,
-    /// With --variant: channels of the first encoder stage; the next ones have the encoder's multiples of it
-    #[arg(long, default_value_t = 64, requires = "variant", value_name = "N")]
+    /// The same: channels of the first encoder stage; the next ones have the encoder's multiples of it
+    #[arg(long, conflicts_with = "model", default_value_t = 64, value_name = "N")]
     filters: usize,
-    /// With --variant: number of classes
-    #[arg(long, default_value_t = 1, requires = "variant", value_name = "N")]
+    /// The same: number of classes
+    #[arg(long, conflicts_with = "model", default_value_t = 1, value_name = "N")]
     classes: usize,
     /// Image size for the multiply-adds: N, or HEIGHTxWIDTH
     #[arg(long, default_value = "320", value_parser = parse_size, value_name = "SIZE")]
@@ -77,11 +77,9 @@ struct Weights {
 
 /// Runs `unet3p info`.
 pub(crate) fn run(args: InfoArgs, global: &Global) -> Result<(), Failure> {
-    let (model, config, weights) = match (&args.model, args.variant) {
-        (Some(name), _) => read(name, global)?,
-        (None, Some(variant)) => (None, planned(variant, &args)?, None),
-        // clap asks for one of the two.
-        (None, None) => return Err(Failure::usage("name a model, or give --variant")),
+    let (model, config, weights) = match &args.model {
+        Some(name) => read(name, global)?,
+        None => (None, planned(&args)?, None),
     };
     let (height, width) = args.size;
     let parts: Vec<Part> = parts(&config, [height, width])
@@ -146,9 +144,9 @@ fn format(bytes: &[u8]) -> &'static str {
 }
 
 /// The configuration of a network that is not there yet.
-fn planned(variant: Variant, args: &InfoArgs) -> Result<UNet3PlusConfig, Failure> {
+fn planned(args: &InfoArgs) -> Result<UNet3PlusConfig, Failure> {
     UNet3PlusConfig::builder()
-        .variant(variant)
+        .variant(args.variant)
         .encoder(args.encoder)
         .base_filters(args.filters)
         .num_classes(args.classes)

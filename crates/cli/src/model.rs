@@ -43,7 +43,11 @@ pub(crate) fn encoder(name: &str, encoder: Encoder, global: &Global) -> Result<E
     let fetched = if path.exists() {
         path.to_owned()
     } else {
-        let id: ModelId = name.parse().map_err(|e| fail(&e))?;
+        let id: ModelId = name.parse().map_err(|_| {
+            Failure::usage(format!(
+                "model.encoder_weights = {name}: no such file or folder, and no id of the Hub, which is ORG/NAME"
+            ))
+        })?;
         let mut bars = Bars::default();
         hub(global).pull(&id, &mut |progress| bars.show(progress)).map_err(|e| fail(&e))?
     };

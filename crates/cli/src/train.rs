@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use clap::Args;
 use indicatif::ProgressBar;
+use unet3p_data::Preprocessor;
 use unet3p_hub::encoder::EncoderWeights;
 use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
 
@@ -97,18 +98,54 @@ fn open(
         config.model.init_from = args.init_from;
     }
     check_folder(&output)?;
+    // before anything is fetched: paths that are none are wrong usage
+    let own = config.dataset_options().map_err(failure)?.preprocessor;
     let name = config.model.encoder_weights.clone();
     let encoder = name.map(|name| model::encoder(&name, config.model.encoder, global)).transpose()?;
     if let (Some(weights), None) = (&encoder, &config.data.image_mean) {
-        config.data.image_mean = Some(per_channel(weights.mean, config.model.in_channels));
-        config.data.image_std = Some(per_channel(weights.std, config.model.in_channels));
+        config.data.image_mean = Some(per_channel(&weights.mean, config.model.in_channels));
+        config.data.image_std = Some(per_channel(&weights.std, config.model.in_channels));
+    }
+    if let Some(name) = config.model.init_from.clone() {
+        let given = model::resolve(&name, global)?.load_preprocessor();
+        if let Some(given) = given.map_err(|e| Failure::run(describe(&e)))? {
+            prepare_images_as(&mut config, &name, &given, &own);
+        }
     }
     Ok((Trainer::new(config, output, device.clone()).map_err(failure)?, encoder))
 }
 
-/// Values of red, green and blue for the channels of an image; their mean where it has others.
-fn per_channel(rgb: [f64; 3], channels: usize) -> Vec<f64> {
-    if channels == 3 { rgb.to_vec() } else { vec![rgb.iter().sum::<f64>() / 3.0] }
+/// Takes over how a model's images were normalised where the data do not say it, and says what else was different.
+fn prepare_images_as(config: &mut TrainConfig, name: &str, given: &Preprocessor, own: &Preprocessor) {
+    if given.do_normalize && !own.do_normalize && config.data.image_mean.is_none() {
+        let (mean, std) = (&given.image_mean, &given.image_std);
+        report::note(format!(
+            "{name}: images are normalised as its own, with mean {mean:?} and deviation {std:?}"
+        ));
+        config.data.image_mean = Some(per_channel(mean, config.model.in_channels));
+        config.data.image_std = Some(per_channel(std, config.model.in_channels));
+    } else if given.do_normalize != own.do_normalize && config.data.image_mean.is_none() {
+        report::note(format!("{name}: its images had no mean and deviation taken off, these have"));
+    }
+    let differ = |what: &str, its: String, these: String| {
+        if its != these {
+            report::note(format!("{name}: {what} of its images was {its}, of these it is {these}"));
+        }
+    };
+    differ("normalize", format!("{:?}", given.normalize), format!("{:?}", own.normalize));
+    differ("window", format!("{:?}", given.window), format!("{:?}", own.window));
+    differ("spacing", format!("{:?}", given.spacing), format!("{:?}", own.spacing));
+    let factor = |how: &Preprocessor| if how.do_rescale { how.rescale_factor } else { 1.0 };
+    differ("rescale_factor", factor(given).to_string(), factor(own).to_string());
+}
+
+/// Values of red, green and blue, or one for all, for the channels of an image: their mean where it has others.
+fn per_channel(values: &[f64], channels: usize) -> Vec<f64> {
+    if [1, channels].contains(&values.len()) {
+        values.to_vec()
+    } else {
+        vec![values.iter().sum::<f64>() / values.len() as f64]
+    }
 }
 
 /// The configuration of the file, with the settings of the command line on top.

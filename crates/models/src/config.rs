@@ -78,8 +78,8 @@ pub struct UNet3PlusConfig {
     pub in_channels: usize,
     /// Output channels: classes. Default: 1.
     pub num_classes: usize,
-    /// Channels of the five encoder stages, finest first. Default: the encoder's, of the plain one 64, 128, 256, 512,
-    /// 1024.
+    /// Channels of the five encoder stages, finest first. Default in [`UNet3PlusConfig::from_json`] and with
+    /// [`UNet3PlusConfigBuilder::encoder`]: the encoder's; else those of the plain one, 64, 128, 256, 512, 1024.
     pub filters: [usize; 5],
     /// From logits to probabilities. Default: sigmoid.
     pub activation: Activation,

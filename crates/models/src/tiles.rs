@@ -35,7 +35,7 @@ impl Tiling {
     /// # Errors
     /// Where the image has no pixels, as [`check_tile`], or where `overlap` is not at least 0 and below 1.
     pub fn new(height: usize, width: usize, tile: usize, overlap: f64) -> Result<Self> {
-        check_tile(tile)?;
+        check_tile(tile, SIZE_MULTIPLE)?;
         if height == 0 || width == 0 {
             return Err(Error::Input(format!("an image of {height}x{width} pixels")));
         }
@@ -127,23 +127,22 @@ impl Tiling {
     }
 }
 
-/// Checks the side of a tile: a multiple of [`SIZE_MULTIPLE`], as the network would pad each tile to one.
+/// Checks the side of a tile: a multiple of `multiple`, as the network would pad each tile to one
+/// ([`UNet3PlusConfig::size_multiple`](crate::UNet3PlusConfig::size_multiple)).
 ///
 /// # Errors
 /// Where it is none, or 0; the error names the nearest ones.
-pub fn check_tile(side: usize) -> Result<()> {
-    if side > 0 && side.is_multiple_of(SIZE_MULTIPLE) {
+pub fn check_tile(side: usize, multiple: usize) -> Result<()> {
+    if side > 0 && side.is_multiple_of(multiple) {
         return Ok(());
     }
-    let below = side / SIZE_MULTIPLE * SIZE_MULTIPLE;
-    let nearest = match (below, below.checked_add(SIZE_MULTIPLE)) {
-        (0, _) => SIZE_MULTIPLE.to_string(),
+    let below = side / multiple * multiple;
+    let nearest = match (below, below.checked_add(multiple)) {
+        (0, _) => multiple.to_string(),
         (_, Some(above)) => format!("{below} or {above}"),
         (_, None) => below.to_string(),
     };
-    Err(Error::Input(format!(
-        "a tile of {side}: its side must be a multiple of {SIZE_MULTIPLE}; use {nearest}"
-    )))
+    Err(Error::Input(format!("a tile of {side}: its side must be a multiple of {multiple}; use {nearest}")))
 }
 
 /// The presence logits with the larger margin of present over absent.

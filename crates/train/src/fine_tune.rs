@@ -94,9 +94,13 @@ pub(crate) fn adapt_encoder(model: &UNet3Plus, given: &HashMap<String, Tensor>) 
                 notes.push(format!("the first convolution is spread from {was} input channels to {now}"));
                 spread_channels(tensor, now)?
             }
-            other => {
-                let found = other.map_or("none".into(), |tensor| format!("{:?}", tensor.dims()));
-                let allowed = format!("{name} is {:?} there, and {found} in the weights", variable.dims());
+            Some(tensor) => {
+                let (own, found) = (variable.dims(), tensor.dims());
+                let allowed = format!("{name} is {own:?} then, and {found:?} in the weights; leave it out");
+                return Err(Error::setting("model.filters", format!("{:?}", config.filters), allowed));
+            }
+            None => {
+                let allowed = format!("the weights have no {name}");
                 return Err(Error::setting("model.encoder", config.encoder, allowed));
             }
         };
@@ -192,7 +196,7 @@ mod tests {
         let wide = UNet3PlusConfig::builder().encoder(Encoder::Resnet34).base_filters(8).build().unwrap();
         let wide = UNet3Plus::init(&wide, 0, DType::F32, &Device::Cpu).unwrap();
         let error = adapt_encoder(&wide, &given).unwrap_err().to_string();
-        assert!(error.contains("model.encoder = resnet34") && error.contains("[4"), "{error}");
+        assert!(error.contains("model.filters = [8, 8, 16") && error.contains("[4"), "{error}");
     }
 
     #[test]

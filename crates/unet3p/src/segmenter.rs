@@ -125,7 +125,7 @@ impl Segmenter {
     }
 
     /// The side of the tiles in which images are predicted, in pixels of the network's input: a multiple of
-    /// [`SIZE_MULTIPLE`](unet3p_models::SIZE_MULTIPLE). Tiles overlap by a quarter and are blended
+    /// [`UNet3PlusConfig::size_multiple`]. Tiles overlap by a quarter and are blended
     /// ([`Tiling`](unet3p_models::Tiling)); the network's memory is that of one tile. An image that is no larger than
     /// a tile is predicted whole. `None`, which it is unless told, predicts in tiles of 512 what has more than
     /// 1536 x 1536 pixels, and all else whole.
@@ -133,7 +133,8 @@ impl Segmenter {
     /// # Errors
     /// When the side is no such multiple.
     pub fn with_tile(mut self, tile: Option<usize>) -> Result<Self> {
-        tile.map_or(Ok(()), check_tile).map_err(Error::Model)?;
+        let multiple = self.config().size_multiple();
+        tile.map_or(Ok(()), |tile| check_tile(tile, multiple)).map_err(Error::Model)?;
         self.tile = tile;
         Ok(self)
     }

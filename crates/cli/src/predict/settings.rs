@@ -50,6 +50,6 @@ fn parse_threshold(text: &str) -> Result<f32, String> {
 
 fn parse_tile(text: &str) -> Result<usize, String> {
     let side = text.parse().map_err(|_| format!("use a multiple of {SIZE_MULTIPLE}"))?;
-    check_tile(side).map_err(|e| e.to_string())?;
+    check_tile(side, SIZE_MULTIPLE).map_err(|e| e.to_string())?;
     Ok(side)
 }

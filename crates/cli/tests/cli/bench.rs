@@ -58,3 +58,11 @@ fn wrong_usage_is_named() {
     place.line("bench --runs 0").ends(2, &["--runs"]);
     place.line("bench --train --layers").ends(2, &["--layers"]);
 }
+
+#[test]
+fn a_training_step_takes_sizes_that_need_no_padding() {
+    let place = Place::new();
+    let run = place.line("bench --train --encoder resnet34 --filters 4 --size 48 --runs 1");
+    run.ends(2, &["--size 48x48", "multiples of 32"]);
+    place.line("bench --train --encoder resnet34 --filters 4 --size 32 --runs 1").ends(0, &[]);
+}

@@ -30,7 +30,9 @@ fn the_bundled_model_becomes_a_file() {
 #[test]
 fn wrong_usage_is_told_before_any_work() {
     let place = Place::new();
-    place.line("export liver-ct -o model.onnx --opset 12").ends(2, &["--opset 12", "13 to 22"]);
+    place.line("export liver-ct -o model.onnx --opset 12").ends(2, &["--opset", "12", "13..=22"]);
+    let run = place.line("export liver-ct -o heads.onnx --all-heads --size 32");
+    run.ends(0, &[]);
     place.line("export liver-ct -o model.onnx --size 0").ends(2, &["--size"]);
     place.line("export liver-ct -o model.onnx --size 64 --dynamic").ends(2, &["--dynamic"]);
     place.line("export liver-cd -o model.onnx").ends(1, &["liver-cd"]);

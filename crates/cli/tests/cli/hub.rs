@@ -119,7 +119,21 @@ fn an_encoder_starts_from_the_weights_of_a_classifier() {
         .ends(1, &["conv1.weight", "missing", "features.0.weight"]);
     place
         .line("train -c train.toml -o absent --set model.encoder_weights=absent.pth")
-        .ends(1, &["absent.pth"]);
+        .ends(2, &["absent.pth", "no such file"]);
+    // what is wrong with the data is told before anything is fetched
+    let text = fs::read_to_string(place.path("train.toml")).unwrap();
+    place.write("nowhere.toml", text.replace("slices", "nowhere"));
+    place.line("train -c nowhere.toml -o absent").ends(2, &["nowhere"]);
+    // a model that was trained on normalised images goes on with such
+    place.write("tune.toml", text.replace("encoder_weights = \"timm/vgg11_bn\"\n", ""));
+    place
+        .line("train -c tune.toml -o tuned --init-from run/best")
+        .ends(0, &["run/best: images are normalised"]);
+    let how = place.json("tuned/best/preprocessor_config.json");
+    assert_eq!(how["image_std"], serde_json::json!([0.2, 0.2, 0.1]));
+    // one that was trained on a window says that it was
+    let run = place.line("train -c tune.toml -o other --init-from liver-ct --set model.encoder=plain");
+    run.ends(2, &["window of its images was Some([-200.0, 250.0])", "model.filters"]);
 }
 
 #[test]

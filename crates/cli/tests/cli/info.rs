@@ -17,6 +17,11 @@ fn parameters_of_the_published_networks() {
     }
     place.line("info --variant unet4").ends(2, &["deep_supervision_cgm"]);
     place.line("info --variant base --filters 0").ends(2, &["filters"]);
+    let run = place.line("info --encoder resnet34");
+    run.ends(0, &[]);
+    assert!(run.stdout.contains("27,820,161"), "{}", run.stdout);
+    place.line("info liver-ct --encoder plain").ends(2, &["--encoder"]);
+    place.line("info").ends(2, &["MODEL"]);
 }
 
 #[test]

@@ -186,8 +186,9 @@ fn presence_is_that_of_the_tile_with_the_largest_margin() {
 
 #[test]
 fn what_does_not_fit_is_an_error() {
-    let message = |side| check_tile(side).unwrap_err().to_string();
-    assert!(check_tile(16).is_ok() && check_tile(1024).is_ok());
+    let message = |side| check_tile(side, 16).unwrap_err().to_string();
+    assert!(check_tile(48, 32).unwrap_err().to_string().contains("multiple of 32; use 32 or 64"));
+    assert!(check_tile(16, 16).is_ok() && check_tile(1024, 16).is_ok());
     assert!(message(100).ends_with("a tile of 100: its side must be a multiple of 16; use 96 or 112"));
     assert!(message(0).ends_with("use 16") && message(15).ends_with("use 16"));
     assert!(message(usize::MAX).contains(&(usize::MAX - 15).to_string()));
