@@ -183,7 +183,8 @@ pub(crate) fn infer(
     source_of: &dyn Fn(&str) -> String,
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<UNet3PlusConfig, NameMismatch> {
-    let encoders = if shapes.contains_key(&source_of(FIRST[1])) { &Encoder::ALL[1..] } else { &[Encoder::Plain] };
+    let encoders =
+        if shapes.contains_key(&source_of(FIRST[1])) { &Encoder::ALL[1..] } else { &[Encoder::Plain] };
     let mut closest: Option<NameMismatch> = None;
     for &encoder in encoders {
         match infer_with(encoder, source_of, shapes) {

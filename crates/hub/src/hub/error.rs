@@ -132,6 +132,19 @@ pub enum HubError {
         problem: String,
     },
 
+    /// A file in the cache that is not what it should be, while the Hub cannot be asked for it.
+    #[error(
+        "{id}: {} is damaged: {problem}; fetch it again with `unet3p pull {id}` while online", path.display()
+    )]
+    CacheDamaged {
+        /// The model.
+        id: ModelId,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// The cache cannot be read or written.
     #[error("{}: {cause}{}", path.display(), mend(.cause.kind()))]
     Io {
