@@ -27,7 +27,7 @@ fn place(in_channels: usize) -> (TempDir, UNet3PlusConfig) {
 fn plain(source: &Path, file: &Path, metadata: &[(&str, &str)]) {
     let tensors = candle_core::safetensors::load(source.join(WEIGHTS), &Device::Cpu).unwrap();
     let metadata: HashMap<_, _> = metadata.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    safetensors::serialize_to_file(tensors.iter().map(|(k, v)| (k, v)), Some(metadata), file).unwrap();
+    safetensors::serialize_to_file(&tensors, Some(metadata), file).unwrap();
 }
 
 fn windowed() -> Preprocessor {
