@@ -23,8 +23,9 @@ pub(crate) fn may_replace(path: &Path) -> bool {
     }
 }
 
-/// A Hub model card with the parts left open that a checkpoint does not tell.
-pub(crate) fn text(report: &ConvertReport) -> String {
+/// A Hub model card with the parts left open that a checkpoint does not tell. `default_preprocessor` is whether nobody has
+/// said how input is prepared.
+pub(crate) fn text(report: &ConvertReport, default_preprocessor: bool) -> String {
     let source = match report.source {
         SourceKind::PyTorch => "a PyTorch checkpoint",
         SourceKind::Keras => "a Keras file",
@@ -36,10 +37,17 @@ pub(crate) fn text(report: &ConvertReport) -> String {
         None => "",
     };
     let summary = format!("Converted by unet3p {} from {source}{naming}.", env!("CARGO_PKG_VERSION"));
+    let preparation = if default_preprocessor {
+        format!(
+            "A converted checkpoint does not tell how its input was prepared: `{}` divides by\n\
+             255 and nothing more. Change it to what the training did.\n\n",
+            unet3p_data::Preprocessor::FILE_NAME,
+        )
+    } else {
+        String::new()
+    };
     let body = format!(
-        "A converted checkpoint does not tell how its input was prepared: `{preprocessor}` divides by\n\
-         255 and nothing more. Change it to what the training did.\n\
-         \n\
+        "{preparation}\
          ## Data\n\
          \n\
          {OPEN} data set, its licence, split, preprocessing.\n\
@@ -50,8 +58,7 @@ pub(crate) fn text(report: &ConvertReport) -> String {
          \n\
          ## Licence\n\
          \n\
-         {OPEN} that of the original weights.\n",
-        preprocessor = unet3p_data::Preprocessor::FILE_NAME,
+         {OPEN} that of the original weights.\n"
     );
     ModelCard { summary, body, ..ModelCard::default() }.text(&report.config)
 }

@@ -10,7 +10,7 @@ pub const CHECK_TOLERANCE: f64 = 1e-4;
 /// How far a prediction is from the expected one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
-    /// `||predicted - expected|| / ||expected||`.
+    /// `||predicted - expected|| / ||expected||`; 0 where both are 0 everywhere, infinite where only `expected` is.
     pub relative_l2: f64,
     /// The largest `|predicted - expected|`.
     pub largest: f64,
@@ -106,7 +106,27 @@ pub fn compare(model: &UNet3Plus, input: &Tensor, expected: &Tensor) -> Result<C
     let difference = (wide(&model.forward(input)?.probabilities)? - &expected)?;
     let norm = |tensor: &Tensor| tensor.sqr()?.sum_all()?.to_scalar::<f64>();
     Ok(Comparison {
-        relative_l2: (norm(&difference)? / norm(&expected)?).sqrt(),
+        relative_l2: relative(norm(&difference)?, norm(&expected)?),
         largest: difference.abs()?.max_all()?.to_scalar::<f64>()?,
     })
+}
+
+/// The relative error of squared norms. Equal predictions are no error, also where all of them are 0.
+fn relative(difference: f64, expected: f64) -> f64 {
+    if difference == 0.0 { 0.0 } else { (difference / expected).sqrt() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_expected_and_nothing_predicted_passes() {
+        let passes = |difference, expected| {
+            Comparison { relative_l2: relative(difference, expected), largest: 0.0 }.passes()
+        };
+        assert!(passes(0.0, 0.0) && passes(1e-10, 1.0));
+        assert!(!passes(1e-30, 0.0) && !passes(1.0, 1.0) && !passes(f64::NAN, 1.0) && !passes(1.0, f64::NAN));
+        assert_eq!(relative(1e-30, 0.0), f64::INFINITY);
+    }
 }

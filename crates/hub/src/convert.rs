@@ -1,17 +1,16 @@
 //! A checkpoint file becomes a model folder.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_data::{Layout, Preprocessor, write_atomically};
+use unet3p_data::{Preprocessor, write_atomically};
 use unet3p_models::{Activation, UNet3Plus, UNet3PlusConfig};
 
 use crate::names::{self, NameMismatch, Naming};
 use crate::rounding::{self, Rounding};
 use crate::source::{self, Checkpoint, SourceKind, SourceNaming, Told};
-use crate::{Error, card};
+use crate::{Error, card, preprocessor};
 
 /// Files that a model folder consists of.
 const FOLDER_FILES: [&str; 4] =
@@ -23,7 +22,8 @@ pub struct ConvertOptions {
     /// Number format of the weights, [`DType::F32`], [`DType::F16`] or [`DType::BF16`]; default f32.
     pub dtype: DType,
     /// Whether an existing model folder is written over; default no. A `README.md` that people have written in is
-    /// kept.
+    /// kept, and so is a `preprocessor_config.json` that fits, unless the source has one of its own; one that does not fit
+    /// is renamed.
     pub overwrite: bool,
     /// From logits to probabilities, against what the checkpoint says or where it does not say; default none.
     pub activation: Option<Activation>,
@@ -60,8 +60,8 @@ pub struct ConvertReport {
 /// which, and the shapes tell variant, channels and classes. `folder` gets `config.json`, `model.safetensors`,
 /// `preprocessor_config.json` and a `README.md` to complete.
 ///
-/// A safetensors file that this library wrote keeps the configuration in its metadata. Otherwise it
-/// is that of the original code: sigmoid and batch normalisation with eps 1e-5 for the authors', what the file says
+/// A safetensors file that this library wrote keeps the configuration in its metadata, and a `preprocessor_config.json`
+/// beside it goes along. Otherwise the configuration is that of the original code: sigmoid and batch normalisation with eps 1e-5 for the authors', what the file says
 /// of its activation and else eps 1e-3 for Keras's; the classification guide multiplies the logits. Images are
 /// taken as values over 255, in their own size, in gray for one input channel and in colour for three. The
 /// preprocessor is left out, with a logged warning, for other numbers of channels, which no image file has.
@@ -71,7 +71,7 @@ pub struct ConvertReport {
 /// # Errors
 ///
 /// [`Error`] naming the file: it cannot be read, is of another kind, has tensors missing, left over
-/// or of another shape (all of them are listed), does not tell the activation, has weights that the number format
+/// or of another shape (all of them are listed) or with NaN or infinite numbers, does not tell the activation, has weights that the number format
 /// cannot hold, or the folder exists or cannot be written.
 ///
 /// ```no_run
@@ -115,6 +115,8 @@ pub struct Converted {
     model: UNet3Plus,
     source: SourceKind,
     naming: Option<Naming>,
+    /// The `preprocessor_config.json` that belongs to the source.
+    preprocessor: Option<Vec<u8>>,
 }
 
 impl Converted {
@@ -130,13 +132,22 @@ impl Converted {
             SourceNaming::Names(naming, _) => Some(naming),
             SourceNaming::Numbered(_) => None,
         };
-        let (told, config, tensors) =
+        let Renamed { told, config, tensors, broken } =
             rename(checkpoint).map_err(|cause| Error::Names { path: source.to_owned(), cause })?;
+        let broken = broken.map_err(|cause| Error::model(source, cause.into()))?;
+        if !broken.is_empty() {
+            return Err(Error::NotFinite { path: source.to_owned(), tensors: broken });
+        }
+        // Read now: it may lie in the folder that will be written.
+        let preprocessor = match told {
+            Told::Everything(_) => preprocessor::beside(source, config.in_channels)?,
+            Told::Nothing | Told::Keras(_) => None,
+        };
         let config = complete(config, &told, activation)
             .ok_or_else(|| Error::Activation { path: source.to_owned() })?;
         let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu)
             .map_err(|cause| Error::model(source, cause))?;
-        Ok(Self { model, source: kind, naming })
+        Ok(Self { model, source: kind, naming, preprocessor })
     }
 
     /// The network, with weights in f32.
@@ -151,7 +162,7 @@ impl Converted {
     /// As [`convert`].
     pub fn save(self, folder: &Path, options: &ConvertOptions) -> Result<ConvertReport, Error> {
         check_destination(folder, options.overwrite)?;
-        let Self { model, source, naming } = self;
+        let Self { model, source, naming, preprocessor } = self;
         let config = model.config().clone();
         let rounding = match options.dtype {
             DType::F32 => None,
@@ -159,12 +170,12 @@ impl Converted {
         };
         std::fs::create_dir_all(folder).map_err(|cause| Error::io(folder, cause))?;
         model.save(folder, options.dtype).map_err(|cause| Error::model(folder, cause))?;
-        save_preprocessor(folder, config.in_channels)?;
+        let is_default = preprocessor::save(folder, config.in_channels, preprocessor)?;
         let (tensors, parameters) = (model.parameters().all().len(), config.parameter_count());
         let report = ConvertReport { source, naming, config, tensors, parameters, rounding };
         let path = folder.join(card::FILE_NAME);
         if card::may_replace(&path) {
-            let card = card::text(&report);
+            let card = card::text(&report, is_default);
             write_atomically(&path, |file| std::io::Write::write_all(file, card.as_bytes()))?;
         } else {
             log::warn!(
@@ -176,8 +187,17 @@ impl Converted {
     }
 }
 
+/// A checkpoint under our names.
+struct Renamed {
+    told: Told,
+    config: UNet3PlusConfig,
+    tensors: HashMap<String, Tensor>,
+    /// The file's names of tensors that are not finite.
+    broken: candle_core::Result<Vec<String>>,
+}
+
 /// Gives the tensors our names, once the names and shapes are known to be complete.
-fn rename(checkpoint: Checkpoint) -> Result<(Told, UNet3PlusConfig, HashMap<String, Tensor>), NameMismatch> {
+fn rename(checkpoint: Checkpoint) -> Result<Renamed, NameMismatch> {
     let Checkpoint { naming, mut tensors, told, .. } = checkpoint;
     let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
     let source_of = |name: &str| naming.of(name);
@@ -192,9 +212,22 @@ fn rename(checkpoint: Checkpoint) -> Result<(Told, UNet3PlusConfig, HashMap<Stri
         }
         Told::Nothing | Told::Keras(_) => names::infer(&source_of, &shapes)?,
     };
-    let specs = names::specs(&source_of, &config).into_iter();
-    let renamed = specs.filter_map(|spec| Some((spec.name, tensors.remove(&spec.source)?)));
-    Ok((told, config, renamed.collect()))
+    let specs = names::specs(&source_of, &config);
+    let finite = specs.iter().filter_map(|spec| match is_finite(tensors.get(&spec.source)?) {
+        Ok(true) => None,
+        Ok(false) => Some(Ok(spec.source.clone())),
+        Err(cause) => Some(Err(cause)),
+    });
+    let broken = finite.collect();
+    let renamed = specs.into_iter().filter_map(|spec| Some((spec.name, tensors.remove(&spec.source)?)));
+    let tensors = renamed.collect();
+    Ok(Renamed { told, config, tensors, broken })
+}
+
+/// Whether all numbers of a tensor are finite in f32, in which the network computes.
+fn is_finite(tensor: &Tensor) -> candle_core::Result<bool> {
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.iter().all(|value| value.is_finite()))
 }
 
 /// The configuration with what a Keras file tells besides the shapes. None where nobody says what the activation is.
@@ -220,26 +253,4 @@ fn measured(model: &UNet3Plus, folder: &Path, dtype: DType) -> Result<Rounding, 
         let rounding::Overflow { tensor, value } = overflow;
         Error::Overflow { path: folder.to_owned(), tensor, value, dtype: dtype.as_str() }
     })
-}
-
-fn save_preprocessor(folder: &Path, in_channels: usize) -> Result<(), Error> {
-    let layout = match in_channels {
-        1 => Layout::Gray,
-        3 => Layout::Rgb,
-        _ => {
-            log::warn!(
-                "{}: no {}, because images have 1 or 3 channels and this network takes {in_channels}",
-                folder.display(),
-                Preprocessor::FILE_NAME
-            );
-            // One of the model that was here before would not fit.
-            let path = folder.join(Preprocessor::FILE_NAME);
-            return match std::fs::remove_file(&path) {
-                Err(cause) if cause.kind() != ErrorKind::NotFound => Err(Error::io(&path, cause)),
-                _ => Ok(()),
-            };
-        }
-    };
-    let preprocessor = Preprocessor { layout, ..Preprocessor::default() };
-    Ok(preprocessor.save(folder)?)
 }

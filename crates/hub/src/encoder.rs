@@ -52,10 +52,15 @@ pub struct EncoderWeights {
 /// # Ok::<(), unet3p_hub::Error>(())
 /// ```
 pub fn read(path: &Path, encoder: Encoder) -> Result<EncoderWeights, Error> {
+    let no_classifier = |path: &Path, found| Error::NoClassifier { path: path.to_owned(), found };
     let file = if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() };
+    if path.is_dir() && !file.exists() {
+        return Err(no_classifier(path, "a folder without model.safetensors"));
+    }
     let tensors = match source_kind(&file)? {
         SourceKind::PyTorch => pytorch::read_state_dict(&file)?,
-        _ => candle_core::safetensors::load(&file, &candle_core::Device::Cpu)
+        SourceKind::Keras => return Err(no_classifier(&file, "a Keras file")),
+        SourceKind::Safetensors => candle_core::safetensors::load(&file, &candle_core::Device::Cpu)
             .map_err(|cause| Error::Safetensors { path: file.clone(), cause })?
             .into_iter()
             .collect(),

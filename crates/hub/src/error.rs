@@ -58,6 +58,30 @@ pub enum Error {
         found: &'static str,
     },
 
+    /// What no encoder can start from.
+    #[error(
+        "{}: {found}; an encoder starts from a classifier of timm or torchvision: a safetensors file, a PyTorch state dict \
+         (torch.save(model.state_dict(), path)), or a folder with model.safetensors", path.display()
+    )]
+    NoClassifier {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+
+    /// A checkpoint with weights that are no numbers to compute with.
+    #[error(
+        "{}: NaN or infinite numbers in {} of its tensors, so that the network could not predict anything: {}; take a \
+         checkpoint from before the training went wrong", path.display(), tensors.len(), few(tensors)
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// All such tensors, under the file's names.
+        tensors: Vec<String>,
+    },
+
     /// A checkpoint of another network.
     #[error("{}: {cause}", path.display())]
     Names {
@@ -121,4 +145,11 @@ impl Error {
     pub(crate) fn io(path: &Path, cause: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), cause }
     }
+}
+
+/// The first of many names.
+fn few(names: &[String]) -> String {
+    const MOST: usize = 3;
+    let more = if names.len() > MOST { ", ..." } else { "" };
+    format!("{}{more}", names[..names.len().min(MOST)].join(", "))
 }

@@ -27,6 +27,7 @@ mod hub;
 pub mod keras;
 pub mod names;
 pub mod onnx;
+mod preprocessor;
 pub mod pytorch;
 mod rounding;
 mod source;

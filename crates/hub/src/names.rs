@@ -19,13 +19,13 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use unet3p_models::{CgmGate, UNet3PlusConfig, Variant, tensor_shapes};
+use unet3p_models::{CgmGate, Encoder, Stage, UNet3PlusConfig, Variant, tensor_shapes};
 
 /// Most channels that a kernel is believed to have, as in [`UNet3PlusConfig::validate`].
 const MAX_CHANNELS: usize = 1 << 16;
 
-/// The first convolution's kernel.
-const FIRST: &str = "encoder.1.conv1.weight";
+/// The first convolution's kernel, of the plain encoder and of the others, whose first stage has only one.
+const FIRST: [&str; 2] = ["encoder.1.conv1.weight", "encoder.1.conv.weight"];
 
 /// How the tensors of a checkpoint are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,9 @@ impl Naming {
     /// assert_eq!(Naming::detect(&names), (Naming::Authors, "model.module.".to_string()));
     /// ```
     pub fn detect<T>(tensors: &BTreeMap<String, T>) -> (Self, String) {
-        let firsts = [Self::Native, Self::Authors].map(|naming| (naming, naming.of(FIRST)));
+        // The authors' code has the plain encoder alone.
+        let firsts = [(Self::Native, FIRST[0]), (Self::Native, FIRST[1]), (Self::Authors, FIRST[0])];
+        let firsts = firsts.map(|(naming, first)| (naming, naming.of(first)));
         let found = tensors.keys().flat_map(|name| {
             firsts.iter().filter_map(|(naming, first)| Some((*naming, name.strip_suffix(first.as_str())?)))
         });
@@ -133,6 +135,13 @@ pub struct NameMismatch {
     pub misshapen: Vec<String>,
 }
 
+impl NameMismatch {
+    /// How many tensors differ.
+    fn len(&self) -> usize {
+        self.missing.len() + self.left_over.len() + self.misshapen.len()
+    }
+}
+
 impl fmt::Display for NameMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "its tensors are not those of a UNet 3+")?;
@@ -152,7 +161,7 @@ impl fmt::Display for NameMismatch {
 
 impl std::error::Error for NameMismatch {}
 
-/// Reads variant, channels and classes out of the shapes of a checkpoint's tensors.
+/// Reads variant, encoder, channels and classes out of the shapes of a checkpoint's tensors.
 ///
 /// The rest of the configuration is that of the authors' code: sigmoid, batch normalisation with eps
 /// 1e-5, the classification guide multiplying the logits. PyTorch's counters `num_batches_tracked`
@@ -160,7 +169,8 @@ impl std::error::Error for NameMismatch {}
 ///
 /// # Errors
 ///
-/// [`NameMismatch`] with every name where the tensors are not exactly those of a UNet 3+.
+/// [`NameMismatch`] with every name where the tensors are not exactly those of a UNet 3+, against the encoder that
+/// comes closest.
 pub fn infer_architecture(
     naming: Naming,
     shapes: &BTreeMap<String, Vec<usize>>,
@@ -173,9 +183,33 @@ pub(crate) fn infer(
     source_of: &dyn Fn(&str) -> String,
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<UNet3PlusConfig, NameMismatch> {
+    let encoders =
+        if shapes.contains_key(&source_of(FIRST[1])) { &Encoder::ALL[1..] } else { &[Encoder::Plain] };
+    let mut closest: Option<NameMismatch> = None;
+    for &encoder in encoders {
+        match infer_with(encoder, source_of, shapes) {
+            Ok(config) => return Ok(config),
+            Err(mismatch) => {
+                if closest.as_ref().is_none_or(|closest| mismatch.len() < closest.len()) {
+                    closest = Some(mismatch);
+                }
+            }
+        }
+    }
+    Err(closest.unwrap_or_default())
+}
+
+/// [`infer`] where the encoder is known.
+fn infer_with(
+    encoder: Encoder,
+    source_of: &dyn Fn(&str) -> String,
+    shapes: &BTreeMap<String, Vec<usize>>,
+) -> Result<UNet3PlusConfig, NameMismatch> {
     let weight = |module: &str| source_of(&format!("{module}.weight"));
     let has = |module: &str| shapes.contains_key(&weight(module));
     let mut config = UNet3PlusConfig::default();
+    config.encoder = encoder;
+    config.filters = encoder.filters();
     config.variant = if has("cgm") {
         Variant::DeepSupervisionCgm
     } else if (2..=config.filters.len()).any(|number| has(&format!("head.{number}"))) {
@@ -187,22 +221,27 @@ pub(crate) fn infer(
         config.cgm_gate = CgmGate::Logits;
     }
 
-    // Channels come from the first convolution of each scale and from head 1. Where one of them is
+    // Channels come from one convolution of each scale and from head 1. Where one of them is
     // missing or no kernel, shapes tell nothing and only names are compared.
     let mut mismatch = NameMismatch::default();
-    let mut kernel = |module: &str| match shapes.get(&weight(module))?.as_slice() {
-        &[outputs, inputs, 3, 3] if outputs.max(inputs) <= MAX_CHANNELS => Some((outputs, inputs)),
+    let mut kernel = |module: &str, side: usize| match shapes.get(&weight(module))?.as_slice() {
+        &[outputs, inputs, height, width]
+            if outputs.max(inputs) <= MAX_CHANNELS && [height, width] == [side; 2] =>
+        {
+            Some((outputs, inputs))
+        }
         other => {
             let name = weight(module);
-            mismatch
-                .misshapen
-                .push(format!("{name} is {other:?}, not a 3x3 kernel of {MAX_CHANNELS} channels at most"));
+            mismatch.misshapen.push(format!(
+                "{name} is {other:?}, not a {side}x{side} kernel of {MAX_CHANNELS} channels at most"
+            ));
             None
         }
     };
     let mut known = true;
-    for scale in 1..=config.filters.len() {
-        match kernel(&format!("encoder.{scale}.conv1")) {
+    for (scale, stage) in (1..).zip(encoder.stages(config.in_channels, config.filters)) {
+        let (layer, side) = telling_convolution(&stage);
+        match kernel(&format!("encoder.{scale}.{layer}"), side) {
             Some((outputs, inputs)) => {
                 config.filters[scale - 1] = outputs;
                 if scale == 1 {
@@ -212,7 +251,7 @@ pub(crate) fn infer(
             None => known = false,
         }
     }
-    match kernel("head.1") {
+    match kernel("head.1", 3) {
         Some((outputs, _)) => config.num_classes = outputs,
         None => known = false,
     }
@@ -222,6 +261,17 @@ pub(crate) fn infer(
     mismatch.left_over = found.left_over;
     mismatch.misshapen.extend(found.misshapen);
     if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
+}
+
+/// A convolution whose output is a stage's, and the side of its kernel.
+fn telling_convolution(stage: &Stage) -> (&'static str, usize) {
+    match stage {
+        Stage::Convolutions { count: 1, .. } => ("conv", 3),
+        Stage::Convolutions { .. } => ("conv1", 3),
+        Stage::Stem { .. } => ("conv", 7),
+        Stage::Residual { blocks, .. } if blocks.iter().any(|block| block.bottleneck) => ("block1.conv3", 1),
+        Stage::Residual { .. } => ("block1.conv2", 3),
+    }
 }
 
 /// How the tensors of a checkpoint differ from those of a network; their shapes only where that is `known` whole.

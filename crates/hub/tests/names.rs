@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use unet3p_hub::names::{Naming, infer_architecture, tensor_specs};
-use unet3p_models::{CgmGate, UNet3PlusConfig, Variant};
+use unet3p_models::{CgmGate, Encoder, UNet3PlusConfig, Variant};
 
 const VARIANTS: [Variant; 3] = [Variant::Base, Variant::DeepSupervision, Variant::DeepSupervisionCgm];
 
@@ -61,6 +61,40 @@ fn configurations_are_read_back() {
             assert_eq!(Naming::detect(&shapes), (naming, String::new()));
             assert_eq!(infer_architecture(naming, &shapes), Ok(config));
         }
+    }
+}
+
+/// A file of our names without its metadata: the shapes tell the encoder as well.
+#[test]
+fn every_encoder_is_told_by_its_names_and_shapes() {
+    for encoder in Encoder::ALL {
+        // The second with a downsampling convolution in each stage, the shortcuts being of other channels.
+        for filters in [encoder.filters(), [4, 8, 16, 20, 24]] {
+            for variant in VARIANTS {
+                let builder = UNet3PlusConfig::builder().encoder(encoder).filters(filters).variant(variant);
+                let gate = if variant.has_cgm() { CgmGate::Logits } else { CgmGate::Probabilities };
+                let config = builder.in_channels(2).cgm_gate(gate).build().unwrap();
+                let whole = shapes(Naming::Native, &config);
+                assert_eq!(Naming::detect(&whole), (Naming::Native, String::new()), "{encoder}");
+                assert_eq!(infer_architecture(Naming::Native, &whole), Ok(config), "{encoder}");
+                let prefixed: BTreeMap<_, _> =
+                    whole.keys().map(|name| (format!("model.{name}"), ())).collect();
+                assert_eq!(Naming::detect(&prefixed), (Naming::Native, "model.".to_string()), "{encoder}");
+            }
+        }
+    }
+}
+
+/// What is wrong is told against the encoder that the file has, not against the authors' names.
+#[test]
+fn a_fault_is_told_against_the_nearest_encoder() {
+    for encoder in Encoder::ALL {
+        let config = UNet3PlusConfig::builder().encoder(encoder).build().unwrap();
+        let mut shapes = shapes(Naming::Native, &config);
+        shapes.remove("decoder.2.fuse.bn.bias");
+        let mismatch = infer_architecture(Naming::Native, &shapes).unwrap_err();
+        assert_eq!(mismatch.missing, ["decoder.2.fuse.bn.bias"], "{encoder}: {mismatch}");
+        assert!(mismatch.left_over.is_empty() && mismatch.misshapen.is_empty(), "{encoder}: {mismatch}");
     }
 }
 

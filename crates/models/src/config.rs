@@ -135,8 +135,11 @@ impl UNet3PlusConfig {
         Self::from_json_of(json, "config.json")
     }
 
-    /// [`UNet3PlusConfig::from_json`], where warnings name the text's `origin`.
-    pub(crate) fn from_json_of(json: &str, origin: &str) -> Result<Self> {
+    /// [`UNet3PlusConfig::from_json`], where warnings name the text's `origin`, as a path.
+    ///
+    /// # Errors
+    /// As [`UNet3PlusConfig::from_json`]; they do not name the origin.
+    pub fn from_json_of(json: &str, origin: &str) -> Result<Self> {
         let mut config: Self = serde_json::from_str(json)?;
         let known = serde_json::to_value(&config)?;
         if let (serde_json::Value::Object(given), Some(known)) =

@@ -8,6 +8,13 @@ pub(super) fn origin(url: &Uri) -> String {
     format!("{}://{host}", url.scheme_str().unwrap_or("http"))
 }
 
+/// An address as it may be shown, whatever it is: what stands before an `@` may be a password.
+pub(super) fn without_credentials(address: &str) -> String {
+    let Some((before, rest)) = address.rsplit_once('@') else { return address.to_string() };
+    let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+    format!("{scheme}***@{rest}")
+}
+
 pub(super) fn same_origin(a: &Uri, b: &Uri) -> bool {
     let port = |uri: &Uri| uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     a.scheme_str() == b.scheme_str() && a.host() == b.host() && port(a) == port(b)
@@ -45,6 +52,20 @@ mod tests {
         assert_eq!(to("http://cdn.test/x").as_deref(), Some("http://cdn.test/x"));
         for wrong in ["", "x/y", "ftp://cdn.test/x", "file:///etc/passwd"] {
             assert_eq!(to(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        for (address, shown) in [
+            ("https://hub.test/a", "https://hub.test/a"),
+            ("http://user:pw@hub.test:80/a", "http://***@hub.test:80/a"),
+            ("user:pw@hub.test", "***@hub.test"),
+            ("http://user:p/w@x@hub.test", "http://***@hub.test"),
+            ("ftp://user:pw@", "ftp://***@"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(address), shown);
         }
     }
 

@@ -18,6 +18,14 @@ pub(super) struct ModelCache {
     folder: CacheRepo,
 }
 
+/// Why the cache alone cannot serve a model.
+pub(super) enum Gap {
+    /// A file that a model needs is not there.
+    Missing(&'static str),
+    /// A file is there and is not sound.
+    Damaged { path: PathBuf, problem: String },
+}
+
 impl ModelCache {
     pub(super) fn new(root: &Path, id: &ModelId) -> Self {
         let repo = Repo::with_revision(id.repo().to_string(), RepoType::Model, id.revision().to_string());
@@ -25,14 +33,21 @@ impl ModelCache {
         Self { root: root.to_path_buf(), repo, folder }
     }
 
-    /// The folder of the revision as it was last seen, with all that a model needs; else the first file that is missing.
-    pub(super) fn complete(&self) -> Result<PathBuf, &'static str> {
-        let folder = self.commit().map(|commit| self.snapshot(&commit));
-        let has = |name| folder.as_ref().is_some_and(|folder| folder.join(name).exists());
-        match FILES.iter().find(|file| file.required && !has(file.name)) {
-            Some(file) => Err(file.name),
-            None => folder.ok_or(FILES[0].name),
+    /// The folder of the revision as it was last seen, with all that a model needs and nothing damaged; else the first
+    /// file at fault.
+    pub(super) fn complete(&self) -> Result<PathBuf, Gap> {
+        let folder = self.commit().map(|commit| self.snapshot(&commit)).ok_or(Gap::Missing(FILES[0].name))?;
+        for file in &FILES {
+            let path = folder.join(file.name);
+            if file.required && !path.exists() {
+                return Err(Gap::Missing(file.name));
+            }
+            // A link whose content is gone is there, and damaged.
+            if path.symlink_metadata().is_ok() {
+                (file.check)(&path).map_err(|problem| Gap::Damaged { path, problem })?;
+            }
         }
+        Ok(folder)
     }
 
     /// The commit that the revision was when it was last seen.
@@ -87,16 +102,6 @@ impl ModelCache {
             }
         };
         lock().map_err(|cause| HubError::io(&path, cause))
-    }
-
-    /// Removes a file from the folder of a commit, and its content.
-    pub(super) fn discard(&self, commit: &str, name: &str) -> Result<(), HubError> {
-        let path = self.snapshot(commit).join(name);
-        // Only what lies among the contents: whoever linked elsewhere keeps the file.
-        if let Some(etag) = fs::read_link(&path).ok().and_then(|blob| Some(blob.file_name()?.to_owned())) {
-            remove(&self.folder.blob_path(&etag.to_string_lossy()))?;
-        }
-        remove(&path)
     }
 
     /// Gives the content with this ETag its name in the folder of a commit. A link that is there is replaced in one step:

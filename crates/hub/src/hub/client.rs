@@ -9,7 +9,7 @@ use serde::Deserialize;
 use ureq::http::{Method, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body, Timeout};
 
-use super::address::{is_this_machine, origin, redirect, same_origin};
+use super::address::{is_this_machine, origin, redirect, same_origin, without_credentials};
 use super::id::{is_commit, is_file_name};
 use super::{Hub, HubError, HubFile, ModelId};
 
@@ -97,8 +97,10 @@ impl<'a> Client<'a> {
         let endpoint = hub.endpoint.trim_end_matches('/');
         let parsed = endpoint.parse::<Uri>().ok();
         let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none();
-        let endpoint =
-            parsed.filter(is_web).ok_or_else(|| HubError::Endpoint { endpoint: hub.endpoint.clone() })?;
+        let endpoint = parsed.filter(is_web).ok_or_else(|| no_address(hub))?;
+        if let Some(problem) = hub.token.as_deref().and_then(no_token) {
+            return Err(HubError::Token { problem });
+        }
         let mut config = Agent::config_builder()
             .user_agent(concat!("unet3p/", env!("CARGO_PKG_VERSION"), "; rust"))
             // Sizes and ranges count bytes as they are.
@@ -200,12 +202,9 @@ impl<'a> Client<'a> {
             status @ (429 | 500..=599) => {
                 return Err(Fault::Passing { url: url.clone(), cause: Cause::Status(status) });
             }
-            status @ (401 | 403) if at_home => HubError::Refused {
-                id,
-                status,
-                token: self.hub.token.is_some(),
-                page: format!("{}/{}", self.hub.endpoint.trim_end_matches('/'), self.id.repo()),
-            },
+            status @ (401 | 403) if at_home => {
+                HubError::Refused { id, status, token: self.hub.token.is_some(), page: self.page() }
+            }
             404 => HubError::NotFound { id, endpoint: origin(url), what: url.path().to_string() },
             status => self.answer(url, format!("status {status}")),
         }
@@ -247,9 +246,14 @@ impl<'a> Client<'a> {
 
     fn url(&self, path: &str) -> Result<Uri, HubError> {
         let base = self.hub.endpoint.trim_end_matches('/');
-        format!("{base}{path}")
-            .parse()
-            .map_err(|_| HubError::Endpoint { endpoint: self.hub.endpoint.clone() })
+        format!("{base}{path}").parse().map_err(|_| no_address(self.hub))
+    }
+
+    /// The model's page, for people.
+    fn page(&self) -> String {
+        // The endpoint as it is set may hold a password.
+        let path = self.endpoint.path().trim_end_matches('/');
+        format!("{}{path}/{}", origin(&self.endpoint), self.id.repo())
     }
 
     fn answer(&self, url: &Uri, problem: String) -> HubError {
@@ -266,6 +270,21 @@ impl<'a> Client<'a> {
     fn unreachable(&self, url: &Uri, cause: String) -> HubError {
         HubError::Unreachable { id: self.id.clone(), host: origin(url), cause }
     }
+}
+
+fn no_address(hub: &Hub) -> HubError {
+    HubError::Endpoint { endpoint: without_credentials(&hub.endpoint) }
+}
+
+/// Why text cannot be sent as a token. The text itself is a secret, also where it is none.
+fn no_token(text: &str) -> Option<&'static str> {
+    let wrong = text.chars().find(|letter| !letter.is_ascii_graphic())?;
+    Some(match wrong {
+        '\n' | '\r' => "a line break",
+        ' ' | '\t' => "a space",
+        _ if wrong.is_control() => "a control character",
+        _ => "a character that is not ASCII",
+    })
 }
 
 /// How many faults in a row have been borne.

@@ -26,8 +26,18 @@ pub enum HubError {
     /// An endpoint that is no web address.
     #[error("HF_ENDPOINT: {endpoint}: not a web address; write one such as {}", super::DEFAULT_ENDPOINT)]
     Endpoint {
-        /// What it is set to.
+        /// What it is set to, without user and password.
         endpoint: String,
+    },
+
+    /// A token that cannot be sent.
+    #[error(
+        "HF_TOKEN, or the stored token, is not a token: there is {problem} in it; set it to the one word that the Hub shows \
+         when a token is made, or log in again with `hf auth login`"
+    )]
+    Token {
+        /// What no token has.
+        problem: &'static str,
     },
 
     /// Only the cache may be used, and it does not have the model.
@@ -128,6 +138,19 @@ pub enum HubError {
         id: ModelId,
         /// The file.
         file: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A file in the cache that is not what it should be, while the Hub cannot be asked for it.
+    #[error(
+        "{id}: {} is damaged: {problem}; fetch it again with `unet3p pull {id}` while online", path.display()
+    )]
+    CacheDamaged {
+        /// The model.
+        id: ModelId,
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         problem: String,
     },

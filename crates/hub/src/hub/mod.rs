@@ -20,7 +20,7 @@ pub use error::HubError;
 pub use id::ModelId;
 pub use settings::{DEFAULT_ENDPOINT, Hub};
 
-use cache::{ModelCache, remove};
+use cache::{Gap, ModelCache, remove};
 use client::Client;
 use unet3p_models::check_safetensors;
 
@@ -51,7 +51,13 @@ const FILES: [HubFile; 4] = [
     HubFile {
         name: "model.safetensors",
         required: true,
-        check: |path| check_safetensors(path).map_err(|error| error.to_string()),
+        check: |path| {
+            check_safetensors(path).map_err(|error| match error {
+                // Who asks names the file.
+                unet3p_models::Error::File { source, .. } => source.to_string(),
+                error => error.to_string(),
+            })
+        },
     },
 ];
 
@@ -68,12 +74,12 @@ impl Hub {
     /// Of a repository only `config.json`, `model.safetensors`, `preprocessor_config.json` and `README.md` are fetched.
     /// Faults that may pass (429, 5xx, cut connections) are retried three times; a file goes on where it was
     /// cut, also in a later call. Sizes, JSON, the weights' header and, of large files, the SHA-256 are checked before a
-    /// file gets its name, and a damaged one is removed. Where the Hub cannot be reached and the cache has the model, a warning is logged and
-    /// the cache serves.
+    /// file gets its name, and a damaged one is removed. Where the Hub cannot be reached and the cache has the model, a
+    /// warning is logged and the cache serves. What the cache serves is checked as well, but for sizes and SHA-256.
     ///
     /// # Errors
-    /// [`HubError`]: no such model, no right to read it, no connection and nothing in the cache, a damaged file, a full
-    /// disk.
+    /// [`HubError`]: no such model, no right to read it, no connection and nothing or something damaged in the
+    /// cache, a damaged file, a full disk.
     ///
     /// ```no_run
     /// use unet3p_hub::Hub;
@@ -87,18 +93,25 @@ impl Hub {
         let root = self.cache.as_ref().ok_or(HubError::NoCache)?;
         let cache = ModelCache::new(root, id);
         if self.offline {
-            return cache.complete().map_err(|file| HubError::NotCached {
-                id: id.clone(),
-                file,
-                cache: root.clone(),
+            return cache.complete().map_err(|gap| match gap {
+                Gap::Missing(file) => HubError::NotCached { id: id.clone(), file, cache: root.clone() },
+                Gap::Damaged { path, problem } => HubError::CacheDamaged { id: id.clone(), path, problem },
             });
         }
-        match (self.fetch(id, &cache, progress), cache.complete()) {
-            (Err(error), Ok(folder)) if error.is_outage() => {
-                log::warn!("{error}; taken from the cache");
+        let outage = match self.fetch(id, &cache, progress) {
+            Err(error) if error.is_outage() => error,
+            fetched => return fetched,
+        };
+        match cache.complete() {
+            Ok(folder) => {
+                log::warn!("{outage}; taken from the cache");
                 Ok(folder)
             }
-            (fetched, _) => fetched,
+            Err(Gap::Missing(_)) => Err(outage),
+            Err(Gap::Damaged { path, problem }) => {
+                log::warn!("{outage}");
+                Err(HubError::CacheDamaged { id: id.clone(), path, problem })
+            }
         }
     }
 
@@ -120,9 +133,8 @@ impl Hub {
             if path.exists() {
                 match (file.check)(&path) {
                     Ok(()) => continue,
-                    Err(problem) => log::warn!("{problem}; fetched again"),
+                    Err(problem) => log::warn!("{}: {problem}; fetched again", path.display()),
                 }
-                cache.discard(&info.sha, file.name)?;
             }
             fetch_file(&client, cache, &info.sha, file, progress)?;
         }
@@ -131,7 +143,7 @@ impl Hub {
     }
 }
 
-/// Brings one file of a commit into the cache.
+/// Brings one file of a commit into the cache, in place of a damaged one.
 fn fetch_file(
     client: &Client<'_>,
     cache: &ModelCache,
@@ -142,8 +154,14 @@ fn fetch_file(
     let remote = client.remote(commit, file.name)?;
     let blob = cache.blob(&remote.etag)?;
     let _lock = cache.lock(&remote.etag)?;
-    let is_whole = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.len() == remote.size);
-    if !(is_whole(&blob) && (file.check)(&blob).is_ok()) {
+    // Only now: another process may have brought it while this one waited. Nothing is removed beforehand, for what lies
+    // there may be that process's; a damaged content is replaced in one step, and so is a link to it.
+    let is_whole = |path: &Path| {
+        path.metadata().is_ok_and(|metadata| metadata.len() == remote.size)
+            && (file.check)(path).is_ok()
+            && digest::has_content(path, &remote.etag).unwrap_or(false)
+    };
+    if !is_whole(&blob) {
         // The name under which huggingface_hub leaves, and goes on with, a part.
         let part = blob.with_file_name(format!("{}.incomplete", remote.etag));
         let arrived = download::download(client, file, &remote, &part, progress)

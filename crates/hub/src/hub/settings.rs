@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::address::without_credentials;
+
 /// The Hub unless told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
@@ -100,10 +102,10 @@ fn expand(path: &str, user: Option<&Path>) -> PathBuf {
 }
 
 impl fmt::Debug for Hub {
-    /// The token is a secret.
+    /// The token is a secret, and so is a password in the address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &without_credentials(&self.endpoint))
             .field("cache", &self.cache)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("offline", &self.offline)
@@ -154,6 +156,8 @@ mod tests {
         assert_eq!(token(&[("HF_HOME", "/nowhere")]), None);
         let shown = format!("{:?}", hub(&[("HF_TOKEN", "hf_secret")]));
         assert!(shown.contains("***") && !shown.contains("secret"), "{shown}");
+        let shown = format!("{:?}", hub(&[("HF_ENDPOINT", "http://me:secret@hub.test")]));
+        assert!(shown.contains("hub.test") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]

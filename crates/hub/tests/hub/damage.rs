@@ -82,6 +82,77 @@ fn a_damaged_file_in_the_cache_is_fetched_again() {
     assert!(fs::read(&weights).unwrap() == content);
 }
 
+/// Without the Hub nobody can mend it, and what reads it later would say less.
+#[test]
+fn a_damaged_file_in_the_cache_is_not_served() {
+    for (file, words) in [
+        (WEIGHTS, ["not a sound safetensors file", "truncated"]),
+        ("config.json", ["not a JSON object", "EOF"]),
+        ("preprocessor_config.json", ["not a JSON object", "EOF"]),
+    ] {
+        let server = repo().serve();
+        let place = Place::new(&server);
+        let path = place.pull().unwrap().join(file);
+        let content = fs::read(&path).unwrap();
+        fs::write(&path, &content[..content.len() / 2]).unwrap();
+        drop(server);
+        for hub in [place.hub.clone(), place.hub.clone().with_offline(true)] {
+            let error = hub.pull(&ID.parse().unwrap(), &mut |_| {}).unwrap_err();
+            assert!(matches!(error, HubError::CacheDamaged { .. }), "{error:?}");
+            assert_says(&error, &["acme/tiny", path.to_str().unwrap(), "unet3p pull acme/tiny", "online"]);
+            assert_says(&error, &words);
+        }
+    }
+}
+
+/// Content that another revision left: of the right size and form, with other numbers.
+#[test]
+fn a_flipped_bit_in_the_cache_is_not_linked() {
+    let model = repo();
+    let server = model.clone().serve();
+    let place = Place::new(&server);
+    let weights = place.pull().unwrap().join(WEIGHTS);
+    let mut content = model.files[WEIGHTS].clone();
+    *content.last_mut().unwrap() ^= 1;
+    fs::write(place.cache().join("blobs").join(Repo::etag(&model.files[WEIGHTS])), &content).unwrap();
+    fs::remove_file(&weights).unwrap();
+    place.pull().unwrap();
+    assert!(fs::read(&weights).unwrap() == model.files[WEIGHTS]);
+}
+
+/// While this process waits, another that found the same damage brings the file: it is taken, not removed.
+#[cfg(unix)]
+#[test]
+fn what_another_process_has_mended_is_taken() {
+    let model = repo();
+    let etag = Repo::etag(&model.files[WEIGHTS]);
+    let server = model.clone().serve();
+    let place = Place::new(&server);
+    let weights = place.pull().unwrap().join(WEIGHTS);
+    let blob = place.cache().join("blobs").join(&etag);
+    fs::write(&blob, "damaged").unwrap();
+    let lock = place.folder.path().join(format!("cache/.locks/models--acme--tiny/{etag}.lock"));
+    let lock = fs::File::options().append(true).open(lock).unwrap();
+    lock.lock().unwrap();
+    server.requests();
+    std::thread::scope(|scope| {
+        // Given back where an assertion fails, so that the pull ends.
+        let held = lock;
+        let pull = scope.spawn(|| place.pull().unwrap());
+        while !server.requests().iter().any(|request| request.path.ends_with(WEIGHTS)) {
+            assert!(!pull.is_finished());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        // The damage was found by now, and whatever is done about it without the lock.
+        assert!(blob.exists());
+        fs::write(&blob, &model.files[WEIGHTS]).unwrap();
+        drop(held);
+        pull.join().unwrap();
+    });
+    assert!(fs::read(&weights).unwrap() == model.files[WEIGHTS]);
+    assert!(!server.requests().iter().any(|request| request.path.starts_with("/storage/")));
+}
+
 #[cfg(unix)]
 #[test]
 fn files_that_users_linked_into_the_cache_are_not_removed() {

@@ -96,6 +96,48 @@ fn a_private_model_needs_the_token_which_only_the_hub_sees() {
 }
 
 #[test]
+fn a_password_in_the_address_is_not_shown() {
+    let private = Repo { token: Some("hf_secret"), ..repo() };
+    let server = private.serve();
+    let host = server.url().replace("http://", "");
+    for (endpoint, shown) in [
+        (format!("http://me:hidden@{host}"), format!("http://{host}/acme/tiny")),
+        (format!("http://me:hidden@{host}/mirror/"), format!("http://{host}/")),
+        ("me:hidden@hub.test".to_string(), "hub.test".to_string()),
+        ("ftp://me:hidden@hub.test".to_string(), "ftp://***@hub.test".to_string()),
+    ] {
+        let place = Place::new(&server);
+        let hub = place.hub.with_endpoint(endpoint);
+        let error = hub.pull(&ID.parse().unwrap(), &mut |_| {}).unwrap_err();
+        assert_says(&error, &[&shown]);
+        for text in [error.to_string(), format!("{error:?}"), format!("{hub:?}")] {
+            assert!(!text.contains("hidden"), "{text}");
+        }
+    }
+}
+
+/// It is nobody's outage, for which the cache would serve.
+#[test]
+fn what_is_no_token_is_not_sent() {
+    let server = repo().serve();
+    let mut place = Place::new(&server);
+    place.pull().unwrap();
+    server.requests();
+    for (token, problem) in [
+        ("hf_a\nhf_b", "a line break"),
+        ("hf_a b", "a space"),
+        ("hf_\u{7f}", "control"),
+        ("hf_\u{e4}", "not ASCII"),
+    ] {
+        place.hub = place.hub.with_token(Some(token.to_string()));
+        let error = place.pull().unwrap_err();
+        assert!(matches!(error, HubError::Token { .. }), "{error:?}");
+        assert_says(&error, &["HF_TOKEN", "is not a token", problem, "hf auth login"]);
+        assert!(!error.to_string().contains(token) && server.requests().is_empty());
+    }
+}
+
+#[test]
 fn a_gated_model_is_seen_and_not_given() {
     let model = repo();
     let server = Server::start(move |request| match request.path.contains("/resolve/") {
