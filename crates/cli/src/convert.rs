@@ -121,10 +121,11 @@ fn array(path: &Path) -> Result<Tensor, Failure> {
 
 fn print(report: &ConvertReport, dtype: DType) {
     report::result_line(format!(
-        "{} tensors, {} parameters: variant {}, {} input channels, classes: {}, filters {:?}",
+        "{} tensors, {} parameters: variant {}, encoder {}, {} input channels, classes: {}, filters {:?}",
         report.tensors,
         report.parameters,
         report.config.variant,
+        report.config.encoder,
         report.config.in_channels,
         report.config.num_classes,
         report.config.filters,
