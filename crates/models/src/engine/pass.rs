@@ -7,6 +7,7 @@ use super::compile::{Branch, Encoder};
 use super::layer::Convolution;
 use super::memory::Lent;
 use super::report::Times;
+use super::residual::ResidualPass;
 use super::strip::{Strip, readable, strips};
 use super::{Algorithm, Engine, LayerReport};
 use crate::padding::padding_source;
@@ -98,8 +99,8 @@ impl<'a> Pass<'a> {
                 let Buffers { memory, input, encoder, residual, .. } = &mut *buffers;
                 let x = if level == 0 { &*input } else { &encoder[level - 1] };
                 let part = format!("encoder.{}", level + 1);
-                let of = (self.engine.isa, part.as_str());
-                stages[level].run(of, memory, &residual[level], x, &encoder[level], &mut self.times);
+                let mut pass = ResidualPass { isa: self.engine.isa, memory, times: &mut self.times };
+                pass.stage(&stages[level], &part, &residual[level], x, &encoder[level]);
             }
         }
         let Buffers { memory, encoder, pooled, .. } = buffers;

@@ -80,8 +80,19 @@ impl Layer {
 
 /// A residual block.
 pub(crate) struct Block {
+    /// Of the block itself, and of its shortcut where that has one.
     pub(crate) layers: Vec<Layer>,
     pub(crate) downsample: Option<Layer>,
+}
+
+impl Block {
+    /// The block's input and output, for an input of `size`.
+    fn shapes(&self, size: [usize; 2]) -> [BlockedShape; 2] {
+        let stride: usize = self.layers.iter().map(|layer| layer.stride).product();
+        let (first, last) = (&self.layers[0], &self.layers[self.layers.len() - 1]);
+        [(first.inputs, size), (last.outputs, size.map(|side| side / stride))]
+            .map(|(channels, [height, width])| BlockedShape { channels, height, width })
+    }
 }
 
 /// A stage of a residual encoder.
@@ -90,12 +101,17 @@ pub(crate) enum ResidualStage {
     Blocks { blocks: Vec<Block>, pooled: bool },
 }
 
-/// The maps that exist within a stage: one of each shape is enough for each role, and blocks after the first share
-/// theirs.
+/// The maps of a layer: its neighbourhoods where it needs them, and its output where that is no one else's map.
+struct Step {
+    columns: Option<Map>,
+    output: Option<Map>,
+}
+
+/// The maps that exist within a stage. All blocks but the first are alike and share theirs.
+#[derive(Default)]
 pub(crate) struct Scratch {
     /// The input behind the pooling, where there is one.
     pooled: Option<Map>,
-    /// By layer of the first block, and of the others: its neighbourhoods and, but for the last layer, its output.
     first: Vec<Step>,
     others: Vec<Step>,
     downsample: Option<Step>,
@@ -103,149 +119,148 @@ pub(crate) struct Scratch {
     turn: Option<Map>,
 }
 
-/// The maps of a layer.
-struct Step {
-    columns: Option<Map>,
-    output: Option<Map>,
+/// Plans the maps of one step of a pass.
+struct Planner<'a> {
+    plan: &'a mut Plan,
+    step: usize,
+}
+
+impl Planner<'_> {
+    fn map(&mut self, shape: BlockedShape) -> Map {
+        self.plan.map(shape, self.step..=self.step)
+    }
+
+    fn layer(&mut self, layer: &Layer, size: [usize; 2], has_output: bool) -> Step {
+        let [output, columns] = layer.shapes(size);
+        Step {
+            columns: layer.unfolds().then(|| self.map(columns)),
+            output: has_output.then(|| self.map(output)),
+        }
+    }
+
+    /// The last layer writes the block's output.
+    fn block(&mut self, block: &Block, mut size: [usize; 2]) -> Vec<Step> {
+        let last = block.layers.len() - 1;
+        let mut steps = Vec::new();
+        for (i, layer) in block.layers.iter().enumerate() {
+            steps.push(self.layer(layer, size, i < last));
+            size = size.map(|side| side / layer.stride);
+        }
+        steps
+    }
 }
 
 impl ResidualStage {
     /// The maps that a stage needs in step `step`, for an input of `size`.
     pub(crate) fn scratch(&self, plan: &mut Plan, step: usize, size: [usize; 2]) -> Scratch {
-        let mut plan_layer = |layer: &Layer, size: [usize; 2], is_kept: bool| {
-            let [output, columns] = layer.shapes(size);
-            let mut map = |shape| plan.map(shape, step..=step);
-            Step { columns: layer.unfolds().then(|| map(columns)), output: is_kept.then(|| map(output)) }
-        };
-        match self {
-            Self::Stem(layer) => Scratch {
-                pooled: None,
-                first: vec![plan_layer(layer, size, false)],
-                others: Vec::new(),
-                downsample: None,
-                turn: None,
-            },
-            Self::Blocks { blocks, pooled } => {
-                let half = |size: [usize; 2]| size.map(|side| side / 2);
-                let input = if *pooled { half(size) } else { size };
-                let mut steps = |block: &Block, mut size: [usize; 2]| -> Vec<Step> {
-                    let last = block.layers.len() - 1;
-                    let layers = block.layers.iter().enumerate();
-                    let step = |(i, layer): (usize, &Layer)| {
-                        let step = plan_layer(layer, size, i < last);
-                        size = size.map(|side| side / layer.stride);
-                        step
-                    };
-                    layers.map(step).collect()
-                };
-                let stride: usize = blocks[0].layers.iter().map(|layer| layer.stride).product();
-                let output = input.map(|side| side / stride);
-                let first = steps(&blocks[0], input);
-                let others = blocks.get(1).map(|block| steps(block, output)).unwrap_or_default();
-                let downsample = blocks[0].downsample.as_ref().map(|layer| plan_layer(layer, input, true));
-                let map = |channels, [height, width]: [usize; 2]| BlockedShape { channels, height, width };
-                let (inputs, outputs) =
-                    (blocks[0].layers[0].inputs, blocks[0].layers[last_of(&blocks[0])].outputs);
-                Scratch {
-                    pooled: pooled.then(|| plan.map(map(inputs, input), step..=step)),
-                    first,
-                    others,
-                    downsample,
-                    turn: (blocks.len() > 1).then(|| plan.map(map(outputs, output), step..=step)),
-                }
+        let mut planner = Planner { plan, step };
+        let (blocks, pooled) = match self {
+            Self::Stem(layer) => {
+                return Scratch { first: vec![planner.layer(layer, size, false)], ..Scratch::default() };
             }
+            Self::Blocks { blocks, pooled } => (blocks, *pooled),
+        };
+        let size = if pooled { size.map(|side| side / 2) } else { size };
+        let [first, others] = [&blocks[0], &blocks[blocks.len() - 1]];
+        let [input, output] = first.shapes(size);
+        Scratch {
+            pooled: pooled.then(|| planner.map(input)),
+            first: planner.block(first, size),
+            others: planner.block(others, [output.height, output.width]),
+            downsample: first.downsample.as_ref().map(|layer| planner.layer(layer, size, true)),
+            turn: Some(planner.map(output)),
+        }
+    }
+}
+
+/// A residual encoder on its way.
+pub(crate) struct ResidualPass<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) memory: &'a mut Memory,
+    pub(crate) times: &'a mut Times,
+}
+
+impl ResidualPass<'_> {
+    /// Computes the map `y` of stage `part` from `x`.
+    pub(crate) fn stage(&mut self, stage: &ResidualStage, part: &str, scratch: &Scratch, x: &Map, y: &Map) {
+        let blocks = match stage {
+            ResidualStage::Stem(layer) => {
+                return self.layer(layer, &format!("{part}.conv"), &scratch.first[0], x, y);
+            }
+            ResidualStage::Blocks { blocks, .. } => blocks,
+        };
+        let mut input = match &scratch.pooled {
+            Some(pooled) => self.pool(part, x, pooled),
+            None => x,
+        };
+        for (i, block) in blocks.iter().enumerate() {
+            // the last one writes the stage's map, and each another than it reads
+            let output = match &scratch.turn {
+                Some(turn) if (blocks.len() - i).is_multiple_of(2) => turn,
+                _ => y,
+            };
+            let steps = if i == 0 { &scratch.first } else { &scratch.others };
+            let part = format!("{part}.block{}", i + 1);
+            self.block(block, &part, steps, scratch.downsample.as_ref(), input, output);
+            input = output;
         }
     }
 
-    /// Computes the stage's map `y` from `x`.
-    pub(crate) fn run(
-        &self,
-        (isa, part): (Isa, &str),
-        memory: &mut Memory,
-        scratch: &Scratch,
+    fn pool<'m>(&mut self, part: &str, x: &Map, pooled: &'m Map) -> &'m Map {
+        let [from, to] = self.memory.lend([x, pooled]);
+        let mut to = to.blank();
+        let pool = || max_pool2d_3x3_blocked(self.isa, from.view(), to.view_mut());
+        self.times.measure(|| format!("{part}.pool"), None, pool);
+        pooled
+    }
+
+    /// `relu(f(x) + shortcut(x))`.
+    fn block(
+        &mut self,
+        block: &Block,
+        part: &str,
+        steps: &[Step],
+        downsample: Option<&Step>,
         x: &Map,
         y: &Map,
-        times: &mut Times,
     ) {
-        match self {
-            Self::Stem(layer) => {
-                let name = format!("{part}.conv");
-                run_layer(layer, &name, memory, &scratch.first[0], x, y, times);
+        let mut from = x;
+        for (k, (layer, step)) in (1..).zip(block.layers.iter().zip(steps)) {
+            let to = step.output.as_ref().unwrap_or(y);
+            self.layer(layer, &format!("{part}.conv{k}"), step, from, to);
+            from = to;
+        }
+        let shortcut = match (&block.downsample, downsample) {
+            (Some(layer), Some(step @ Step { output: Some(to), .. })) => {
+                self.layer(layer, &format!("{part}.downsample"), step, x, to);
+                to
             }
-            Self::Blocks { blocks, .. } => {
-                let x = match &scratch.pooled {
-                    Some(pooled) => {
-                        let [from, to] = memory.lend([x, pooled]);
-                        let mut to = to.blank();
-                        let pool = || max_pool2d_3x3_blocked(isa, from.view(), to.view_mut());
-                        times.measure(|| format!("{part}.pool"), None, pool);
-                        pooled
-                    }
-                    None => x,
-                };
-                let mut input = x;
-                for (i, block) in blocks.iter().enumerate() {
-                    // the last one writes the stage's map, and each another than it reads
-                    let output = match &scratch.turn {
-                        Some(turn) if (blocks.len() - i) % 2 == 0 => turn,
-                        _ => y,
-                    };
-                    let steps = if i == 0 { &scratch.first } else { &scratch.others };
-                    let part = format!("{part}.block{}", i + 1);
-                    let mut from = input;
-                    for (k, (layer, step)) in (1..).zip(block.layers.iter().zip(steps)) {
-                        let to = step.output.as_ref().unwrap_or(output);
-                        run_layer(layer, &format!("{part}.conv{k}"), memory, step, from, to, times);
-                        from = to;
-                    }
-                    let shortcut = match (&block.downsample, &scratch.downsample) {
-                        (Some(layer), Some(step @ Step { output: Some(to), .. })) => {
-                            run_layer(layer, &format!("{part}.downsample"), memory, step, input, to, times);
-                            to
-                        }
-                        _ => input,
-                    };
-                    let [shortcut, mut sum] = memory.lend([shortcut, output]);
-                    let add = || add_relu_blocked(isa, shortcut.view(), sum.view_mut());
-                    times.measure(|| format!("{part}.sum"), None, add);
-                    input = output;
-                }
+            _ => x,
+        };
+        let [shortcut, mut sum] = self.memory.lend([shortcut, y]);
+        let add = || add_relu_blocked(self.isa, shortcut.view(), sum.view_mut());
+        self.times.measure(|| format!("{part}.sum"), None, add);
+    }
+
+    /// One layer, by its neighbourhoods where it needs them.
+    fn layer(&mut self, layer: &Layer, name: &str, step: &Step, x: &Map, y: &Map) {
+        let (times, algorithm) = (&mut *self.times, layer.algorithm());
+        let size = [y.shape.height, y.shape.width];
+        match &step.columns {
+            Some(columns) => {
+                let [x, columns, y] = self.memory.lend([x, columns, y]);
+                let (mut columns, mut y) = (columns.blank(), y.blank());
+                let Layer { inputs, kernel, stride, .. } = *layer;
+                let unfold = || unfold2d_blocked(x.view(), inputs, kernel, stride, columns.view_mut());
+                times.measure(|| name.to_owned(), algorithm, unfold);
+                times.measure(|| name.to_owned(), algorithm, || layer.run(columns.view(), y.view_mut()));
+            }
+            None => {
+                let [x, y] = self.memory.lend([x, y]);
+                let mut y = y.blank();
+                times.measure(|| name.to_owned(), algorithm, || layer.run(x.view(), y.view_mut()));
             }
         }
+        times.count(name, layer.multiply_adds(size));
     }
-}
-
-fn last_of(block: &Block) -> usize {
-    block.layers.len() - 1
-}
-
-/// Computes one layer, by its neighbourhoods where it needs them.
-fn run_layer(
-    layer: &Layer,
-    name: &str,
-    memory: &mut Memory,
-    step: &Step,
-    x: &Map,
-    y: &Map,
-    times: &mut Times,
-) {
-    let run = |x: BlockedView<'_>, y: BlockedViewMut<'_>, times: &mut Times| {
-        times.measure(|| name.to_owned(), layer.algorithm(), || layer.run(x, y));
-    };
-    match &step.columns {
-        Some(columns) => {
-            let [x, columns, y] = memory.lend([x, columns, y]);
-            let (mut columns, mut y) = (columns.blank(), y.blank());
-            let unfold =
-                || unfold2d_blocked(x.view(), layer.inputs, layer.kernel, layer.stride, columns.view_mut());
-            times.measure(|| name.to_owned(), layer.algorithm(), unfold);
-            run(columns.view(), y.view_mut(), times);
-        }
-        None => {
-            let [x, y] = memory.lend([x, y]);
-            let mut y = y.blank();
-            run(x.view(), y.view_mut(), times);
-        }
-    }
-    times.count(name, layer.multiply_adds([y.shape.height, y.shape.width]));
 }
