@@ -137,7 +137,7 @@ fn read_safetensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, Told), Err
     let bytes = std::fs::read(path).map_err(|cause| Error::io(path, cause))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|cause| damaged(cause.into()))?;
     let entry = header.metadata().as_ref().and_then(|entries| entries.get("config"));
-    let told = match entry.filter(|json| is_ours(json)) {
+    let told = match entry.filter(|json| UNet3PlusConfig::is_json_of_one(json)) {
         Some(json) => Told::Everything(
             UNet3PlusConfig::from_json_of(json, &path.display().to_string())
                 .map_err(|cause| Error::model(path, cause))?,
@@ -146,11 +146,4 @@ fn read_safetensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, Told), Err
     };
     let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(damaged)?;
     Ok((tensors.into_iter().collect(), told))
-}
-
-/// Whether an entry `config` of a file's metadata is what this library writes there. Others use the name as well, as for
-/// the settings of a training.
-fn is_ours(json: &str) -> bool {
-    let config: Result<serde_json::Value, _> = serde_json::from_str(json);
-    config.is_ok_and(|config| config.get("model_type").is_some_and(|kind| kind == "unet3plus"))
 }

@@ -157,6 +157,20 @@ impl UNet3PlusConfig {
         Ok(config)
     }
 
+    /// Whether `json` says of itself that it is such a configuration, by its `model_type`. Other libraries have an entry
+    /// `config` in the metadata of their files as well.
+    ///
+    /// ```
+    /// use unet3p_models::UNet3PlusConfig;
+    ///
+    /// assert!(UNet3PlusConfig::is_json_of_one(r#"{"model_type": "unet3plus"}"#));
+    /// assert!(!UNet3PlusConfig::is_json_of_one(r#"{"model_type": "resnet"}"#));
+    /// ```
+    pub fn is_json_of_one(json: &str) -> bool {
+        let config: Result<serde_json::Value, _> = serde_json::from_str(json);
+        config.is_ok_and(|config| config.get("model_type").is_some_and(|kind| kind == "unet3plus"))
+    }
+
     /// The configuration as JSON, in a fixed order, with a newline at the end.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
+use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
 
 /// Bytes before the header: its length.
@@ -57,7 +58,8 @@ impl Header {
 
     /// The configuration that the file repeats, where it does.
     pub(crate) fn config(&self) -> Option<&str> {
-        self.metadata.metadata().as_ref()?.get(CONFIG_ENTRY).map(String::as_str)
+        let entry = self.metadata.metadata().as_ref()?.get(CONFIG_ENTRY)?;
+        Some(entry.as_str()).filter(|json| UNet3PlusConfig::is_json_of_one(json))
     }
 }
 
