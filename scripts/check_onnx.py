@@ -5,7 +5,7 @@
     cargo run -p unet3p-hub --example onnx_cases -- FOLDER
     scripts/check_onnx.py FOLDER
 
-Every NAME.onnx of the folder is given to onnx.checker, with shape inference, and run by both on NAME.safetensors. Ends
+Every NAME.onnx of the folder is given to onnx.checker, with shape inference, and run by both on each NAME.N.safetensors. Ends
 with an error where an output differs by more than a relative L2 error of 1e-4.
 """
 
@@ -48,14 +48,16 @@ def main():
     worst = 0.0
     for path in paths:
         onnx.checker.check_model(str(path), full_check=True)
-        want = load_file(path.with_suffix(".safetensors"))
-        image = want.pop("image")
-        for runtime in (with_onnxruntime, with_openvino):
-            got = runtime(path, image)
-            assert set(got) == set(want), (path.name, set(got), set(want))
-            errors = {name: error(got[name], want[name]) for name in want}
-            worst = max(worst, *errors.values())
-            print(f"{path.stem:20} {runtime.__name__[5:]:12} {max(errors.values()):.1e} in {len(errors)} outputs")
+        for case in sorted(path.parent.glob(f"{path.stem}.*.safetensors")):
+            want = load_file(case)
+            image = want.pop("image")
+            for runtime in (with_onnxruntime, with_openvino):
+                got = runtime(path, image)
+                assert set(got) == set(want), (path.name, set(got), set(want))
+                errors = {name: error(got[name], want[name]) for name in want}
+                worst = max(worst, *errors.values())
+                size = "x".join(map(str, image.shape))
+                print(f"{path.stem:20} {size:14} {runtime.__name__[5:]:12} {max(errors.values()):.1e}, {len(errors)} outputs")
     print(f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}, OpenVINO {openvino.__version__}: "
           f"{len(paths)} networks, worst {worst:.1e}")
     sys.exit(worst > BUDGET)

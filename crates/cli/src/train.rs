@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use clap::Args;
 use indicatif::ProgressBar;
+use unet3p::ModelSource;
 use unet3p_data::Preprocessor;
 use unet3p_hub::encoder::EncoderWeights;
 use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
@@ -38,9 +39,9 @@ pub(crate) struct TrainArgs {
 /// Runs `unet3p train`.
 pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     let device = global.device.open()?;
-    let (mut trainer, encoder) = open(args, global, &device)?;
+    let (mut trainer, given) = open(args, global, &device)?;
     if let Some(name) = trainer.awaits_encoder().map(String::from) {
-        let weights = match encoder {
+        let weights = match given.encoder {
             Some(weights) => weights,
             None => model::encoder(&name, trainer.config().model.encoder, global)?,
         };
@@ -48,10 +49,12 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
             report::note(format!("{name}: {note}"));
         }
     }
-    if let Some(name) = trainer.awaits_model() {
-        let model =
-            model::resolve(name, global)?.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
-        let name = name.to_string();
+    if let Some(name) = trainer.awaits_model().map(String::from) {
+        let source = match given.model {
+            Some(source) => source,
+            None => model::resolve(&name, global)?,
+        };
+        let model = source.load_model(&device).map_err(|e| Failure::run(describe(&e)))?;
         for note in trainer.start_from(&model).map_err(failure)? {
             report::note(format!("{name}: {note}"));
         }
@@ -80,14 +83,18 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The run that the arguments name, a new one or one to go on with, and the encoder's weights where a new one has any.
-fn open(
-    args: TrainArgs,
-    global: &Global,
-    device: &Device,
-) -> Result<(Trainer, Option<EncoderWeights>), Failure> {
+/// What a new run begins with, where it was looked at already.
+#[derive(Default)]
+struct Given {
+    encoder: Option<EncoderWeights>,
+    model: Option<ModelSource>,
+}
+
+/// The run that the arguments name: a new one, or one to go on with.
+fn open(args: TrainArgs, global: &Global, device: &Device) -> Result<(Trainer, Given), Failure> {
     if let Some(run_dir) = args.resume {
-        return Ok((Trainer::resume(run_dir, &args.settings, device.clone()).map_err(failure)?, None));
+        let trainer = Trainer::resume(run_dir, &args.settings, device.clone()).map_err(failure)?;
+        return Ok((trainer, Given::default()));
     }
     // clap requires both where nothing is resumed
     let (Some(config), Some(output)) = (args.config, args.output) else {
@@ -100,19 +107,22 @@ fn open(
     check_folder(&output)?;
     // before anything is fetched: paths that are none are wrong usage
     let own = config.dataset_options().map_err(failure)?.preprocessor;
-    let name = config.model.encoder_weights.clone();
-    let encoder = name.map(|name| model::encoder(&name, config.model.encoder, global)).transpose()?;
-    if let (Some(weights), None) = (&encoder, &config.data.image_mean) {
+    let mut given = Given::default();
+    if let Some(name) = &config.model.encoder_weights {
+        given.encoder = Some(model::encoder(name, config.model.encoder, global)?);
+    }
+    if let (Some(weights), None) = (&given.encoder, &config.data.image_mean) {
         config.data.image_mean = Some(per_channel(&weights.mean, config.model.in_channels));
         config.data.image_std = Some(per_channel(&weights.std, config.model.in_channels));
     }
     if let Some(name) = config.model.init_from.clone() {
-        let given = model::resolve(&name, global)?.load_preprocessor();
-        if let Some(given) = given.map_err(|e| Failure::run(describe(&e)))? {
-            prepare_images_as(&mut config, &name, &given, &own);
+        let source = model::resolve(&name, global)?;
+        if let Some(how) = source.load_preprocessor().map_err(|e| Failure::run(describe(&e)))? {
+            prepare_images_as(&mut config, &name, &how, &own);
         }
+        given.model = Some(source);
     }
-    Ok((Trainer::new(config, output, device.clone()).map_err(failure)?, encoder))
+    Ok((Trainer::new(config, output, device.clone()).map_err(failure)?, given))
 }
 
 /// Takes over how a model's images were normalised where the data do not say it, and says what else was different.

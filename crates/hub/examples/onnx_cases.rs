@@ -47,23 +47,37 @@ fn main() -> Result<(), Box<dyn Error>> {
             // running statistics of its own activations, as training leaves them
             model.forward_train(&noise(&mut rng, [4, config.in_channels, 64, 64])?, &mut rng.clone())?;
         }
-        let (batch, height, width) = options.size.map_or((2, 96, 160), |[height, width]| (1, height, width));
-        let x = noise(&mut rng, [batch, config.in_channels, height, width])?;
-        let outputs: Vec<(String, Tensor)> = if options.logits {
-            let found = model.forward_logits(&x)?;
-            let presence = found.presence.map(|logits| ("presence_logits".to_owned(), logits));
-            numbered("logits", found.logits).chain(presence).collect()
-        } else {
-            let found = model.forward_all(&x)?;
-            let heads = if options.all_heads { found.probabilities.len() } else { 1 };
-            let presence = found.presence.map(|presence| ("presence".to_owned(), presence));
-            numbered("probabilities", found.probabilities).take(heads).chain(presence).collect()
-        };
         std::fs::write(folder.join(format!("{name}.onnx")), export(&model, &options, &[])?)?;
-        let tensors: HashMap<String, Tensor> = outputs.into_iter().chain([("image".to_owned(), x)]).collect();
-        candle_core::safetensors::save(&tensors, folder.join(format!("{name}.safetensors")))?;
+        let sizes = match options.size {
+            Some([height, width]) => vec![[1, height, width]],
+            None => vec![[2, 96, 160], [1, 32, 32], [3, 64, 352], [1, 320, 320]],
+        };
+        for (i, [batch, height, width]) in sizes.into_iter().enumerate() {
+            let x = noise(&mut rng, [batch, config.in_channels, height, width])?;
+            let tensors = with_outputs(&model, &options, x)?;
+            candle_core::safetensors::save(&tensors, folder.join(format!("{name}.{i}.safetensors")))?;
+        }
     }
     Ok(())
+}
+
+/// An image, and what the network makes of it under the names of the graph's outputs.
+fn with_outputs(
+    model: &UNet3Plus,
+    options: &OnnxOptions,
+    x: Tensor,
+) -> Result<HashMap<String, Tensor>, Box<dyn Error>> {
+    let outputs: Vec<(String, Tensor)> = if options.logits {
+        let found = model.forward_logits(&x)?;
+        let presence = found.presence.map(|logits| ("presence_logits".to_owned(), logits));
+        numbered("logits", found.logits).chain(presence).collect()
+    } else {
+        let found = model.forward_all(&x)?;
+        let heads = if options.all_heads { found.probabilities.len() } else { 1 };
+        let presence = found.presence.map(|presence| ("presence".to_owned(), presence));
+        numbered("probabilities", found.probabilities).take(heads).chain(presence).collect()
+    };
+    Ok(outputs.into_iter().chain([("image".to_owned(), x)]).collect())
 }
 
 /// Head 1's under the name, the others' with their number.

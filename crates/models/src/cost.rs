@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use unet3p_core::ConvBlock;
+
 use crate::config::UNet3PlusConfig;
 use crate::encoder::Stage;
 
@@ -74,10 +76,8 @@ fn encoder_convolutions(config: &UNet3PlusConfig) -> Vec<Convolution> {
         };
         match stage {
             Stage::Convolutions { inputs, outputs, count } => {
-                for i in 1..=count {
-                    let number = if count == 1 { String::new() } else { i.to_string() };
-                    let inputs = if i == 1 { inputs } else { outputs };
-                    let names = ["conv", "bn"].map(|name| format!("{name}{number}"));
+                for (i, names) in ConvBlock::names(count).enumerate() {
+                    let inputs = if i == 0 { inputs } else { outputs };
                     push(names, [inputs, outputs, 3], true, reduction);
                 }
             }

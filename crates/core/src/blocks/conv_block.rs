@@ -47,14 +47,28 @@ impl ConvBlock {
         execution: Execution,
         parameters: VarBuilder<'_>,
     ) -> Result<Self> {
-        let layer = |i: usize| {
-            let suffix = if n == 1 { String::new() } else { (i + 1).to_string() };
+        let layer = |(i, [conv, bn]): (usize, [String; 2])| {
             let inputs = if i == 0 { inputs } else { outputs };
-            let (conv, bn) = (parameters.pp(format!("conv{suffix}")), parameters.pp(format!("bn{suffix}")));
+            let (conv, bn) = (parameters.pp(conv), parameters.pp(bn));
             let convolution = Convolution { inputs, outputs, kernel: 3, stride: 1, bias: true };
             ConvLayer::new(convolution, true, options, execution, conv, bn)
         };
-        Ok(Self { layers: (0..n).map(layer).collect::<Result<_>>()? })
+        Ok(Self { layers: Self::names(n).enumerate().map(layer).collect::<Result<_>>()? })
+    }
+
+    /// The names of a block's `n` convolutions and of the batch normalisations behind them.
+    ///
+    /// ```
+    /// use unet3p_core::ConvBlock;
+    ///
+    /// assert!(ConvBlock::names(1).eq([["conv", "bn"].map(String::from)]));
+    /// assert!(ConvBlock::names(2).eq([["conv1", "bn1"], ["conv2", "bn2"]].map(|names| names.map(String::from))));
+    /// ```
+    pub fn names(n: usize) -> impl Iterator<Item = [String; 2]> {
+        (1..=n).map(move |i| {
+            let number = if n == 1 { String::new() } else { i.to_string() };
+            ["conv", "bn"].map(|name| format!("{name}{number}"))
+        })
     }
 
     /// Channels of the output.

@@ -1,6 +1,7 @@
 //! The network as a graph.
 
 use candle_core::Result;
+use unet3p_core::ConvBlock;
 use unet3p_models::{Activation, CgmGate, Stage, UNet3PlusConfig};
 
 use super::OnnxOptions;
@@ -107,9 +108,8 @@ fn encoder(builder: &mut Builder, config: &UNet3PlusConfig) -> Result<Vec<Name>>
                 if level > 1 {
                     x = builder.max_pool(&format!("{part}.pool"), &x, halves(1));
                 }
-                for i in 1..=count {
-                    let number = if count == 1 { String::new() } else { i.to_string() };
-                    let names = ["conv", "bn"].map(|name| format!("{part}.{name}{number}"));
+                for names in ConvBlock::names(count) {
+                    let names = names.map(|name| format!("{part}.{name}"));
                     x = builder.layer(&names[0], &names[1], &x, SAME, true)?;
                 }
             }

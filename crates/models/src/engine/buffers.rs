@@ -2,7 +2,7 @@
 
 use unet3p_kernels::{BlockedShape, LANES};
 
-use super::compile::Encoder;
+use super::compile::EncoderLayers;
 use super::memory::{Map, Memory, Plan};
 use super::residual::Scratch;
 use super::strip::window;
@@ -57,7 +57,7 @@ fn strip_rows(map: BlockedShape) -> usize {
 }
 
 impl Buffers {
-    pub(crate) fn new(config: &UNet3PlusConfig, stages: &Encoder, size: [usize; 2]) -> Self {
+    pub(crate) fn new(config: &UNet3PlusConfig, stages: &EncoderLayers, size: [usize; 2]) -> Self {
         let levels = config.filters.len();
         let map = |channels, [height, width]: [usize; 2]| BlockedShape { channels, height, width };
         let at = |level: usize| size.map(|side| (side / config.encoder.stride()) >> level);
@@ -80,11 +80,11 @@ impl Buffers {
             let map = shape(channels, level);
             match stages {
                 // E(i) is the next stage's input as it is
-                Encoder::Residual(stages) => {
+                EncoderLayers::Residual(stages) => {
                     let input = if level == 0 { size } else { at(level - 1) };
                     residual.push(stages[level].scratch(&mut plan, level, input));
                 }
-                Encoder::Convolutions(_) => {
+                EncoderLayers::Convolutions(_) => {
                     between.push(striped(&mut plan, map, strip_rows(map), KEPT_FOR_TILES, level));
                 }
             }
@@ -94,8 +94,8 @@ impl Buffers {
             // a map pooled once is read by the next stage, and each by the node of its scale
             let pool = |coarser: usize| plan.map(shape(channels, coarser), level..=node(coarser));
             let coarsest = match stages {
-                Encoder::Convolutions(_) => (levels - 2).max(level + 1).min(levels - 1),
-                Encoder::Residual(_) => levels - 2,
+                EncoderLayers::Convolutions(_) => (levels - 2).max(level + 1).min(levels - 1),
+                EncoderLayers::Residual(_) => levels - 2,
             };
             pooled.push((level + 1..=coarsest).map(pool).collect());
         }

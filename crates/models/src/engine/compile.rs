@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
+use unet3p_core::ConvBlock;
 use unet3p_kernels::{AlignedBuffer, HeadConv2d, Isa, UpsampledConv2d};
 
 use super::layer::{Convolution, Folded};
@@ -34,14 +35,14 @@ pub(crate) struct Guide {
 }
 
 /// The encoder's stages, the finest first.
-pub(crate) enum Encoder {
+pub(crate) enum EncoderLayers {
     Convolutions(Vec<Vec<Convolution>>),
     Residual(Vec<ResidualStage>),
 }
 
 /// Every layer, packed.
 pub(crate) struct Layers {
-    pub(crate) encoder: Encoder,
+    pub(crate) encoder: EncoderLayers,
     /// The finest node first.
     pub(crate) nodes: Vec<Node>,
     pub(crate) heads: Vec<HeadConv2d>,
@@ -145,7 +146,11 @@ pub(crate) fn compile(
 }
 
 /// Packs the encoder, for maps of `at(level)`.
-fn compile_encoder(tensors: &mut Tensors<'_>, isa: Isa, at: impl Fn(usize) -> [usize; 2]) -> Result<Encoder> {
+fn compile_encoder(
+    tensors: &mut Tensors<'_>,
+    isa: Isa,
+    at: impl Fn(usize) -> [usize; 2],
+) -> Result<EncoderLayers> {
     let stages = tensors.config.encoder.stages(tensors.config.in_channels, tensors.config.filters);
     let (mut convolutions, mut residual) = (Vec::new(), Vec::new());
     // the largest weights first: they are packed while least else is
@@ -155,13 +160,12 @@ fn compile_encoder(tensors: &mut Tensors<'_>, isa: Isa, at: impl Fn(usize) -> [u
             |[conv, bn]: [String; 2]| tensors.folded(&format!("{part}.{conv}"), &format!("{part}.{bn}"));
         match stage {
             Stage::Convolutions { inputs, outputs, count } => {
-                let conv = |i: usize| {
-                    let number = if count == 1 { String::new() } else { (i + 1).to_string() };
-                    let folded = folded(["conv", "bn"].map(|name| format!("{name}{number}")))?;
+                let conv = |(i, names)| {
                     let inputs = if i == 0 { inputs } else { outputs };
-                    Ok(Convolution::new(isa, &[inputs], &folded, true, at(level)))
+                    Ok(Convolution::new(isa, &[inputs], &folded(names)?, true, at(level)))
                 };
-                convolutions.push((0..count).map(conv).collect::<Result<Vec<_>>>()?);
+                let layers = ConvBlock::names(count).enumerate().map(conv);
+                convolutions.push(layers.collect::<Result<Vec<_>>>()?);
             }
             Stage::Stem { inputs, outputs } => {
                 let folded = folded(["conv", "bn"].map(String::from))?;
@@ -186,5 +190,9 @@ fn compile_encoder(tensors: &mut Tensors<'_>, isa: Isa, at: impl Fn(usize) -> [u
     }
     convolutions.reverse();
     residual.reverse();
-    Ok(if residual.is_empty() { Encoder::Convolutions(convolutions) } else { Encoder::Residual(residual) })
+    Ok(if residual.is_empty() {
+        EncoderLayers::Convolutions(convolutions)
+    } else {
+        EncoderLayers::Residual(residual)
+    })
 }

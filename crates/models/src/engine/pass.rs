@@ -3,7 +3,7 @@
 use unet3p_kernels::{BlockedView, BlockedViewMut, Isa, TapRows, max_pools2d_blocked, upsample_bilinear2d};
 
 use super::buffers::{Buffers, KEPT_FOR_HEAD, KEPT_FOR_TILES, TILE};
-use super::compile::{Branch, Encoder};
+use super::compile::{Branch, EncoderLayers};
 use super::layer::Convolution;
 use super::memory::Lent;
 use super::report::Times;
@@ -94,8 +94,8 @@ impl<'a> Pass<'a> {
     /// A stage's map, and the pooled maps of it.
     fn stage(&mut self, buffers: &mut Buffers, level: usize) {
         match &self.engine.layers.encoder {
-            Encoder::Convolutions(stages) => self.convolutions(buffers, level, &stages[level]),
-            Encoder::Residual(stages) => {
+            EncoderLayers::Convolutions(stages) => self.convolutions(buffers, level, &stages[level]),
+            EncoderLayers::Residual(stages) => {
                 let Buffers { memory, input, encoder, residual, .. } = &mut *buffers;
                 let x = if level == 0 { &*input } else { &encoder[level - 1] };
                 let part = format!("encoder.{}", level + 1);
