@@ -226,24 +226,25 @@ impl SliceDataset {
     /// When `index` is not below the number of slices.
     pub fn sample(&self, index: usize) -> Result<Sample> {
         let slice = &self.slices[index];
+        let read;
         let decoded = match self.cache[index].get() {
-            Some(decoded) => decoded.clone(),
+            Some(decoded) => decoded,
             None => {
-                let decoded = Decoded::read(slice)?;
-                let bytes = decoded.bytes();
+                read = Decoded::read(slice)?;
+                let bytes = read.bytes();
                 if self.cached_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= CACHE_BYTES {
                     // Another thread may have been first: its copy is the same.
-                    let _ = self.cache[index].set(decoded.clone());
+                    let _ = self.cache[index].set(read.clone());
                 } else {
                     self.cached_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 }
-                decoded
+                &read
             }
         };
         let mut sample = Sample {
-            image: planes(slice, decoded.images, self.preprocessor.layout.channels())?,
-            mask: decoded.mask,
-            regions: decoded.regions,
+            image: planes(slice, &decoded.images, self.preprocessor.layout.channels())?,
+            mask: decoded.mask.clone(),
+            regions: decoded.regions.clone(),
             name: slice.name.clone(),
             group: slice.group.clone(),
         };
@@ -286,7 +287,7 @@ impl Decoded {
 
 /// Planes in [0, 1] in as many channels as the network takes: of one file as prediction makes them, of several the
 /// intensity of each.
-fn planes(slice: &Slice, pictures: Vec<DynamicImage>, channels: usize) -> Result<Image> {
+fn planes(slice: &Slice, pictures: &[DynamicImage], channels: usize) -> Result<Image> {
     let several = pictures.len() > 1;
     let mut image = Image::new(0, slice.height, slice.width, Vec::new())?;
     for (path, picture) in slice.images.iter().zip(pictures) {
@@ -297,7 +298,7 @@ fn planes(slice: &Slice, pictures: Vec<DynamicImage>, channels: usize) -> Result
     Ok(image)
 }
 
-fn one_file(path: &Path, picture: DynamicImage, channels: usize) -> Result<Image> {
+fn one_file(path: &Path, picture: &DynamicImage, channels: usize) -> Result<Image> {
     let planes = unit_planes(path, picture)?;
     Ok(match (channels, planes.channels) {
         (1, 3) => luma(&planes),

@@ -12,11 +12,14 @@ pub(super) fn gaussian_blur(plane: &mut [f32], height: usize, width: usize, sigm
         line[..radius].fill(row[0]);
         line[radius..radius + width].copy_from_slice(row);
         line[radius + width..].fill(row[width - 1]);
-        for (x, out) in row.iter_mut().enumerate() {
-            *out = line[x..].iter().zip(&kernel).map(|(v, k)| v * k).sum();
+        // Whole rows are added, here and below: that runs along memory, several pixels at once.
+        row.fill(0.0);
+        for (k, weight) in kernel.iter().enumerate() {
+            for (out, v) in row.iter_mut().zip(&line[k..]) {
+                *out += weight * v;
+            }
         }
     }
-    // Vertically whole rows are added, which runs along memory.
     let source = plane.to_vec();
     for (y, out) in plane.chunks_exact_mut(width).enumerate() {
         out.fill(0.0);

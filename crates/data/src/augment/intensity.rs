@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Augmentation;
 use super::filter::gaussian_blur;
 use super::random::{chance, log_uniform, normal, uniform};
+use super::reduce::sum;
 use crate::Image;
 
 /// Below this value a pixel counts as partly cut off by the window.
@@ -25,9 +26,8 @@ pub(super) fn apply(settings: &Augmentation, image: &mut Image, rng: &mut ChaCha
     if chance(rng, settings.contrast.probability) {
         let [low, high] = settings.contrast.range;
         let factor = log_uniform(rng, low, high) as f32;
-        let shown: f32 = image.data.iter().map(|&v| visible(v)).sum();
-        let sum: f32 = image.data.iter().map(|&v| v * visible(v)).sum();
-        let mean = sum / shown.max(1.0);
+        let shown = sum(&image.data, visible);
+        let mean = (sum(&image.data, |v| v * visible(v)) / shown.max(1.0)) as f32;
         let stretch = |v: &mut f32| *v += (factor - 1.0) * (*v - mean) * visible(*v);
         image.data.iter_mut().for_each(stretch);
     }

@@ -9,6 +9,7 @@ mod elastic;
 mod filter;
 mod intensity;
 mod random;
+mod reduce;
 mod regions;
 mod spatial;
 #[cfg(test)]

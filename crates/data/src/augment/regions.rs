@@ -6,6 +6,7 @@ use super::RegionIntensity;
 use super::filter::gaussian_blur;
 use super::intensity::visible;
 use super::random::{chance, normal, uniform};
+use super::reduce::sum;
 use crate::{Image, LabelMap};
 
 /// Regions whose means differ by more than this are not made alike: lung does not turn into liver.
@@ -28,17 +29,18 @@ pub(super) fn apply(settings: &RegionIntensity, image: &mut Image, regions: &Lab
         })
         .collect();
 
-    let middle = region_means(image.plane(image.channels / 2), regions);
-    for (drawn, change) in drawn.iter_mut().zip(towards_others(&middle, settings.alike, rng)) {
+    let means: Vec<_> =
+        (0..image.channels).map(|channel| region_means(image.plane(channel), regions)).collect();
+    let middle = &means[image.channels / 2];
+    for (drawn, change) in drawn.iter_mut().zip(towards_others(middle, settings.alike, rng)) {
         drawn[0] += change;
     }
     let (height, width) = (image.height, image.width);
     let mut gain: Vec<f32> = map_ids(regions, |id| drawn[id][1]);
     gaussian_blur(&mut gain, height, width, settings.edge);
-    for channel in 0..image.channels {
+    for (channel, means) in means.iter().enumerate() {
         let plane = image.plane_mut(channel);
-        let means = region_means(plane, regions).map(|mean| mean.unwrap_or(0.0));
-        let mut offset = map_ids(regions, |id| drawn[id][0] - drawn[id][1] * means[id]);
+        let mut offset = map_ids(regions, |id| drawn[id][0] - drawn[id][1] * means[id].unwrap_or(0.0));
         gaussian_blur(&mut offset, height, width, settings.edge);
         for ((value, offset), gain) in plane.iter_mut().zip(&offset).zip(&gain) {
             *value += (offset + gain * *value) * visible(*value);
@@ -48,8 +50,8 @@ pub(super) fn apply(settings: &RegionIntensity, image: &mut Image, regions: &Lab
 
 /// One value per pixel from its region's id.
 fn map_ids(regions: &LabelMap, value: impl Fn(usize) -> f32) -> Vec<f32> {
-    let value = |&id: &u8| value(usize::from(id));
-    regions.data.iter().map(value).collect()
+    let values: [f32; 256] = std::array::from_fn(value);
+    regions.data.iter().map(|&id| values[usize::from(id)]).collect()
 }
 
 /// What brings each region's mean to that of another region at random, for a share `alike` of the regions; 0 for
@@ -69,13 +71,17 @@ fn towards_others(means: &[Option<f32>; 256], alike: f64, rng: &mut ChaCha8Rng) 
 
 /// The mean of a plane over each region, where there is one.
 fn region_means(plane: &[f32], regions: &LabelMap) -> [Option<f32>; 256] {
-    let mut sums = [(0f64, 0u32); 256];
-    for (value, &id) in plane.iter().zip(&regions.data) {
-        let (sum, count) = &mut sums[usize::from(id)];
-        *sum += f64::from(*value);
-        *count += 1;
+    let mut sums = [(0f64, 0usize); 256];
+    let mut rest = plane;
+    // Regions are made of runs along the rows, which are summed several pixels at once.
+    for run in regions.data.chunk_by(|a, b| a == b) {
+        let (values, others) = rest.split_at(run.len());
+        let (total, count) = &mut sums[usize::from(run[0])];
+        *total += sum(values, |v| v);
+        *count += run.len();
+        rest = others;
     }
-    sums.map(|(sum, count)| (count > 0).then(|| (sum / f64::from(count)) as f32))
+    sums.map(|(sum, count)| (count > 0).then(|| (sum / count as f64) as f32))
 }
 
 #[cfg(test)]

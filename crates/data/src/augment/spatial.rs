@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Augmentation;
 use super::elastic::DisplacementField;
 use super::random::{chance, log_uniform, uniform};
+use super::reduce::minimum;
 use crate::{Image, LabelMap, Sample};
 
 /// Where each output pixel comes from: `[y, x]` in the input's pixel coordinates, row-major.
@@ -84,48 +85,71 @@ impl Warp {
     /// Applies the warp to the image (bilinear) and to mask and regions (nearest).
     pub(super) fn apply(&self, sample: &mut Sample) {
         sample.image = self.image(&sample.image);
-        sample.mask = self.labels(&sample.mask);
-        sample.regions = sample.regions.as_ref().map(|map| self.labels(map));
+        let places = self.nearest(&sample.mask);
+        sample.mask = self.labels(&sample.mask, &places);
+        sample.regions = sample.regions.as_ref().map(|map| self.labels(map, &places));
     }
 
     /// Bilinear lookup; outside the input lies the channel's minimum (air, in a CT).
     fn image(&self, input: &Image) -> Image {
         let (h, w) = (input.height as isize, input.width as isize);
-        let corners: Vec<Corner> = self.source.iter().map(|&place| Corner::of(place)).collect();
-        let mut data = Vec::with_capacity(input.channels * corners.len());
-        for channel in 0..input.channels {
-            let plane = input.plane(channel);
-            let outside = plane.iter().copied().fold(f32::INFINITY, f32::min);
-            let outside = if outside.is_finite() { outside } else { 0.0 };
-            let at = |y: isize, x: isize| {
-                if (0..h).contains(&y) && (0..w).contains(&x) { plane[(y * w + x) as usize] } else { outside }
-            };
-            data.extend(corners.iter().map(|&Corner { y, x, fy, fx }| {
-                let [a, b, c, d] = if y >= 0 && x >= 0 && y + 1 < h && x + 1 < w {
-                    let above = (y * w + x) as usize;
-                    let below = above + w as usize;
-                    [plane[above], plane[above + 1], plane[below], plane[below + 1]]
-                } else {
-                    [at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1)]
+        let planes: Vec<(&[f32], f32)> = (0..input.channels)
+            .map(|channel| {
+                let plane = input.plane(channel);
+                let outside = minimum(plane);
+                (plane, if outside.is_finite() { outside } else { 0.0 })
+            })
+            .collect();
+        let mut image = Image::filled(input.channels, self.height, self.width, 0.0);
+        let mut corners = Vec::with_capacity(self.width);
+        for (row, places) in self.source.chunks_exact(self.width).enumerate() {
+            corners.clear();
+            corners.extend(places.iter().map(|&place| Corner::of(place)));
+            for (channel, &(plane, outside)) in planes.iter().enumerate() {
+                let at = |y: isize, x: isize| {
+                    if (0..h).contains(&y) && (0..w).contains(&x) {
+                        plane[(y * w + x) as usize]
+                    } else {
+                        outside
+                    }
                 };
-                let top = a * (1.0 - fx) + b * fx;
-                let bottom = c * (1.0 - fx) + d * fx;
-                top * (1.0 - fy) + bottom * fy
-            }));
+                let out = &mut image.plane_mut(channel)[row * places.len()..][..places.len()];
+                for (out, &Corner { y, x, fy, fx }) in out.iter_mut().zip(&corners) {
+                    let [a, b, c, d] = if y >= 0 && x >= 0 && y + 1 < h && x + 1 < w {
+                        let above = (y * w + x) as usize;
+                        let below = above + w as usize;
+                        [plane[above], plane[above + 1], plane[below], plane[below + 1]]
+                    } else {
+                        [at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1)]
+                    };
+                    let top = a * (1.0 - fx) + b * fx;
+                    let bottom = c * (1.0 - fx) + d * fx;
+                    *out = top * (1.0 - fy) + bottom * fy;
+                }
+            }
         }
-        Image { channels: input.channels, height: self.height, width: self.width, data }
+        image
     }
 
-    /// Nearest lookup; outside the input lies background.
-    fn labels(&self, input: &LabelMap) -> LabelMap {
+    /// The index of the input's pixel nearest to each place; [`OUTSIDE`] where there is none.
+    fn nearest(&self, input: &LabelMap) -> Vec<usize> {
         let (h, w) = (input.height as isize, input.width as isize);
-        let data = self.source.iter().map(|&[y, x]| {
+        let index = |&[y, x]: &[f32; 2]| {
             let (y, x) = (nearest(y), nearest(x));
-            if (0..h).contains(&y) && (0..w).contains(&x) { input.data[(y * w + x) as usize] } else { 0 }
-        });
-        LabelMap { height: self.height, width: self.width, data: data.collect() }
+            if (0..h).contains(&y) && (0..w).contains(&x) { (y * w + x) as usize } else { OUTSIDE }
+        };
+        self.source.iter().map(index).collect()
+    }
+
+    /// The labels of the pixels at `places`; outside the input lies background.
+    fn labels(&self, input: &LabelMap, places: &[usize]) -> LabelMap {
+        let data = places.iter().map(|&place| input.data.get(place).copied().unwrap_or(0)).collect();
+        LabelMap { height: self.height, width: self.width, data }
     }
 }
+
+/// The index of a pixel that is in no image.
+const OUTSIDE: usize = usize::MAX;
 
 /// The pixel above and left of a place, and how far the place is from it.
 #[derive(Clone, Copy)]

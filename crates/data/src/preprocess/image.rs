@@ -53,7 +53,7 @@ impl Preprocessor {
             warnings.push("transparency is dropped".to_owned());
         }
         let original_size = (decoded.height() as usize, decoded.width() as usize);
-        let planes = unit_planes(path, decoded)?;
+        let planes = unit_planes(path, &decoded)?;
         let preview = Picture::from_planes(&planes, self.layout)?;
         let mut image = match (self.layout, planes.channels) {
             (Layout::Gray, 3) => {
@@ -131,12 +131,13 @@ fn shift_and_scale(values: &mut [f32], shift: f64, scale: f64) {
 }
 
 /// One or three planes with values from 0 to 1, without transparency.
-pub(crate) fn unit_planes(path: &Path, decoded: DynamicImage) -> Result<Image> {
+pub(crate) fn unit_planes(path: &Path, decoded: &DynamicImage) -> Result<Image> {
     use DynamicImage as D;
     let (height, width) = (decoded.height() as usize, decoded.width() as usize);
-    let eight = |value: &u8| f32::from(*value) / 255.0;
+    let units: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
+    let eight = |value: &u8| units[usize::from(*value)];
     let sixteen = |value: &u16| f32::from(*value) / 65535.0;
-    let (keep, data) = match &decoded {
+    let (keep, data) = match decoded {
         D::ImageLuma8(b) => (1, planar(b, 1, 1, eight)),
         D::ImageLumaA8(b) => (1, planar(b, 2, 1, eight)),
         D::ImageRgb8(b) => (3, planar(b, 3, 3, eight)),
@@ -158,7 +159,11 @@ pub(crate) fn unit_planes(path: &Path, decoded: DynamicImage) -> Result<Image> {
 
 /// The first `keep` of `there` interleaved channels, plane by plane.
 fn planar<T>(samples: &[T], there: usize, keep: usize, value: impl Fn(&T) -> f32) -> Vec<f32> {
-    (0..keep).flat_map(|channel| samples.iter().skip(channel).step_by(there)).map(value).collect()
+    let mut planes = Vec::with_capacity(samples.len() / there * keep);
+    for channel in 0..keep {
+        planes.extend(samples.chunks_exact(there).map(|pixel| value(&pixel[channel])));
+    }
+    planes
 }
 
 pub(crate) fn luma(planes: &Image) -> Image {
