@@ -1,14 +1,49 @@
 //! Shared helpers of the golden and end-to-end tests.
 
-use candle_core::{DType, Tensor};
+use std::sync::OnceLock;
+
+use candle_core::{DType, Device, Tensor};
+use unet3p_core::Execution;
 
 /// Relative L2 error allowed for an output of the whole network in f32 against the original implementations'.
 pub const OUTPUT_BUDGET: f64 = 1e-5;
 
-/// `||got - want|| / ||want||`, 0 where the two are equal; infinite where the shapes differ or anything is NaN.
+/// Names the device that the composition of Candle's operations is tested on: `cpu` (the default), `cuda` or `metal`.
+pub const DEVICE_VARIABLE: &str = "UNET3P_TEST_DEVICE";
+
+/// The device that [`DEVICE_VARIABLE`] names, one for the whole process.
+///
+/// # Panics
+/// For another name, and for a device that does not answer: a test that was meant for a GPU must not pass without one.
+pub fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || {
+        let name = std::env::var(DEVICE_VARIABLE).unwrap_or_else(|_| "cpu".into());
+        let opened = match name.as_str() {
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Device::new_cuda(0),
+            "metal" => Device::new_metal(0),
+            _ => panic!("{DEVICE_VARIABLE}={name}: use cpu, cuda or metal"),
+        };
+        opened.unwrap_or_else(|error| panic!("{DEVICE_VARIABLE}={name}: {error}"))
+    };
+    DEVICE.get_or_init(open).clone()
+}
+
+/// Where an execution is tested: the kernels on the CPU, the composition on [`device`].
+pub fn device_of(execution: Execution) -> Device {
+    match execution {
+        Execution::Kernels => Device::Cpu,
+        Execution::Composition => device(),
+    }
+}
+
+/// `||got - want|| / ||want||`, 0 where the two are equal; infinite where the shapes differ or anything is NaN. The two may be on
+/// different devices.
 pub fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
     let compute = || -> candle_core::Result<f64> {
-        let (got, want) = (got.to_dtype(DType::F64)?, want.to_dtype(DType::F64)?);
+        let here = |x: &Tensor| x.to_device(&Device::Cpu)?.to_dtype(DType::F64);
+        let (got, want) = (here(got)?, here(want)?);
         let error = (got.contiguous()? - &want)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
         let scale = want.sqr()?.sum_all()?.to_scalar::<f64>()?;
         Ok(if error == 0.0 { 0.0 } else { (error / scale).sqrt() })

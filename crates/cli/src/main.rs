@@ -25,8 +25,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use unet3p_models::{ISA_VARIABLE, Isa};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Global};
 use crate::failure::Failure;
+
+/// Keeps the memory of one step for the next. The system's allocators give much of it back, and every page that comes
+/// again is cleared first.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -44,16 +49,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    let global = &cli.global;
+/// Stack of a thread of the pool, in bytes: what a main thread usually has.
+const STACK_SIZE: usize = 8 << 20;
+
+fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
     check_isa()?;
+    let mut pool = rayon::ThreadPoolBuilder::new().stack_size(STACK_SIZE);
     if let Some(threads) = global.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
-            .build_global()
-            .map_err(|e| Failure::run(format!("cannot start {threads} threads: {e}")))?;
+        pool = pool.num_threads(threads.get());
     }
-    match cli.command {
+    pool.build_global().map_err(|e| Failure::run(format!("cannot start the threads: {e}")))?;
+    // On a thread of the pool: from outside, every parallel part of the work would first wake the pool up and then
+    // be woken by it.
+    rayon::scope(|_| work(command, &global))
+}
+
+fn work(command: Command, global: &Global) -> Result<(), Failure> {
+    match command {
         Command::Predict(args) => predict::run(args, global),
         Command::Evaluate(args) => evaluate::run(args, global),
         Command::Train(args) => train::run(args, global),
