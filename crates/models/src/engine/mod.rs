@@ -17,7 +17,7 @@ mod strip;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use unet3p_kernels::Isa;
@@ -50,20 +50,19 @@ impl Default for CompileOptions {
 
 /// A compiled network: head 1, or all heads, in evaluation mode on the CPU.
 ///
-/// It gives what [`UNet3Plus`](crate::UNet3Plus) gives, to a relative error of 1e-5, several times faster. Memory for
-/// an input size is made when the first image of that size comes and kept for the next; images are computed one after
-/// the other, each by all threads.
+/// It gives what [`UNet3Plus`](crate::UNet3Plus) gives, to a relative error of 1e-5, several times faster. An image is
+/// computed by all threads of the rayon pool that it is asked for in, the global one from outside of any. Memory for an
+/// input size is made when the first image of that size comes and kept for the next; callers at the same time have
+/// memory each, which is the faster the fewer they are.
 pub struct Engine {
     config: UNet3PlusConfig,
     isa: Isa,
     layers: Layers,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    buffers: Option<Buffers>,
-    times: Vec<LayerReport>,
+    /// Maps of one size that no pass is using. No lock is held during a pass: a thread that waits for a part of its image
+    /// may take up another image meanwhile, and would then wait for itself.
+    idle: Mutex<Vec<Buffers>>,
+    /// Of the last pass.
+    times: Mutex<Vec<LayerReport>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -97,7 +96,13 @@ impl Engine {
         options: CompileOptions,
     ) -> Result<Self> {
         let layers = compile::compile(config, tensors, options.isa, options.size)?;
-        Ok(Self { config: config.clone(), isa: options.isa, layers, state: Mutex::default() })
+        Ok(Self {
+            config: config.clone(),
+            isa: options.isa,
+            layers,
+            idle: Mutex::default(),
+            times: Mutex::default(),
+        })
     }
 
     /// The configuration.
@@ -112,7 +117,7 @@ impl Engine {
 
     /// The layers in the order of computation, with their times in the last forward pass; none before the first.
     pub fn layers(&self) -> Vec<LayerReport> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).times.clone()
+        lock(&self.times).clone()
     }
 
     /// As [`UNet3Plus::forward`].
@@ -186,19 +191,28 @@ impl Engine {
 
     /// One image `[channels, height, width]`.
     fn run(&self, image: &[f32], size: [usize; 2], heads: usize) -> Prediction {
-        // a panic elsewhere leaves nothing half done that the next run would read
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let padded = size.map(|side| side.next_multiple_of(self.config.size_multiple()));
-        if state.buffers.as_ref().is_none_or(|buffers| buffers.size != padded) {
-            // the old ones go before the new ones come
-            state.buffers = None;
-            state.buffers = Some(Buffers::new(&self.config, &self.layers.encoder, padded));
-        }
+        let mut buffers = self.take_buffers(padded);
         let mut pass = Pass::new(self, size, padded);
-        let State { buffers, times } = &mut *state;
-        let Some(buffers) = buffers else { unreachable!("made above") };
-        let prediction = pass.run(buffers, image, heads);
-        *times = pass.into_layers();
+        // On a thread of the pool: from outside, each layer would first wake the pool up and then be woken by it.
+        let prediction = rayon::scope(|_| pass.run(&mut buffers, image, heads));
+        *lock(&self.times) = pass.into_layers();
+        lock(&self.idle).push(buffers);
         prediction
     }
+
+    /// Maps for a padded image. Those of another size go before new ones come.
+    fn take_buffers(&self, padded: [usize; 2]) -> Buffers {
+        let found = {
+            let mut idle = lock(&self.idle);
+            idle.retain(|buffers| buffers.size == padded);
+            idle.pop()
+        };
+        found.unwrap_or_else(|| Buffers::new(&self.config, &self.layers.encoder, padded))
+    }
+}
+
+/// What a mutex holds: a panic elsewhere leaves nothing half done in it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

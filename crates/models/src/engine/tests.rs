@@ -136,3 +136,23 @@ fn what_does_not_fit_is_refused() {
     assert!(message.contains("2 channels") && message.contains('3'), "{message}");
     assert!(engine.forward(&Tensor::zeros((1, 3, 0, 4), DType::F32, &Device::Cpu).unwrap()).is_err());
 }
+
+/// A thread that waits for a part of its image takes up another image meanwhile, within the first one's pass.
+#[test]
+fn images_side_by_side_on_one_pool() {
+    use rayon::prelude::*;
+    let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
+    let engine = trained(&config).compile(CompileOptions::default()).unwrap();
+    let images: Vec<Tensor> =
+        (0..24).map(|seed| noise((1, 3, 48, 32 + 16 * (seed % 2)), seed as u64)).collect();
+    let values = |x: &Tensor| {
+        let probabilities = engine.forward(x).unwrap().probabilities;
+        probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let want: Vec<Vec<f32>> = images.iter().map(values).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(6).build().unwrap();
+    for _ in 0..5 {
+        let got: Vec<Vec<f32>> = pool.install(|| images.par_iter().map(values).collect());
+        assert!(got == want);
+    }
+}
