@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 /// Values per piece of a parallel sum: pieces are summed in order, so that the sum does not depend on threads.
 const CHUNK: usize = 1 << 14;
+const LANES: usize = 8;
 
 /// Gradients in the order of the parameters they were taken for; `None` where the loss does not depend on one.
 #[derive(Default)]
@@ -48,7 +49,15 @@ impl Gradients {
     /// # Errors
     /// Where a gradient cannot be read.
     pub fn global_norm(&self) -> Result<f64> {
-        let squares = self.0.iter().flatten().map(sum_of_squares).collect::<Result<Vec<f64>>>()?;
+        let gradients: Vec<&Tensor> = self.0.iter().flatten().collect();
+        let squares = if gradients.iter().all(|gradient| gradient.device().is_cpu()) {
+            gradients.par_iter().map(|gradient| sum_of_squares(gradient)).collect::<Result<Vec<f64>>>()?
+        } else {
+            // They are read together: a GPU stops for each reading.
+            let squares = gradients.iter().map(|g| g.sqr()?.sum_all()?.to_dtype(DType::F32));
+            let squares = squares.collect::<Result<Vec<Tensor>>>()?;
+            Tensor::stack(&squares, 0)?.to_dtype(DType::F64)?.to_vec1()?
+        };
         Ok(squares.iter().sum::<f64>().sqrt())
     }
 }
@@ -58,18 +67,27 @@ pub fn clip_factor(norm: f64, limit: f64) -> f64 {
     if norm > limit { limit / norm } else { 1.0 }
 }
 
+/// Of a gradient on the CPU.
 fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
-    if gradient.device().is_cpu() && gradient.dtype() == DType::F32 {
-        let (storage, layout) = gradient.storage_and_layout();
-        if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
-            (&*storage, layout.contiguous_offsets())
-        {
-            let square = |chunk: &[f32]| chunk.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
-            let sums: Vec<f64> = values[start..end].par_chunks(CHUNK).map(square).collect();
-            return Ok(sums.iter().sum());
-        }
+    let (storage, layout) = gradient.storage_and_layout();
+    if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
+        (&*storage, layout.contiguous_offsets())
+    {
+        let sums: Vec<f64> = values[start..end].par_chunks(CHUNK).map(squares).collect();
+        return Ok(sums.iter().sum());
     }
-    gradient.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>().map(f64::from)
+    gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar()
+}
+
+/// The sum of squares, in lanes: one after the other, each addition would wait for the one before it.
+fn squares(values: &[f32]) -> f64 {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [0f64; LANES];
+    for values in whole {
+        lanes.iter_mut().zip(values).for_each(|(lane, &g)| *lane += f64::from(g) * f64::from(g));
+    }
+    let rest = rest.iter().map(|&g| f64::from(g) * f64::from(g));
+    lanes.into_iter().chain(rest).sum()
 }
 
 #[cfg(test)]

@@ -192,7 +192,8 @@ impl Trainer {
             let learning_rate = self.learning_rate(step);
             let batch = loader.next()?;
             waited += start.elapsed().as_secs_f64();
-            let (loss, gradient_norm) = self.step(step, learning_rate, &batch)?;
+            // On a thread of the pool: from outside, each operation would first wake the pool up and then be woken by it.
+            let (loss, gradient_norm) = rayon::scope(|_| self.step(step, learning_rate, &batch))?;
             let seconds = start.elapsed().as_secs_f64();
             self.progress.step += 1;
             self.progress.seconds += seconds;
