@@ -4,6 +4,7 @@ augmentation, averaged weights and logs, against `unet3p bench --train`, in turn
 
     cargo build --release
     benches/throughput.py SLICES [--rounds 5] [--filters 16] [--batch 4] [--size 128] [--threads 2]
+        [--device cpu]
 
 SLICES is a folder that `unet3p prepare` wrote. Needs Python 3.9 or later, nothing else. Prints images per second of both
 and the median of the rounds' ratios.
@@ -23,7 +24,7 @@ UNET3P = Path(__file__).resolve().parent.parent / "target/release/unet3p"
 def bench(args):
     """Images per second of the step alone, over all steps, as a run counts them."""
     command = [UNET3P, "bench", "--train", "--variant", "deep_supervision", "--json", "--runs", str(args.steps)]
-    for option in ("filters", "batch", "size", "threads"):
+    for option in ("filters", "batch", "size", "threads", "device"):
         command += [f"--{option}", str(getattr(args, option))]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return args.batch / found["mean_s"]
@@ -48,8 +49,8 @@ def train(args):
         config, run = Path(folder) / "train.toml", Path(folder) / "run"
         config.write_text("")
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-        subprocess.run([UNET3P, "train", "-q", "--threads", str(args.threads), "-c", config, "-o", run, *sets],
-                       check=True, capture_output=True)
+        place = ["--threads", str(args.threads), "--device", args.device]
+        subprocess.run([UNET3P, "train", "-q", *place, "-c", config, "-o", run, *sets], check=True, capture_output=True)
         with open(run / "metrics.csv", newline="") as file:
             return statistics.median(float(row["images_per_second"]) for row in list(csv.DictReader(file))[1:])
 
@@ -59,6 +60,7 @@ def main():
     parser.add_argument("slices", type=Path)
     for option, default in {"rounds": 5, "filters": 16, "batch": 4, "size": 128, "threads": 2, "steps": 50}.items():
         parser.add_argument(f"--{option}", type=int, default=default)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     ratios = []
     for number in range(args.rounds):

@@ -39,6 +39,7 @@ class Ours:
     arguments: list
     threads: int
     isa: str | None = None
+    device: str = "cpu"
     report: dict = field(default_factory=dict)
 
     @property
@@ -47,7 +48,7 @@ class Ours:
 
     def run(self, *arguments):
         environment = {**os.environ, "UNET3P_ISA": self.isa} if self.isa else None
-        command = [str(self.binary), *map(str, arguments), "--threads", str(self.threads)]
+        command = [str(self.binary), *map(str, arguments), "--threads", str(self.threads), "--device", self.device]
         try:
             return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
         except OSError as error:
@@ -146,8 +147,8 @@ def table(turns, errors=None):
         ratio = statistics.median(mine.median_s / other.median_s for mine, other in zip(own, reference))
         line = [
             name,
-            f"{statistics.median(turn.median_s for turn in own):.3f}",
-            f"{min(turn.min_s for turn in own):.3f}",
+            f"{statistics.median(turn.median_s for turn in own):.4f}",
+            f"{min(turn.min_s for turn in own):.4f}",
             f"{ratio:.2f}",
             f"{max(turn.peak_rss_mb for turn in own):.0f}",
         ]
@@ -158,10 +159,12 @@ def table(turns, errors=None):
 
 
 def machine(ours, packages):
-    """CPU, what `unet3p` ran on, and the versions of everyone."""
-    isas = ", ".join(dict.fromkeys(contestant.report["isa"] for contestant in ours))
+    """Processor, what `unet3p` ran on, and the versions of everyone."""
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
     own = ours[0].run("--version").strip()
+    if ours[0].device != "cpu":
+        return ", ".join([f"{gpu_name()}; {own}", *versions])
+    isas = ", ".join(dict.fromkeys(contestant.report["isa"] for contestant in ours))
     return f"{cpu_name()}, {ours[0].threads} threads; {own} on {isas}; " + ", ".join(versions)
 
 
@@ -173,6 +176,11 @@ def cpu_name():
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def gpu_name():
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "--id=0"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def note(text):
@@ -191,6 +199,9 @@ def add_arguments(parser):
     parser.add_argument("--runs", type=positive, default=3, help="timed runs a turn (default: 3)")
     parser.add_argument("--threads", type=positive, default=2, help="of each contestant (default: 2)")
     parser.add_argument("--binary", type=Path, default=Path("target/release/unet3p"), help="default: %(default)s")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="a GPU: PyTorch alone is the peer (default: cpu)"
+    )
     parser.add_argument(
         "--isa", action="append", help="avx512, avx2 or portable, for unet3p; may be repeated (default: its choice)"
     )

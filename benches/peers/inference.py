@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times inference on the CPU: `unet3p` and other runtimes in turn, on the same weights and the same image.
+"""Times inference: `unet3p` and other runtimes in turn, on the same weights and the same image.
 
     benches/peers/inference.py --filters 64 --size 320 --rounds 5 --threads 2
 
@@ -21,8 +21,10 @@ PEERS = {
     "onnxruntime": {"peer": "onnxruntime"},
     "openvino": {"peer": "openvino", "precision": "f32"},
     "openvino-bf16": {"peer": "openvino", "precision": "bf16"},
-    "torch": {"peer": "torch-inference"},
+    "torch": {"peer": "torch-inference", "tf32": False},
 }
+# the peer on a GPU; TF32 in convolutions is what PyTorch does unless told
+GPU_PEERS = {"torch": PEERS["torch"], "torch-tf32": {**PEERS["torch"], "tf32": True}}
 
 
 def prepare(folder, arguments):
@@ -70,19 +72,23 @@ def bench(arguments, folder, workers):
     prepare(folder, arguments)
     options = ["-m", folder / "model", "--size", arguments.size, "--batch", 1]
     isas = arguments.isa or [None]
-    ours = [Ours(arguments.binary, options, arguments.threads, isa) for isa in isas]
-    ours[0].run("export", folder / "model", "-o", folder / "model.onnx", "--size", arguments.size)
+    ours = [Ours(arguments.binary, options, arguments.threads, isa, arguments.device) for isa in isas]
+    if arguments.device == "cpu":
+        ours[0].run("export", folder / "model", "-o", folder / "model.onnx", "--size", arguments.size)
     reference = our_probabilities(ours[0], folder)
     errors = {other.name: relative_l2(our_probabilities(other, folder), reference) for other in ours[1:]}
-    for name in arguments.peers:
-        start(name, {**PEERS[name], "folder": str(folder), "threads": arguments.threads}, workers)
+    peers = GPU_PEERS if arguments.device == "cuda" else {name: PEERS[name] for name in arguments.peers}
+    for name, peer in peers.items():
+        settings = {"folder": str(folder), "threads": arguments.threads, "device": arguments.device}
+        start(name, {**peer, **settings}, workers)
     errors.update((worker.name, relative_l2(probabilities(worker, folder), reference)) for worker in workers)
     turns = compete([*ours, *workers], arguments.rounds, arguments.runs)
 
     report = ours[0].report
     print(f"{arguments.encoder} encoder, f1 = {arguments.filters}, 1 x 3 x {arguments.size} x {arguments.size}, {arguments.rounds} rounds")
-    print(f"multiply-adds of unet3p: {report['gmac_as_written']:.1f} G written, {report['gmac_executed']:.1f} G executed")
-    print(machine(ours, ["openvino" if "openvino" in worker.name else worker.name for worker in workers]))
+    if report["gmac_executed"] is not None:
+        print(f"multiply-adds of unet3p: {report['gmac_as_written']:.1f} G written, {report['gmac_executed']:.1f} G executed")
+    print(machine(ours, sorted({worker.name.split("-")[0] for worker in workers})))
     print()
     print(table(turns, errors))
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Times training steps on the CPU: `unet3p` and PyTorch in both memory formats, in turn.
+"""Times training steps: `unet3p` and PyTorch in turn; on the CPU in both memory formats, on a GPU with and without TF32.
 
     benches/peers/training.py --rounds 5 --threads 2
+    benches/peers/training.py --rounds 5 --runs 20 --device cuda
 
 A step is forward with deep supervision, loss, backward and Adam. Prints a markdown table for each setting.
 """
@@ -11,7 +12,12 @@ import sys
 
 from contest import Failure, Ours, add_arguments, compete, machine, note, start, table
 
-PEERS = {"torch (contiguous)": "contiguous_format", "torch (channels_last)": "channels_last"}
+CONTIGUOUS = {"memory_format": "contiguous_format", "tf32": False}
+PEERS = {
+    "cpu": {"torch (contiguous)": CONTIGUOUS, "torch (channels_last)": {**CONTIGUOUS, "memory_format": "channels_last"}},
+    # TF32 in convolutions is what PyTorch does unless told
+    "cuda": {"torch (f32)": CONTIGUOUS, "torch (TF32)": {**CONTIGUOUS, "tf32": True}},
+}
 # filters, batch, size
 SETTINGS = [(64, 1, 160), (16, 4, 128)]
 
@@ -20,12 +26,12 @@ def bench(arguments, setting):
     filters, batch, size = setting
     options = ["--train", "--variant", "deep_supervision", "--filters", filters, "--size", size, "--batch", batch]
     isas = arguments.isa or [None]
-    ours = [Ours(arguments.binary, options, arguments.threads, isa) for isa in isas]
+    ours = [Ours(arguments.binary, options, arguments.threads, isa, arguments.device) for isa in isas]
     workers = []
     try:
-        for name, memory_format in PEERS.items():
+        for name, peer in PEERS[arguments.device].items():
             settings = {"filters": filters, "batch": batch, "size": size, "threads": arguments.threads}
-            start(name, {"peer": "torch-training", "memory_format": memory_format, **settings}, workers)
+            start(name, {"peer": "torch-training", "device": arguments.device, **peer, **settings}, workers)
         turns = compete([*ours, *workers], arguments.rounds, arguments.runs)
     finally:
         for worker in workers:

@@ -57,13 +57,15 @@ def torch_inference(settings):
     import unet3plus
 
     torch.set_num_threads(settings["threads"])
-    channels_last = torch.channels_last  # the faster of the two layouts
-    network = unet3plus.load(Path(settings["folder"]) / "model").to(memory_format=channels_last)
-    x = torch.from_numpy(image(settings)).to(memory_format=channels_last)
+    torch.backends.cudnn.allow_tf32 = settings["tf32"]
+    # the faster of the two layouts on a CPU
+    layout = {"device": settings["device"], "memory_format": torch.channels_last}
+    network = unet3plus.load(Path(settings["folder"]) / "model").to(**layout)
+    x = torch.from_numpy(image(settings)).to(**layout)
 
     def step():
         with torch.inference_mode():
-            return network(x).numpy()
+            return network(x).cpu().numpy()
 
     return step
 
@@ -76,12 +78,13 @@ def torch_training(settings):
 
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(0)
-    layout = {"memory_format": getattr(torch, settings["memory_format"])}
+    torch.backends.cudnn.allow_tf32 = settings["tf32"]
+    layout = {"device": settings["device"], "memory_format": getattr(torch, settings["memory_format"])}
     size, batch = settings["size"], settings["batch"]
     network = unet3plus.UNet3Plus(settings["filters"], "deep_supervision").to(**layout).train()
     optimizer = torch.optim.Adam(network.parameters())
     x = torch.randn(batch, unet3plus.IN_CHANNELS, size, size).to(**layout)
-    target = (torch.rand(batch, 1, size, size) < 0.5).float()
+    target = (torch.rand(batch, 1, size, size) < 0.5).float().to(settings["device"])
 
     def step():
         optimizer.zero_grad()

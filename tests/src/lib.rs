@@ -1,5 +1,7 @@
 //! Shared helpers of the golden and end-to-end tests.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
@@ -36,6 +38,17 @@ pub fn device_of(execution: Execution) -> Device {
         Execution::Kernels => Device::Cpu,
         Execution::Composition => device(),
     }
+}
+
+/// The tensors of a golden file on a device, in a precision.
+///
+/// # Panics
+/// Where the file cannot be read.
+pub fn load_golden(path: impl AsRef<Path>, dtype: DType, device: &Device) -> HashMap<String, Tensor> {
+    let convert = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(dtype)?));
+    let tensors = candle_core::safetensors::load(path, device);
+    let tensors = tensors.and_then(|tensors| tensors.into_iter().map(convert).collect());
+    tensors.unwrap_or_else(|error: candle_core::Error| panic!("{error}"))
 }
 
 /// `||got - want|| / ||want||`, 0 where the two are equal; infinite where the shapes differ or anything is NaN. The two may be on

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use unet3p_core::Execution;
 use unet3p_hub::encoder::{name_in_timm, rename};
 use unet3p_models::{Encoder, UNet3Plus, UNet3PlusConfig, tensor_shapes};
-use unet3p_tests::{OUTPUT_BUDGET, relative_error};
+use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 
 const ENCODERS: [Encoder; 4] = [Encoder::Vgg11Bn, Encoder::Resnet34, Encoder::Resnet50, Encoder::Resnet101];
 
@@ -70,11 +70,12 @@ fn maps_equal_those_of_torchvision_and_timm() {
             .map(|(name, shape)| (name, Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()))
             .collect();
         tensors.extend(encoder_weights);
-        let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu).unwrap();
         let golden = golden(encoder);
         for execution in [Execution::Kernels, Execution::Composition] {
-            let model = model.clone().with_execution(execution).unwrap();
-            let maps = model.encode(&golden["input"]).unwrap();
+            let (tensors, device) = (tensors.clone(), device_of(execution));
+            let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &device).unwrap();
+            let model = model.with_execution(execution).unwrap();
+            let maps = model.encode(&golden["input"].to_device(&device).unwrap()).unwrap();
             assert_eq!(maps.len(), 5);
             for (i, map) in (1..).zip(&maps) {
                 let error = relative_error(map, &golden[&format!("map_{i}")]);

@@ -11,7 +11,7 @@ use unet3p_data::{Layout, Preprocessor};
 use unet3p_hub::keras::{KerasError, read_weights};
 use unet3p_hub::{ConvertOptions, Converted, Error, SourceKind, convert};
 use unet3p_models::{Activation, CgmGate, UNet3PlusConfig, Variant};
-use unet3p_tests::{OUTPUT_BUDGET, relative_error};
+use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 
 fn golden(file: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "golden", file].iter().collect()
@@ -27,9 +27,9 @@ const FILES: [(&str, Variant, usize, usize); 6] = [
     ("keras3/deep_supervision_cgm.weights.h5", Variant::DeepSupervisionCgm, 1, 1),
 ];
 
-fn io(file: &str) -> HashMap<String, Tensor> {
+fn io(file: &str, device: &Device) -> HashMap<String, Tensor> {
     let name = file.split('.').next().unwrap();
-    candle_core::safetensors::load(golden(&format!("{name}_io.safetensors")), &Device::Cpu).unwrap()
+    candle_core::safetensors::load(golden(&format!("{name}_io.safetensors")), device).unwrap()
 }
 
 /// Keras has its channels last.
@@ -42,9 +42,10 @@ fn predicts_as_keras(file: &str, execution: Execution) {
     let weights = converted.model().parameters().all();
     let weights = weights.into_iter().map(|(name, variable)| (name, variable.into_inner())).collect();
     let config = converted.model().config();
-    let model = unet3p_models::UNet3Plus::from_tensors(config, weights, DType::F32, &Device::Cpu).unwrap();
+    let device = device_of(execution);
+    let model = unet3p_models::UNet3Plus::from_tensors(config, weights, DType::F32, &device).unwrap();
     let model = model.with_execution(execution).unwrap();
-    let io = io(file);
+    let io = io(file, &device);
 
     let output = model.forward_all(&channels_first(&io["input"])).unwrap();
     let heads = io.keys().filter(|key| key.starts_with("eval_output_")).count();

@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use unet3p_losses::{Dice, FocalReference, Hybrid, HybridPreset, Iou, MsSsim, Result, Ssim, Target};
+use unet3p_tests::device;
 
 /// Relative L2 error of values. Found at most 1.7e-6, the same in f32 and in f64: TensorFlow's own f32 rounding.
 const VALUE: f64 = 3e-6;
@@ -32,7 +33,7 @@ const LOSSES: [(&str, Loss); 6] = [
 
 fn golden() -> HashMap<String, Tensor> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/losses/losses_tf.safetensors");
-    candle_core::safetensors::load(path, &Device::Cpu).unwrap()
+    candle_core::safetensors::load(path, &device()).unwrap()
 }
 
 /// NHWC, as stored, to NCHW.

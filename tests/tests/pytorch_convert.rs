@@ -12,7 +12,7 @@ use unet3p_hub::names::Naming;
 use unet3p_hub::pytorch::read_state_dict;
 use unet3p_hub::{ConvertOptions, ConvertReport, Converted, Error, SourceKind, compare, convert};
 use unet3p_models::{Activation, CgmGate, UNet3Plus, Variant};
-use unet3p_tests::{OUTPUT_BUDGET, relative_error};
+use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 
 const NAMES: [&str; 3] = ["base", "deep_supervision", "deep_supervision_cgm"];
 
@@ -80,9 +80,10 @@ fn predicts_as_the_authors(execution: Execution) {
     for name in NAMES {
         let folder = tempfile::tempdir().unwrap();
         converted(&checkpoint(name), folder.path());
-        let model = UNet3Plus::load(folder.path(), &Device::Cpu).unwrap().with_execution(execution).unwrap();
+        let device = device_of(execution);
+        let model = UNet3Plus::load(folder.path(), &device).unwrap().with_execution(execution).unwrap();
         let io = golden(&format!("{name}_io.safetensors"));
-        let io = candle_core::safetensors::load(io, &Device::Cpu).unwrap();
+        let io = candle_core::safetensors::load(io, &device).unwrap();
         let output = model.forward_all(&io["input"]).unwrap();
         let heads = io.keys().filter(|key| key.starts_with("eval_output_")).count();
         assert_eq!(output.probabilities.len(), heads, "{name}");

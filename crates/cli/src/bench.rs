@@ -4,7 +4,7 @@ mod step;
 
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, DeviceLocation, Tensor};
 use clap::Args;
 use serde::Serialize;
 use unet3p::ModelSource;
@@ -44,7 +44,7 @@ pub(crate) struct BenchArgs {
     /// Time a training step: forward, backward, Adam
     #[arg(long)]
     train: bool,
-    /// Print time, algorithm and multiply-adds of each layer
+    /// Print time, algorithm and multiply-adds of each layer, on the CPU
     #[arg(long, conflicts_with = "train")]
     layers: bool,
     /// Print one JSON object
@@ -63,10 +63,12 @@ struct Measured {
     /// Multiply-adds of the convolutions as the network is written, in 10^9, for all images; of a training step,
     /// three times those of all heads.
     gmac_as_written: f64,
-    /// Multiply-adds that the engine executes, in 10^9, for all images; absent for a training step.
+    /// Multiply-adds that the engine executes, in 10^9, for all images; absent for a training step and on a GPU.
     gmac_executed: Option<f64>,
+    device: String,
     threads: usize,
-    isa: &'static str,
+    /// Absent on a GPU.
+    isa: Option<&'static str>,
     cpu: Option<String>,
     height: usize,
     width: usize,
@@ -93,11 +95,12 @@ struct Layer {
 
 /// Runs `unet3p bench`.
 pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
-    if !matches!(global.device.open()?, Device::Cpu) {
-        return Err(Failure::usage("bench measures the CPU: use --device cpu"));
+    let device = global.device.open()?;
+    if args.layers && !device.is_cpu() {
+        return Err(Failure::usage("--layers are those of the CPU's engine: use --device cpu"));
     }
     let start = Instant::now();
-    let model = open(&args, global)?;
+    let model = open(&args, global, &device)?;
     let config = model.config().clone();
     let failed = |error: unet3p_models::Error| Failure::run(format!("bench: {}", describe(&error)));
     let (height, width) = args.size;
@@ -112,17 +115,21 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
     let x = Tensor::from_vec(
         noise(batch * config.in_channels * height * width),
         (batch, config.in_channels, height, width),
-        &Device::Cpu,
+        &device,
     )
     .map_err(|error| failed(error.into()))?;
 
-    let executed;
+    let mut executed = None;
     let mut layers = Vec::new();
+    // a GPU is behind the calls; it has done what it was told once it answers
+    let done = || Ok(device.synchronize()?);
     let (times, ready) = if args.train {
         let mut step = TrainingStep::new(model, x).map_err(failed)?;
-        executed = None;
         let ready = start.elapsed().as_secs_f64();
-        (timed(args.runs, || step.run()).map_err(failed)?, ready)
+        (timed(args.runs, || step.run().and_then(|()| done())).map_err(failed)?, ready)
+    } else if !device.is_cpu() {
+        let ready = start.elapsed().as_secs_f64();
+        (timed(args.runs, || model.forward(&x).and_then(|_| done())).map_err(failed)?, ready)
     } else {
         let options = CompileOptions { size: [height, width], ..CompileOptions::default() };
         let engine = model.compile(options).map_err(failed)?;
@@ -139,8 +146,9 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
         peak_rss_mb: peak_rss_mb(),
         gmac_as_written: as_written(&config, [height, width], args.train, batch),
         gmac_executed: executed,
+        device: name(&device),
         threads: rayon::current_num_threads(),
-        isa: unet3p_models::Isa::current().name(),
+        isa: device.is_cpu().then(|| unet3p_models::Isa::current().name()),
         cpu: cpu_name(),
         height,
         width,
@@ -162,18 +170,26 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(args: &BenchArgs, global: &Global) -> Result<UNet3Plus, Failure> {
+/// As `--device` has it.
+fn name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".into(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { .. } => "metal".into(),
+    }
+}
+
+fn open(args: &BenchArgs, global: &Global, device: &Device) -> Result<UNet3Plus, Failure> {
     match &args.model {
         Some(name) => {
             let source: ModelSource = model::resolve(name, global)?;
-            source.load_model(&Device::Cpu).map_err(|error| Failure::run(describe(&error)))
+            source.load_model(device).map_err(|error| Failure::run(describe(&error)))
         }
         None => {
             let builder = UNet3PlusConfig::builder().variant(args.variant).encoder(args.encoder);
             let builder = builder.base_filters(args.filters);
             let config = builder.build().map_err(|error| Failure::usage(describe(&error)))?;
-            UNet3Plus::init(&config, 0, DType::F32, &Device::Cpu)
-                .map_err(|error| Failure::run(describe(&error)))
+            UNet3Plus::init(&config, 0, DType::F32, device).map_err(|error| Failure::run(describe(&error)))
         }
     }
 }
@@ -241,17 +257,17 @@ impl From<LayerReport> for Layer {
 impl Measured {
     fn table(&self) -> String {
         let what = if self.train { "training step" } else { "inference" };
+        let place = match self.isa {
+            Some(isa) => {
+                let cpu = self.cpu.as_ref().map(|cpu| format!(" on {cpu}")).unwrap_or_default();
+                format!("{} threads, {isa}{cpu}", self.threads)
+            }
+            None => format!("on {}", self.device),
+        };
         let mut lines = vec![
             format!(
-                "{what}: {} with {} filters, {} images of {}x{}, {} threads, {}{}",
-                self.variant,
-                self.filters,
-                self.batch,
-                self.height,
-                self.width,
-                self.threads,
-                self.isa,
-                self.cpu.as_ref().map(|cpu| format!(" on {cpu}")).unwrap_or_default()
+                "{what}: {} with {} filters, {} images of {}x{}, {place}",
+                self.variant, self.filters, self.batch, self.height, self.width,
             ),
             format!("median      {:10.4} s", self.median_s),
             format!("fastest     {:10.4} s", self.min_s),

@@ -1,5 +1,5 @@
-//! Every operation and block on the CPU kernels and as a composition: equal values, and gradients equal to
-//! central differences in f64; ties and kinks against written-out values.
+//! Every operation and block on the CPU kernels and as a composition, on whatever device: equal values, and gradients
+//! equal to central differences in f64; ties and kinks against written-out values.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -11,6 +11,7 @@ use unet3p_core::{
     BatchNormOptions, ClassificationGuide, ConvBlock, Execution, FullScaleSkip, Mode, Parameters,
     ResidualBlock, ResidualShape, ResidualStem, SegmentationHead,
 };
+use unet3p_tests::{device, device_of};
 
 const BOTH: [Execution; 2] = [Execution::Kernels, Execution::Composition];
 /// Step of the central differences: truncation is of order STEP^2 = 1e-10, rounding of order 1e-16 / STEP.
@@ -27,8 +28,21 @@ fn noise(rng: &mut ChaCha8Rng, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
+/// `tensor` where an execution is tested.
+fn moved(tensor: &Tensor, execution: Execution) -> Tensor {
+    tensor.to_device(&device_of(execution)).unwrap()
+}
+
 fn values(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    tensor
+        .to_device(&Device::Cpu)
+        .unwrap()
+        .to_dtype(DType::F64)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
 }
 
 #[track_caller]
@@ -44,18 +58,24 @@ fn assert_close(what: &str, got: &[f64], want: &[f64], budget: f64) {
 #[track_caller]
 fn check(what: &str, operands: &[Tensor], f: impl Fn(Execution, &[Tensor]) -> Result<Tensor>) {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let [one, two] = BOTH.map(|execution| f(execution, operands).unwrap());
+    let apply = |execution: Execution, operands: &[Tensor]| {
+        let operands: Vec<Tensor> = operands.iter().map(|x| moved(x, execution)).collect();
+        f(execution, &operands).unwrap()
+    };
+    let [one, two] = BOTH.map(|execution| apply(execution, operands));
     assert_eq!(one.dims(), two.dims(), "{what}");
     assert_close(&format!("{what}: values"), &values(&one), &values(&two), EQUALITY_BUDGET);
     // a random projection makes a scalar of the result
     let weights = noise(&mut rng, one.dims());
-    let project = |y: Tensor| (y * &weights).unwrap().sum_all().unwrap();
-    let scalar =
-        |execution, operands: &[Tensor]| project(f(execution, operands).unwrap()).to_scalar::<f64>().unwrap();
+    let project = |execution, y: Tensor| (y * &moved(&weights, execution)).unwrap().sum_all().unwrap();
+    let scalar = |execution, operands: &[Tensor]| {
+        project(execution, apply(execution, operands)).to_scalar::<f64>().unwrap()
+    };
     for execution in BOTH {
-        let variables: Vec<Var> = operands.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+        let variables: Vec<Var> =
+            operands.iter().map(|x| Var::from_tensor(&moved(x, execution)).unwrap()).collect();
         let tensors: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
-        let gradients = project(f(execution, &tensors).unwrap()).backward().unwrap();
+        let gradients = project(execution, f(execution, &tensors).unwrap()).backward().unwrap();
         for (i, operand) in operands.iter().enumerate() {
             let got = values(gradients.get(&tensors[i]).expect("a gradient"));
             let base = values(operand);
@@ -157,14 +177,17 @@ fn normalisation() {
     let fixed =
         BatchStatistics { mean: noise(&mut rng, &[3]), variance: (noise(&mut rng, &[3]) + 1.5).unwrap() };
     for fixed in [None, Some(&fixed)] {
+        let fixed =
+            |e| fixed.map(|f| BatchStatistics { mean: moved(&f.mean, e), variance: moved(&f.variance, e) });
         check("batch_norm", &operands, |e, x| {
-            batch_norm(e, &x[0], &x[1], &x[2], 1e-3, fixed).map(|(y, _)| y)
+            batch_norm(e, &x[0], &x[1], &x[2], 1e-3, fixed(e).as_ref()).map(|(y, _)| y)
         });
         check("batch_norm_relu", &operands, |e, x| {
-            batch_norm_relu(e, &x[0], &x[1], &x[2], 1e-3, fixed).map(|(y, _)| y)
+            batch_norm_relu(e, &x[0], &x[1], &x[2], 1e-3, fixed(e).as_ref()).map(|(y, _)| y)
         });
     }
-    let [one, two] = BOTH.map(|execution| batch_statistics(execution, &operands[0]).unwrap());
+    let [one, two] =
+        BOTH.map(|execution| batch_statistics(execution, &moved(&operands[0], execution)).unwrap());
     assert_close("mean", &values(&one.mean), &values(&two.mean), EQUALITY_BUDGET);
     assert_close("variance", &values(&one.variance), &values(&two.variance), EQUALITY_BUDGET);
 }
@@ -213,16 +236,20 @@ fn ties_and_kinks() {
     let x = Tensor::new(&[1.0f64, 2.0, 5.0, 5.0, 2.0, 2.0, 5.0, 5.0], &Device::Cpu).unwrap();
     let x = x.reshape((1, 1, 2, 4)).unwrap();
     for execution in BOTH {
-        let gradient = gradient_of(&x, |x| max_pool2d(execution, x, 2));
+        let gradient = gradient_of(&moved(&x, execution), |x| max_pool2d(execution, x, 2));
         assert_eq!(gradient, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{execution:?}");
     }
-    assert_eq!(gradient_of(&x, global_max_pool), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(
+        gradient_of(&x.to_device(&device()).unwrap(), global_max_pool),
+        [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    );
     // with mean 0, variance 1, gamma 1 and beta 0 the values pass unchanged: the ReLU's derivative at 0 is 0
     let x = Tensor::new(&[-1.0f64, 0.0, 1.0, -0.0], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
-    let one = Tensor::ones(1, DType::F64, &Device::Cpu).unwrap();
-    let zero = one.zeros_like().unwrap();
-    let fixed = BatchStatistics { mean: zero.clone(), variance: one.clone() };
     for execution in BOTH {
+        let x = moved(&x, execution);
+        let one = Tensor::ones(1, DType::F64, x.device()).unwrap();
+        let zero = one.zeros_like().unwrap();
+        let fixed = BatchStatistics { mean: zero.clone(), variance: one.clone() };
         let gradient = gradient_of(&x, |x| {
             batch_norm_relu(execution, x, &one, &zero, 0.0, Some(&fixed)).map(|(y, _)| y)
         });
@@ -234,13 +261,13 @@ fn ties_and_kinks() {
 #[test]
 fn blocks_agree_in_f32() {
     let run = |execution: Execution| -> Result<Vec<Tensor>> {
-        let parameters = Parameters::init(3, DType::F32, &Device::Cpu);
+        let parameters = Parameters::init(3, DType::F32, &device_of(execution));
         let (builder, options) = (parameters.builder(), BatchNormOptions::default());
         let mut rng = ChaCha8Rng::seed_from_u64(8);
         let sizes = [(3, 24, 40), (4, 12, 20), (5, 6, 10)];
         let sources: Vec<Tensor> = sizes
             .iter()
-            .map(|&(c, h, w)| noise(&mut rng, &[2, c, h, w]).to_dtype(DType::F32))
+            .map(|&(c, h, w)| moved(&noise(&mut rng, &[2, c, h, w]), execution).to_dtype(DType::F32))
             .collect::<Result<_>>()?;
         let sources: Vec<&Tensor> = sources.iter().collect();
         let block = ConvBlock::new(3, 6, 2, options, execution, builder.pp("block"))?;
@@ -291,7 +318,7 @@ fn residual_blocks() {
     {
         let x = [noise(&mut rng, &[2, inputs, 4, 4])];
         check("residual block", &x, |execution, x| {
-            let parameters = Parameters::init(4, DType::F64, &Device::Cpu);
+            let parameters = Parameters::init(4, DType::F64, x[0].device());
             let shape = ResidualShape { inputs, outputs, stride, bottleneck };
             let options = BatchNormOptions::default();
             let block = ResidualBlock::new(shape, options, execution, parameters.builder())?;

@@ -2,9 +2,10 @@
 
 mod common;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use common::{flat, gradient, labels, logits, losses, target, value};
 use unet3p_losses::{Activation, Error, LossConfig, MsSsim, Target};
+use unet3p_tests::device;
 
 const BOTH: [(Activation, usize); 2] = [(Activation::Sigmoid, 1), (Activation::Softmax, 3)];
 const SIZES: [DType; 2] = [DType::F32, DType::F64];
@@ -26,7 +27,7 @@ fn ignored_pixels_have_no_gradient_and_no_influence() {
         // Other logits and other labels at the ignored pixels.
         let other: Vec<f64> =
             flat(&logits).iter().zip(&valid).map(|(x, v)| if *v == 0.0 { 7.0 - x } else { *x }).collect();
-        let other = Tensor::from_vec(other, shape, &Device::Cpu).unwrap();
+        let other = Tensor::from_vec(other, shape, &device()).unwrap();
         let relabelled = Target {
             classes: target
                 .classes
@@ -179,7 +180,7 @@ fn dropped_scales_keep_identical_images_at_zero() {
 
 #[test]
 fn bad_shapes_are_errors() {
-    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &device()).unwrap();
     let target =
         |shape: &[usize], valid: Option<&[usize]>| Target { classes: zeros(shape), valid: valid.map(zeros) };
     for (activation, classes) in BOTH {

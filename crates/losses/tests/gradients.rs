@@ -4,12 +4,13 @@
 
 mod common;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use common::{Shape, flat, gradient, labels, logits, losses, target, value};
 use rand::seq::index::sample;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unet3p_losses::{Activation, DeepSupervision, LossConfig, SegmentationLoss, Target, presence_loss};
+use unet3p_tests::device;
 
 /// Step of the differences.
 const STEP: f64 = 1e-5;
@@ -27,7 +28,7 @@ fn check(loss: &dyn SegmentationLoss, logits: &Tensor, target: &Target, entries:
         let at = |offset: f64| {
             let mut moved = values.clone();
             moved[index] += offset;
-            value(loss, &Tensor::from_vec(moved, logits.shape(), &Device::Cpu).unwrap(), target)
+            value(loss, &Tensor::from_vec(moved, logits.shape(), &device()).unwrap(), target)
         };
         let difference = (at(STEP) - at(-STEP)) / (2.0 * STEP);
         let error = (difference - gradient[index]).abs() / largest;
@@ -89,7 +90,7 @@ fn overlapping_classes() {
     let shape = (2, 3, 12, 13);
     let mut rng = ChaCha8Rng::seed_from_u64(8);
     let classes: Vec<f64> = (0..2 * 3 * 12 * 13).map(|_| f64::from(rng.random_range(0..2u8))).collect();
-    let target = Target { classes: Tensor::from_vec(classes, shape, &Device::Cpu).unwrap(), valid: None };
+    let target = Target { classes: Tensor::from_vec(classes, shape, &device()).unwrap(), valid: None };
     let logits = logits(&target, 9);
     for config in losses(Activation::Sigmoid) {
         check(&*config.build(Activation::Sigmoid).unwrap(), &logits, &target, 40);
@@ -134,7 +135,7 @@ fn presence() {
     classes[9] = 1.0; // the third, where it is ignored
     let mut valid = vec![1.0; 3 * 4];
     valid[9] = 0.0;
-    let tensor = |values: &[f64], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+    let tensor = |values: &[f64], shape: &[usize]| Tensor::from_slice(values, shape, &device()).unwrap();
     let target =
         Target { classes: tensor(&classes, &[3, 1, 2, 2]), valid: Some(tensor(&valid, &[3, 1, 2, 2])) };
     let x = [0.3, -1.2, 2.0, 0.5, -0.7, 100.0];

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use unet3p_models::{CgmGate, UNet3Plus, UNet3PlusConfig, Variant};
+use unet3p_tests::device;
 
 const FLIPS: [&[usize]; 4] = [&[], &[3], &[2], &[2, 3]];
 
@@ -17,7 +18,7 @@ fn tensors(model: &UNet3Plus) -> HashMap<String, Tensor> {
 }
 
 fn build(config: &UNet3PlusConfig, tensors: HashMap<String, Tensor>) -> UNet3Plus {
-    UNet3Plus::from_tensors(config, tensors, DType::F32, &Device::Cpu).unwrap()
+    UNet3Plus::from_tensors(config, tensors, DType::F32, &device()).unwrap()
 }
 
 fn config(variant: Variant, gate: CgmGate) -> UNet3PlusConfig {
@@ -27,7 +28,7 @@ fn config(variant: Variant, gate: CgmGate) -> UNet3PlusConfig {
 /// Odd sides, which are padded, and nothing symmetric.
 fn image() -> Tensor {
     let values: Vec<f32> = (0..37 * 50).map(|i| ((i * i) % 101) as f32 / 50.0 - 1.0).collect();
-    Tensor::from_vec(values, (1, 1, 37, 50), &Device::Cpu).unwrap()
+    Tensor::from_vec(values, (1, 1, 37, 50), &device()).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
@@ -41,7 +42,7 @@ fn logit(p: f32) -> f32 {
 /// The model, with the guide's bias moved so that by itself at least one flip has no organ, and their mean has.
 fn torn(gate: CgmGate) -> UNet3Plus {
     let config = config(Variant::DeepSupervisionCgm, gate);
-    let mut tensors = tensors(&UNet3Plus::init(&config, 3, DType::F32, &Device::Cpu).unwrap());
+    let mut tensors = tensors(&UNet3Plus::init(&config, 3, DType::F32, &device()).unwrap());
     let model = build(&config, tensors.clone());
     let margins = FLIPS.map(|axes| {
         let output = model.forward(&image().flip(axes).unwrap().contiguous().unwrap()).unwrap();
@@ -51,7 +52,7 @@ fn torn(gate: CgmGate) -> UNet3Plus {
     let lowest = margins.iter().copied().reduce(f32::min).unwrap();
     let mean = margins.iter().sum::<f32>() / 4.0;
     assert!(mean - lowest > 1e-3, "the flips must differ: {margins:?}");
-    let shift = Tensor::new(&[0.0, -(lowest + mean) / 2.0], &Device::Cpu).unwrap();
+    let shift = Tensor::new(&[0.0, -(lowest + mean) / 2.0], &device()).unwrap();
     let bias = (&tensors["cgm.bias"] + shift).unwrap();
     tensors.insert("cgm.bias".into(), bias);
     build(&config, tensors)
@@ -103,7 +104,7 @@ fn gated_logits_are_averaged_as_logits() {
 #[test]
 fn flips_of_other_axes_are_refused() {
     let config = config(Variant::Base, CgmGate::Probabilities);
-    let model = UNet3Plus::init(&config, 3, DType::F32, &Device::Cpu).unwrap();
+    let model = UNet3Plus::init(&config, 3, DType::F32, &device()).unwrap();
     for flips in [&[][..], &[&[1][..]]] {
         assert!(model.forward_flips(&image(), flips).is_err(), "{flips:?}");
     }

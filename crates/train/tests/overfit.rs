@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use candle_core::Device;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use unet3p_tests::device;
 use unet3p_train::{Event, TrainConfig, Trainer};
 
 /// Dice that the batch must be known to.
@@ -66,7 +66,7 @@ fn every_variant_learns_one_batch_by_heart() {
             data.display().to_string()
         );
         let config = TrainConfig::from_toml(&text, &[]).unwrap();
-        let mut trainer = Trainer::new(config, dir.path().join(variant), Device::Cpu).unwrap();
+        let mut trainer = Trainer::new(config, dir.path().join(variant), device()).unwrap();
         let mut validation = None;
         let watch = &mut |event: &Event| {
             if let Event::Epoch(epoch) = event {

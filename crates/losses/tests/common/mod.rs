@@ -1,13 +1,14 @@
 //! Random problems and finite differences for the loss tests.
 #![allow(dead_code, clippy::unwrap_used)] // each test binary uses a part; a failure is a failed test
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unet3p_losses::{
     Activation, Bce, Classes, CrossEntropy, Dice, DiceCrossEntropy, Focal, FocalReference, Hybrid,
 };
 use unet3p_losses::{HybridPreset, Iou, LossConfig, MsSsim, SegmentationLoss, Ssim, Target, Tversky};
+use unet3p_tests::device;
 
 pub(crate) type Shape = (usize, usize, usize, usize);
 
@@ -69,7 +70,7 @@ pub(crate) fn labels((batch, classes, height, width): Shape, activation: Activat
 
 pub(crate) fn target(shape: Shape, activation: Activation, labels: &[u8], dtype: DType) -> Target {
     let (batch, classes, height, width) = shape;
-    Target::from_labels(labels, (batch, height, width), classes, activation, Some(255), dtype, &Device::Cpu)
+    Target::from_labels(labels, (batch, height, width), classes, activation, Some(255), dtype, &device())
         .unwrap()
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn target(shape: Shape, activation: Activation, labels: &[u8], dtype:
 pub(crate) fn logits(target: &Target, seed: u64) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let noise: Vec<f64> = (0..target.classes.elem_count()).map(|_| rng.random_range(-2.0..2.0)).collect();
-    let noise = Tensor::from_vec(noise, target.classes.shape(), &Device::Cpu).unwrap();
+    let noise = Tensor::from_vec(noise, target.classes.shape(), &device()).unwrap();
     let signal = target.classes.to_dtype(DType::F64).unwrap().affine(4.0, -2.0).unwrap();
     (noise + signal).unwrap().to_dtype(target.classes.dtype()).unwrap()
 }
