@@ -28,12 +28,18 @@ use unet3p_models::{ISA_VARIABLE, Isa};
 use crate::args::{Cli, Command, Global};
 use crate::failure::Failure;
 
-/// Keeps the memory of one step for the next. The system's allocators give much of it back, and every page that comes
-/// again is cleared first.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+/// Just below 32 MiB, the largest block, in bytes, for which glibc raises its thresholds.
+const LARGE_BLOCK: usize = 31 << 20;
+
+/// Makes glibc keep the memory of one step for the next: once a block this large is freed, only larger ones are given back
+/// at once, and what is free at the heap's end from twice its size on. Else much goes back to the kernel in each step, and
+/// every page that comes again is cleared first. To other allocators it is one block that comes and goes.
+fn keep_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
+}
 
 fn main() -> ExitCode {
+    keep_memory();
     let cli = Cli::parse();
     report::init(cli.global.quiet, cli.global.verbose);
     let end = run(cli).and_then(|()| match report::output_error() {
