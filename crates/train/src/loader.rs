@@ -2,15 +2,20 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
+use rayon::Yield;
 use rayon::prelude::*;
 use unet3p_data::{Augmentation, Sample, SliceDataset};
 use unet3p_losses::{Activation, Target};
 
 use crate::sampling::{Pick, Purpose, Sampler, generator};
 use crate::{Error, Result};
+
+/// How long an idle thread of the pool waits for a batch before it looks for work again.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// How samples become batches.
 pub(crate) struct Recipe {
@@ -133,8 +138,29 @@ impl Loader {
             Self::Ahead { queues, next } => {
                 let queue = &queues[*next];
                 *next = (*next + 1) % queues.len();
-                queue.recv().map_err(|_| Error::Loader)?
+                receive(queue).ok_or(Error::Loader)?
             }
+        }
+    }
+}
+
+/// What comes next out of a queue. A thread of the pool does what there is to do on the pool meanwhile: those who fill the
+/// queue may wait for that, and it may be the only thread.
+fn receive<T>(queue: &Receiver<T>) -> Option<T> {
+    loop {
+        match queue.try_recv() {
+            Ok(item) => return Some(item),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => {}
+        }
+        match rayon::yield_now() {
+            Some(Yield::Executed) => {}
+            Some(Yield::Idle) => match queue.recv_timeout(PATIENCE) {
+                Err(RecvTimeoutError::Timeout) => {}
+                received => return received.ok(),
+            },
+            // not a thread of the pool
+            None => return queue.recv().ok(),
         }
     }
 }

@@ -61,6 +61,15 @@ fn a_run_leaves_models_that_segment() {
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
 }
 
+/// The loading threads want the pool to resize, while its only thread waits for them.
+#[test]
+fn one_thread_is_enough_beside_loading_threads() {
+    let place = Place::new();
+    slices(&place);
+    let options = "--threads 1 --set data.workers=2 --set data.resize=[48,48]";
+    place.line(&format!("train -c c.toml -o run {options}")).ends(0, &["epoch 1"]);
+}
+
 #[test]
 fn a_wrong_configuration_names_the_key() {
     let place = Place::new();
