@@ -69,6 +69,8 @@ def relative_l2(result, reference):
 
 
 def bench(arguments, folder, workers):
+    if arguments.device == "cuda" and arguments.encoder != "plain":
+        raise Failure("on a GPU PyTorch is the peer, and its network here has the plain encoder alone")
     prepare(folder, arguments)
     options = ["-m", folder / "model", "--size", arguments.size, "--batch", 1]
     isas = arguments.isa or [None]

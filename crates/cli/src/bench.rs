@@ -4,13 +4,14 @@ mod step;
 
 use std::time::Instant;
 
-use candle_core::{DType, Device, DeviceLocation, Tensor};
+use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use serde::Serialize;
 use unet3p::ModelSource;
 use unet3p_models::{CompileOptions, Encoder, LayerReport, UNet3Plus, UNet3PlusConfig, Variant, parts};
 
 use crate::args::{Global, parse_size};
+use crate::device::DeviceChoice;
 use crate::failure::{Failure, describe};
 use crate::info::{parse_encoder, parse_variant};
 use crate::model;
@@ -146,7 +147,7 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
         peak_rss_mb: peak_rss_mb(),
         gmac_as_written: as_written(&config, [height, width], args.train, batch),
         gmac_executed: executed,
-        device: name(&device),
+        device: DeviceChoice::of(&device).to_string(),
         threads: rayon::current_num_threads(),
         isa: device.is_cpu().then(|| unet3p_models::Isa::current().name()),
         cpu: cpu_name(),
@@ -168,15 +169,6 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
         report::output_line(measured.table());
     }
     Ok(())
-}
-
-/// As `--device` has it.
-fn name(device: &Device) -> String {
-    match device.location() {
-        DeviceLocation::Cpu => "cpu".into(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { .. } => "metal".into(),
-    }
 }
 
 fn open(args: &BenchArgs, global: &Global, device: &Device) -> Result<UNet3Plus, Failure> {

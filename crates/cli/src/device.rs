@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::Device;
 use candle_core::utils::{cuda_is_available, metal_is_available};
+use candle_core::{Device, DeviceLocation};
 
 use crate::failure::Failure;
 
@@ -48,6 +48,15 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// What names a device that is open.
+    pub(crate) fn of(device: &Device) -> Self {
+        match device.location() {
+            DeviceLocation::Cpu => Self::Cpu,
+            DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
+            DeviceLocation::Metal { .. } => Self::Metal,
+        }
+    }
+
     /// The device.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl Default for CompileOptions {
 /// It gives what [`UNet3Plus`](crate::UNet3Plus) gives, to a relative error of 1e-5, several times faster. An image is
 /// computed by all threads of the rayon pool that it is asked for in, the global one from outside of any. Memory for an
 /// input size is made when the first image of that size comes and kept for the next; callers at the same time have
-/// memory each, which is the faster the fewer they are.
+/// memory each.
 pub struct Engine {
     config: UNet3PlusConfig,
     isa: Isa,
