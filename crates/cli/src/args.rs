@@ -36,7 +36,7 @@ pub(crate) struct Global {
     /// Use only the cache for models of the Hugging Face Hub, as with HF_HUB_OFFLINE=1
     #[arg(long, global = true)]
     pub(crate) offline: bool,
-    /// Print nothing but errors
+    /// Print nothing but warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Print more about what is done; twice for still more

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     keep_memory();
     let cli = Cli::parse();
     report::init(cli.global.quiet, cli.global.verbose);
+    report::hide_guarded_panics();
     let end = run(cli).and_then(|()| match report::output_error() {
         Some(error) => Err(Failure::run(format!("the result cannot be written to stdout: {error}"))),
         None => Ok(()),

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, OnceLock};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,6 +12,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// All bars on the terminal; log lines are printed above them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Whether progress and results are hidden.
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// The first line of the result that could not be written.
 static OUTPUT_ERROR: OnceLock<std::io::Error> = OnceLock::new();
@@ -39,14 +43,15 @@ impl Log for StderrLog {
     fn flush(&self) {}
 }
 
-/// Sets what is shown: `quiet` leaves errors only, `verbose` counts the `-v`.
+/// Sets what is shown: `quiet` leaves warnings and errors, `verbose` counts the `-v`.
 pub(crate) fn init(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
-        (true, _) => LevelFilter::Error,
-        (false, 0) => LevelFilter::Warn,
+        // A warning can change what a result means, so it is always said.
+        (true, _) | (false, 0) => LevelFilter::Warn,
         (false, 1) => LevelFilter::Info,
         (false, _) => LevelFilter::Debug,
     };
+    QUIET.store(quiet, Ordering::Relaxed);
     if quiet {
         BARS.set_draw_target(ProgressDrawTarget::hidden());
     }
@@ -56,9 +61,21 @@ pub(crate) fn init(quiet: bool, verbose: u8) {
     }
 }
 
+/// Keeps the default message of a panic away where the panic ends as the error of one file.
+pub(crate) fn hide_guarded_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if unet3p_data::is_guarded() {
+            log::debug!("{panic}");
+        } else {
+            default(panic);
+        }
+    }));
+}
+
 /// One line of the result, on stdout; nothing under `-q`.
 pub(crate) fn result_line(line: impl Display) {
-    if log::max_level() > LevelFilter::Error {
+    if !QUIET.load(Ordering::Relaxed) {
         output_line(line);
     }
 }
@@ -79,7 +96,7 @@ pub(crate) fn output_error() -> Option<&'static std::io::Error> {
 
 /// One line about how far the work is, on stderr; nothing under `-q`.
 pub(crate) fn note(line: impl Display) {
-    if log::max_level() > LevelFilter::Error {
+    if !QUIET.load(Ordering::Relaxed) {
         stderr_line(&line.to_string());
     }
 }

@@ -104,6 +104,8 @@ pub struct Findings {
     pub problems: Vec<Error>,
     /// Masks that belong to no image.
     pub unused: Vec<PathBuf>,
+    /// What was passed over or guessed, each naming its file or folder.
+    pub warnings: Vec<String>,
 }
 
 /// Slices of one or more [sources](Source), in their order and, in folders, of their names. Volumes of one name in
@@ -128,7 +130,7 @@ struct Decoded {
 }
 
 impl SliceDataset {
-    /// Opens sources and checks them: every image has a mask (and regions, if there are any) of its size, and every
+    /// Opens sources and checks them, and logs [`Findings::warnings`]: every image has a mask (and regions, if there are any) of its size, and every
     /// mask holds class ids. Images are decoded later, when they are first asked for.
     ///
     /// # Errors
@@ -136,6 +138,7 @@ impl SliceDataset {
     /// id out of range; [`Error::Setting`] for a path that is no source, or options that do not go together.
     pub fn open(paths: &[PathBuf], options: &DatasetOptions) -> Result<Self> {
         let (dataset, findings) = Self::examine(paths, options, |_, _| {})?;
+        findings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         match findings.problems.into_iter().next() {
             Some(problem) => Err(problem),
             None => Ok(dataset),
@@ -165,6 +168,7 @@ impl SliceDataset {
                     entries.extend(listing.entries.into_iter().map(|entry| (entry, reader.clone())));
                     findings.problems.extend(listing.problems);
                     findings.unused.extend(listing.unused);
+                    findings.warnings.extend(listing.warnings);
                 }
                 Err(problem) => findings.problems.push(problem),
             }

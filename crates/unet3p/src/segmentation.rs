@@ -87,6 +87,8 @@ pub struct VolumeSegmentation {
     pub present: Option<bool>,
     /// All classes but the background, by id.
     pub classes: Vec<ClassArea>,
+    /// What was doubtful in the volume's file, and what was made of it.
+    pub warnings: Vec<String>,
     pub(crate) window: Option<[f64; 2]>,
     pub(crate) palette: Vec<[u8; 3]>,
 }

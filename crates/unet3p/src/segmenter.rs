@@ -217,6 +217,7 @@ impl Segmenter {
         Ok(VolumeSegmentation {
             classes: class_areas(&mask.data, &self.classes()),
             mask,
+            warnings: volume.warnings.clone(),
             volume,
             probabilities: slices,
             presence: guesses.iter().map(|guess| guess.presence).reduce(f32::max),

@@ -111,10 +111,12 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
 /// What is scored against what, without the slices of other splits.
 fn find_pairs(args: &EvaluateArgs, slices: Option<&Slices>) -> Result<Vec<Pair>, Failure> {
     let mut predictions = match &args.predictions {
-        Some(folder) => pairs::masks(folder)?.into_iter().map(|(name, mask)| (name, (mask, None))).collect(),
+        Some(folder) => {
+            pairs::masks(folder, true)?.into_iter().map(|(name, mask)| (name, (mask, None))).collect()
+        }
         None => pairs::images(&args.inputs)?,
     };
-    let mut references = pairs::masks(slices.map_or(args.references.as_path(), Slices::masks))?;
+    let mut references = pairs::masks(slices.map_or(args.references.as_path(), Slices::masks), false)?;
     if let Some(split) = args.split {
         let slices = slices.ok_or_else(|| {
             Failure::usage(format!(

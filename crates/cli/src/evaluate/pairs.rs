@@ -26,13 +26,13 @@ pub(super) struct Pair {
     pub(super) reference: Input,
 }
 
-/// The masks in a folder by their names, or the one file. What else `predict` writes is passed over, and so is an image
+/// The masks in a folder by their names, or the one file; `outputs` enters folders that `predict` wrote. What else `predict` writes is passed over, and so is an image
 /// NAME beside its mask NAME_mask.
 ///
 /// # Errors
 /// Wrong usage: no mask there, or two with one name.
-pub(super) fn masks(folder: &Path) -> Result<BTreeMap<String, Input>, Failure> {
-    let inputs: Vec<Input> = discover(&[folder.to_path_buf()], Path::new(""))?
+pub(super) fn masks(folder: &Path, outputs: bool) -> Result<BTreeMap<String, Input>, Failure> {
+    let inputs: Vec<Input> = discover(&[folder.to_path_buf()], None, outputs)?
         .into_iter()
         .filter(|input| input.kind != Kind::Array)
         .collect();
@@ -64,7 +64,7 @@ pub(super) fn masks(folder: &Path) -> Result<BTreeMap<String, Input>, Failure> {
 /// Wrong usage: no image there, or two with one name.
 pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Option<usize>)>, Failure> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| images_folder(path)).collect();
-    let inputs = discover(&paths, Path::new(""))?;
+    let inputs = discover(&paths, None, false)?;
     let numbered = |input: Input| {
         let count = if input.kind == Kind::Array { images_of(&input.path) } else { None };
         let name = |stem: PathBuf| stem.to_string_lossy().replace('\\', "/");

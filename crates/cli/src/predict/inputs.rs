@@ -1,10 +1,11 @@
 //! Which files a run works on.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
+use unet3p_data::{Wanted, list_files};
+
+use crate::failure::{Failure, describe};
 
 /// What an input is, told by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,23 +70,26 @@ fn kind_of(path: &Path) -> Option<Kind> {
     })
 }
 
-/// The files behind `paths`: files as they are, folders recursively in the order of their names.
+/// The files behind `paths`: files as they are, folders as [`list_files`] lists them, without the folder `skip` (the
+/// outputs, where they lie below the inputs). What a folder holds beside inputs is warned of.
 ///
-/// In folders, names with a leading dot and files of other kinds are passed over, and so is the folder `skip`
-/// (the outputs, where they lie below the inputs).
+/// `outputs` enters folders that an earlier run wrote.
 ///
 /// # Errors
 /// Wrong usage: a path that does not exist, a named file of an unknown kind, or nothing found at all.
-pub(crate) fn discover(paths: &[PathBuf], skip: &Path) -> Result<Vec<Input>, Failure> {
-    let skip = fs::canonicalize(skip).ok();
+pub(crate) fn discover(paths: &[PathBuf], skip: Option<&Path>, outputs: bool) -> Result<Vec<Input>, Failure> {
+    let endings = ENDINGS.map(|(ending, _)| ending);
     let mut found = Vec::new();
     for path in paths {
         let metadata = fs::metadata(path)
             .map_err(|e| Failure::usage(format!("{}: cannot be read: {e}", path.display())))?;
         if metadata.is_dir() {
-            let mut walk =
-                Walk { root: path, skip: skip.as_deref(), seen: HashSet::new(), found: &mut found };
-            walk.folder(path)?;
+            let listing = list_files(path, Wanted { endings: &endings, skip, outputs })
+                .map_err(|e| Failure::usage(describe(&e)))?;
+            listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+            found.extend(listing.files.into_iter().filter_map(|file| {
+                Some(Input { kind: kind_of(&file.relative)?, path: file.path, stem: file.stem, named: false })
+            }));
         } else {
             let relative = path.file_name().map(Path::new).unwrap_or(path);
             let input = Input::new(path.clone(), relative, true).ok_or_else(|| {
@@ -105,48 +109,6 @@ pub(crate) fn discover(paths: &[PathBuf], skip: &Path) -> Result<Vec<Input>, Fai
         )));
     }
     Ok(found)
-}
-
-/// The recursive walk below one named folder.
-struct Walk<'a> {
-    root: &'a Path,
-    skip: Option<&'a Path>,
-    /// Folders already entered, by their real path: links may lead in circles.
-    seen: HashSet<PathBuf>,
-    found: &'a mut Vec<Input>,
-}
-
-impl Walk<'_> {
-    fn folder(&mut self, folder: &Path) -> Result<(), Failure> {
-        let unreadable = |path: &Path, e: std::io::Error| {
-            Failure::usage(format!("{}: cannot be read: {e}", path.display()))
-        };
-        let real = fs::canonicalize(folder).map_err(|e| unreadable(folder, e))?;
-        if (folder != self.root && self.skip == Some(&real)) || !self.seen.insert(real) {
-            return Ok(());
-        }
-        let mut entries = fs::read_dir(folder)
-            .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
-            .map_err(|e| unreadable(folder, e))?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let path = entry.path();
-            // Follows links; one that leads nowhere is passed over like any other file that is no input.
-            let Ok(metadata) = fs::metadata(&path) else {
-                continue;
-            };
-            if metadata.is_dir() {
-                self.folder(&path)?;
-            } else {
-                let relative = path.strip_prefix(self.root).unwrap_or(&path);
-                self.found.extend(Input::new(path.clone(), relative, false));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -175,19 +137,17 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_walked_in_order_without_the_outputs() {
+    fn folders_are_walked_without_the_outputs() {
         let root = tempfile::tempdir().unwrap();
         for name in ["b/2.png", "b/1.nii.gz", "a.npy", "out/old_mask.png", "c/.hidden.png", "c/notes.txt"] {
             let path = root.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(root.path(), root.path().join("b/circle")).unwrap();
-        let found = discover(&[root.path().into()], &root.path().join("out")).unwrap();
-        let stems: Vec<_> = found.iter().map(|i| i.stem.to_str().unwrap()).collect();
-        assert_eq!(stems, ["a", "b/1", "b/2"]);
-        let error = discover(&[root.path().join("c")], Path::new("")).unwrap_err();
+        let found = discover(&[root.path().into()], Some(&root.path().join("out")), false).unwrap();
+        let found: Vec<_> = found.iter().map(|i| (i.stem.to_str().unwrap(), i.kind)).collect();
+        assert_eq!(found, [("a", Kind::Array), ("b/1", Kind::Volume), ("b/2", Kind::Image)]);
+        let error = discover(&[root.path().join("c")], None, false).unwrap_err();
         assert!(matches!(error, Failure::Usage(_)), "{error}");
     }
 }

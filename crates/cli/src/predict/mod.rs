@@ -49,7 +49,7 @@ pub(crate) struct PredictArgs {
 /// Runs `unet3p predict`.
 pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let extras = Extras { overlay: args.overlay, probabilities: args.save_probabilities };
-    let inputs = discover(&args.inputs, &args.output)?;
+    let inputs = discover(&args.inputs, Some(&args.output), false)?;
     let items = plan::plan(inputs, &args.output, extras, args.overwrite, images_of)?;
     check_folder(&args.output)?;
     let device = global.device.open()?;

@@ -135,7 +135,7 @@ fn volume(
         classes: ClassShare::of_volume(&found.classes, found.voxel_mm3()),
         presence: found.presence,
         present: found.present,
-        warnings: Vec::new(),
+        warnings: found.warnings,
         seconds: 0.0,
     })
 }

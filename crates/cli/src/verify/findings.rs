@@ -27,7 +27,7 @@ impl Findings {
     ) -> Self {
         let undecodable = inspected.problems.iter().map(|(_, problem)| problem);
         let problems = examined.problems.iter().chain(undecodable).map(|problem| describe(problem)).collect();
-        let mut warnings = Vec::new();
+        let mut warnings = examined.warnings;
         let unused = examined.unused.iter().map(|path| path.display().to_string());
         warnings.extend(named("masks without an image", unused.collect()));
         let images = |indices: &[usize]| indices.iter().map(|&i| image(dataset, i)).collect();

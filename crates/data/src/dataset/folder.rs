@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::MaskName;
 use super::mask_name::candidates;
-use super::source::{EXTENSIONS, Entry, Listing, files_by_stem};
+use super::source::{EXTENSIONS, Entry, Listing};
 use crate::prepare::{DatasetIndex, Split, is_slice_name};
 use crate::{Error, Result};
 
@@ -65,7 +65,7 @@ impl<'a> Volumes<'a> {
 /// What the folder holds.
 pub(super) fn list(dir: &Path, rule: Option<&MaskName>) -> Result<Listing> {
     let mut listing = Listing::default();
-    let images = files_by_stem(&dir.join("images"), &EXTENSIONS, &mut listing.problems)?;
+    let images = listing.files(&dir.join("images"), &EXTENSIONS)?;
     if images.is_empty() {
         let problem = format!("no image found ({})", EXTENSIONS.join(", "));
         return Err(Error::file(&dir.join("images"), problem));
@@ -82,12 +82,9 @@ pub(super) fn list(dir: &Path, rule: Option<&MaskName>) -> Result<Listing> {
         return Err(Error::file(&index_path, problem));
     }
     let volumes = index.as_ref().map(Volumes::of);
-    let masks = files_by_stem(&dir.join("masks"), &EXTENSIONS, &mut listing.problems)?;
+    let masks = listing.files(&dir.join("masks"), &EXTENSIONS)?;
     let regions_dir = dir.join("regions");
-    let regions = regions_dir
-        .is_dir()
-        .then(|| files_by_stem(&regions_dir, &EXTENSIONS, &mut listing.problems))
-        .transpose()?;
+    let regions = regions_dir.is_dir().then(|| listing.files(&regions_dir, &EXTENSIONS)).transpose()?;
 
     let mut used = BTreeSet::new();
     for (name, image) in images {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::source::{EXTENSIONS, Entry, Listing, files_by_stem};
+use super::source::{EXTENSIONS, Entry, Listing};
 use crate::prepare::DatasetIndex;
 use crate::{Error, Result};
 
@@ -53,8 +53,8 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
         return Err(Error::file(dir, unreadable(dir, &dataset.file_ending)));
     }
     let mut listing = Listing { ignore: labels(dir, &dataset)?.ignore, ..Listing::default() };
-    let files = files_by_stem(&dir.join(IMAGES), &[&extension], &mut listing.problems)?;
-    let mut masks = files_by_stem(&dir.join(LABELS), &[&extension], &mut listing.problems)?;
+    let files = listing.files(&dir.join(IMAGES), &[&extension])?;
+    let mut masks = listing.files(&dir.join(LABELS), &[&extension])?;
     let mut cases: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for (name, path) in files {
         let case =

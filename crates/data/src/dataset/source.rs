@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{MaskName, folder, list, nnunet};
 use crate::prepare::{DatasetIndex, Split};
-use crate::{Error, Preprocessor, Result};
+use crate::{Error, Preprocessor, Result, Wanted, list_files};
 
 /// Extensions taken for images, in lower case.
 pub(super) const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
@@ -46,6 +46,8 @@ pub(super) struct Listing {
     pub(super) unused: Vec<PathBuf>,
     /// The value of mask pixels that do not count.
     pub(super) ignore: Option<u16>,
+    /// What was passed over or guessed.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Source {
@@ -119,34 +121,12 @@ impl Source {
     }
 }
 
-/// The files of a folder that have one of the `extensions`, by their name without it. Of two with one name the second
-/// becomes a problem.
-pub(super) fn files_by_stem(
-    dir: &Path,
-    extensions: &[&str],
-    problems: &mut Vec<Error>,
-) -> Result<BTreeMap<String, PathBuf>> {
-    let failed = |e| Error::io(dir, "read the folder", e);
-    let entries = std::fs::read_dir(dir).map_err(failed)?;
-    let mut paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in paths {
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
-        let (Some(extension), Some(stem)) = (extension, stem) else { continue };
-        if !extensions.contains(&extension.as_str()) {
-            continue;
-        }
-        match files.get(&stem) {
-            Some(other) => {
-                let problem = format!("has the same name as {}", other.display());
-                problems.push(Error::file(&path, problem));
-            }
-            None => {
-                files.insert(stem, path);
-            }
-        }
+impl Listing {
+    /// The files below a folder that have one of the `extensions`, by the path below it without extension. What cannot be
+    /// told apart becomes a problem, what is passed over a warning.
+    pub(super) fn files(&mut self, dir: &Path, extensions: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+        let listing = list_files(dir, Wanted { endings: extensions, skip: None, outputs: false })?;
+        self.warnings.extend_from_slice(&listing.warnings);
+        Ok(listing.by_name(&mut self.problems))
     }
-    Ok(files)
 }

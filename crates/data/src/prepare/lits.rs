@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::pairs::volume_name;
+use super::pairs::{VOLUMES, volume_name};
 use super::{ClassLabels, Validation, VolumePair};
-use crate::{Error, Result};
+use crate::{Error, ListedFile, Result, list_files};
 
 /// Label of the liver in LiTS's label maps.
 const LIVER: u16 = 1;
@@ -92,15 +92,9 @@ fn collect(
     images: &mut BTreeMap<u32, PathBuf>,
     labels: &mut BTreeMap<u32, PathBuf>,
 ) -> Result<()> {
-    let failed = |source| Error::io(folder, "list", source);
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        // not through links: they could lead in circles
-        if entry.file_type().map_err(failed)?.is_dir() {
-            collect(&path, images, labels)?;
-            continue;
-        }
+    let listing = list_files(folder, VOLUMES)?;
+    listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    for ListedFile { path, .. } in listing.files {
         let Some(name) = volume_name(&path) else { continue };
         let Some((kind, Ok(number))) = name.split_once('-').map(|(kind, n)| (kind, n.parse::<u32>())) else {
             continue;

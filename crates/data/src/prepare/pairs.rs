@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Wanted, list_files};
 
 /// A volume and its label map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,22 +72,31 @@ fn is_channel_of(name: &str, case: &str) -> bool {
     number.is_some_and(|number| number.len() == 4 && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// The volumes below a folder by their names; what is passed over is logged.
 fn list_volumes(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let failed = |source| Error::io(folder, "list", source);
-    let mut volumes = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let Some(name) = volume_name(&path) else { continue };
-        if let Some(other) = volumes.insert(name, path.clone()) {
-            return Err(Error::file(&path, format!("has the same name as {}", other.display())));
-        }
+    let listing = list_files(folder, VOLUMES)?;
+    listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let mut problems = Vec::new();
+    let volumes = listing.by_name(&mut problems);
+    match problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(volumes),
     }
-    Ok(volumes)
 }
+
+/// The volumes of a folder.
+pub(super) const VOLUMES: Wanted<'_> = Wanted { endings: &["nii", "nii.gz"], skip: None, outputs: false };
 
 /// The file's name without `.nii` or `.nii.gz`; nothing for other files.
 pub(super) fn volume_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"))?;
+    let lower = name.to_ascii_lowercase();
+    let ending = VOLUMES
+        .endings
+        .iter()
+        .filter(|ending| lower.ends_with(&format!(".{ending}")))
+        .map(|e| e.len())
+        .max()?;
+    let stem = &name[..name.len() - ending - 1];
     (!stem.is_empty() && !stem.starts_with('.')).then(|| stem.to_owned())
 }

@@ -31,6 +31,8 @@ pub struct Volume<T = f32> {
     pub shape: [usize; 3],
     /// Rows of the 4 x 4 matrix that takes `(i, j, k, 1)` to `(x, y, z, 1)` in mm.
     pub affine: [[f64; 4]; 4],
+    /// What was doubtful in the file, and what was made of it. The texts do not name the file.
+    pub warnings: Vec<String>,
     pub(crate) header: Option<Box<RawHeader>>,
 }
 
@@ -51,7 +53,7 @@ impl<T> Volume<T> {
         if !affine::is_valid(&affine) {
             return Err(Error::Shape(format!("the affine {affine:?} is not finite and invertible")));
         }
-        Ok(Self { data, shape, affine, header: None })
+        Ok(Self { data, shape, affine, warnings: Vec::new(), header: None })
     }
 
     /// Distance in mm between neighbouring voxels along each axis.
@@ -84,11 +86,17 @@ impl<T> Volume<T> {
 
     /// The grid and header alone.
     pub(crate) fn without_values(&self) -> Volume<()> {
-        Volume { data: Vec::new(), shape: self.shape, affine: self.affine, header: self.header.clone() }
+        self.with_values(Vec::new())
     }
 
     /// This grid and header with other values, which fill the shape.
     pub(crate) fn with_values<U>(&self, data: Vec<U>) -> Volume<U> {
-        Volume { data, shape: self.shape, affine: self.affine, header: self.header.clone() }
+        Volume {
+            data,
+            shape: self.shape,
+            affine: self.affine,
+            warnings: self.warnings.clone(),
+            header: self.header.clone(),
+        }
     }
 }

@@ -66,7 +66,7 @@ impl Orientation {
                 }
             }
         }
-        Volume { data, shape, affine, header: None }
+        Volume { data, shape, affine, warnings: volume.warnings.clone(), header: None }
     }
 
     /// Voxels `[nx, ny, nz]` of an RAS grid, in the order of this orientation's own grid: undoes

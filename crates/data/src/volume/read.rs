@@ -1,7 +1,6 @@
 //! Reading single-file NIfTI-1 volumes. Nothing is allocated on a header's word alone: buffers grow with
 //! the voxels that are really there.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use nifti::{Endianness, NiftiHeader, NiftiType};
 
 use super::header::{DATA_OFFSET, HEADER_LEN, RawHeader};
 use super::{Volume, affine};
-use crate::{Error, Result};
+use crate::{Error, Result, open_file};
 
 /// Volumes with more voxels are refused: 2^30, four times a 1000-slice CT.
 pub const MAX_VOXELS: usize = 1 << 30;
@@ -37,7 +36,7 @@ impl Volume<f32> {
     /// # Ok::<(), unet3p_data::Error>(())
     /// ```
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
+        let file = open_file(path)?;
         let mut file = BufReader::with_capacity(1 << 16, file);
         let head = io::BufRead::fill_buf(&mut file).map_err(|source| Error::io(path, "read", source))?;
         if head.starts_with(&[0x1f, 0x8b]) {
@@ -78,9 +77,9 @@ fn read_stream(path: &Path, stream: &mut impl Read) -> Result<Volume> {
     })?;
     skip_extensions(path, &header, stream)?;
     let mut data = read_voxels(path, &header, shape.iter().product(), stream)?;
-    replace_non_finite(path, &mut data);
+    let warnings = Vec::from_iter(replace_non_finite(&mut data));
     let header = Some(Box::new(RawHeader::new(&bytes, &header)));
-    Ok(Volume { data, shape, affine, header })
+    Ok(Volume { data, shape, affine, warnings, header })
 }
 
 /// Reads a compressed stream to its end, where its checksum is.
@@ -237,7 +236,8 @@ fn truncated(path: &Path, error: io::Error, part: &str) -> Error {
     }
 }
 
-fn replace_non_finite(path: &Path, data: &mut [f32]) {
+/// Replaces values that are not finite, and tells how many there were.
+fn replace_non_finite(data: &mut [f32]) -> Option<String> {
     let (mut lowest, mut bad) = (f32::INFINITY, 0usize);
     for &value in data.iter() {
         if value.is_finite() {
@@ -246,9 +246,10 @@ fn replace_non_finite(path: &Path, data: &mut [f32]) {
             bad += 1;
         }
     }
-    if bad > 0 {
-        let fill = if lowest.is_finite() { lowest } else { 0.0 };
-        log::warn!("{}: {bad} voxels are not finite and are read as {fill}", path.display());
-        data.iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = fill);
+    if bad == 0 {
+        return None;
     }
+    let fill = if lowest.is_finite() { lowest } else { 0.0 };
+    data.iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = fill);
+    Some(format!("{bad} voxels are not finite and are read as {fill}"))
 }

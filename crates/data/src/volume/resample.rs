@@ -66,7 +66,7 @@ impl Volume<f32> {
     /// The same extent in `shape` voxels: trilinear, averaging where an axis shrinks.
     pub(crate) fn resample(&self, shape: [usize; 3]) -> Self {
         let data = resample_values(&self.data, self.shape, shape);
-        Volume { data, shape, affine: self.affine_for(shape), header: None }
+        Volume { data, shape, affine: self.affine_for(shape), warnings: Vec::new(), header: None }
     }
 }
 
@@ -81,7 +81,7 @@ impl<T: Copy> Volume<T> {
                 data.extend(x.iter().map(|i| row[i.first]));
             }
         }
-        Volume { data, shape, affine: self.affine_for(shape), header: None }
+        Volume { data, shape, affine: self.affine_for(shape), warnings: Vec::new(), header: None }
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn resample_classes(volume: &Volume<u8>, shape: [usize; 3]) -> Volume
             }
         }
     }
-    Volume { data: ids, shape, affine: volume.affine_for(shape), header: None }
+    Volume { data: ids, shape, affine: volume.affine_for(shape), warnings: Vec::new(), header: None }
 }
 
 /// Axis by axis, the slowest first: whole slices and rows are combined before single voxels are.
