@@ -5,10 +5,10 @@ only whole files exist, that nothing of the user's is lost and that the rerun en
     scripts/crash.py N [--only COMMAND] [--seed S] [--work DIR]
 
 N kills of train, prepare, predict and pull each, twice as many of convert, and a part of N of everything else. Half of
-the kills are spread over the time of an uninterrupted run, half follow a change of the output folder. Inputs and moments
-come from the seed. The binary is UNET3P, else target/release/unet3p. Needs Python 3.11 or later, nothing else, and Linux.
-As root the full disk is a small tmpfs; otherwise a limit on the size of files stands for it. Folders of faults are kept
-in DIR/faults; the exit code is 1 with faults.
+the kills are spread over the time of an uninterrupted run, half follow a change of the output folder. Inputs and
+moments come from the seed. The binary is UNET3P, else target/release/unet3p. Needs Linux and Python 3.11 or later,
+nothing else. As root the full disk is a small tmpfs; otherwise a limit on the size of files stands for it. Folders of
+faults are kept in DIR/faults; the exit code is 1 with faults.
 """
 
 import argparse
@@ -26,11 +26,10 @@ import time
 from pathlib import Path
 
 import crash_cuts
-from crash_commands import Bench, scrub
+from crash_commands import SLOWEST, Bench, end, scrub
 from crash_data import tree
 
 ROOT = Path(__file__).resolve().parent.parent
-SLOWEST = 60  # seconds after which a command hangs
 KINDS = ["not killed", "kills", "full disks", "several at once", "cut inputs"]
 
 
@@ -60,11 +59,12 @@ class Report:
         commands = sorted({command for command, _ in self.trials})
         print(f"\n{'':10}" + "".join(f"{kind:>20}" for kind in KINDS))
         for command in commands:
-            cells = (f"{self.faulty[command, kind]} of {self.trials[command, kind]} faulty" if self.trials[command, kind] else ""
-                     for kind in KINDS)
+            tried = [(self.faulty[command, kind], self.trials[command, kind]) for kind in KINDS]
+            cells = (f"{faulty} of {trials} faulty" if trials else "" for faulty, trials in tried)
             print(f"{command:10}" + "".join(f"{cell:>20}" for cell in cells))
-        for (command, kind, fault), count in sorted(self.faults.items(), key=lambda item: (item[0][:2], -item[1])):
-            print(f"{command}, {count} of {self.trials[command, kind]} {kind}: {fault}\n    {self.kept[command, kind, fault]}")
+        for key, count in sorted(self.faults.items(), key=lambda item: (item[0][:2], -item[1])):
+            command, kind, fault = key
+            print(f"{command}, {count} of {self.trials[command, kind]} {kind}: {fault}\n    {self.kept[key]}")
 
 
 def signature(folder):
@@ -99,17 +99,6 @@ def follow(process, out, until=float("inf"), watch=None):
     return count
 
 
-def end(process):
-    """Exit code and messages of a process that ends in time; one that hangs is killed."""
-    try:
-        out, err = process.communicate(timeout=SLOWEST)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        err += f"(killed after {SLOWEST} s)"
-    return process.returncode, out + err
-
-
 class Crash:
     def __init__(self, bench, work, rng, report):
         self.bench, self.work, self.rng, self.report = bench, work, rng, report
@@ -128,12 +117,14 @@ class Crash:
             changes = follow(process, place, watch=case.watch)
             case.watch(place)
             seconds = time.monotonic() - started
-            code, said = end(process)
+            code, said, _ = end(process)
             found = tree(place)
             if code != 0 or (turn and found != case.new):
                 odd = {name for name in found.keys() | case.new.keys() if found.get(name) != case.new.get(name)}
-                raise SystemExit(f"{case.command}, {case.label}: exit code {code}, {said} other bits in {odd if turn else 'no file'}")
-            case.new, case.seconds, case.changes = found, min(seconds, case.seconds or seconds), max(changes, case.changes)
+                what = f"other bits in {odd}" if turn and code == 0 else said
+                raise SystemExit(f"{case.command}, {case.label}, not killed: exit code {code}, {what}")
+            case.new, case.near, case.changes = found, case.beside(place), max(changes, case.changes)
+            case.seconds = min(seconds, case.seconds or seconds)
             if turn:
                 # What is wrong without a kill is told here alone.
                 self.report.add(case.command, "not killed", case.label, case.done(place) + modes(place), place, said)
@@ -157,12 +148,12 @@ class Crash:
             time.sleep(pause)
             where = f"after {change} of {case.changes} changes and {pause:.4f} s"
         process.kill()
-        code, said = end(process)
+        code, said, _ = end(process)
         return code, f"killed {where}, exit code {code}, {said}"
 
     def again(self, case, out):
         """The rerun and what is wrong with what it leaves."""
-        code, said = end(self.start(case, case.again, out))
+        code, said, _ = end(self.start(case, case.again, out))
         if code == 2 and tree(out) == case.new:  # nothing is left to do, and nothing may be written over
             return [], said
         if code != 0:
@@ -199,14 +190,15 @@ class Crash:
             ["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", place], stderr=subprocess.DEVNULL).returncode == 0
         try:
             case.lay(out)
-            share = self.rng.random()
+            # Anywhere, or so that the last and smallest files fail.
+            share = self.rng.choice([self.rng.random(), 1 - self.rng.randrange(5) * 4096 / self.size])
             if mounted:
                 used = sum(p.stat().st_blocks * 512 for p in out.rglob("*") if p.is_file())
                 resize(place, used + 4096 + int(share * self.size))
                 process = self.start(case, case.call, out)
             else:
                 process = self.start(case, case.call, out, preexec_fn=lambda: limit(int(share * self.largest)))
-            code, said = end(process)
+            code, said, _ = end(process)
             if mounted:
                 resize(place, 2**29)
             faults = case.done(out) if code == 0 else case.killed(out)
@@ -230,16 +222,16 @@ class Crash:
         calls = [case.call, *case.rivals]
         processes = [self.start(case, calls[i % len(calls)], out) for i in range(4)]
         ends = [end(process) for process in processes]
-        codes = [code for code, _ in ends]
+        codes = [code for code, _, _ in ends]
         # With rivals either's files are right, as long as they are of one of them.
         faults = dataclasses.replace(case, exact=False).killed(out) if case.rivals else case.done(out)
         faults += [f"exit code {code}" for code in codes if code not in (0, 1, 2, 3)]
-        faults += ["a process fails without a word" for code, said in ends if code and not said.strip()]
+        faults += ["a process fails without a word" for code, said, _ in ends if code and not said.strip()]
         won = codes.count(0)
         if {"one": won != 1, "some": won == 0, "all": won != 4}[case.winners]:
             faults.append(f"{won} of 4 processes succeed, not {case.winners}")
         faults += ["a temporary file is left over" for path in out.rglob(".*tmp*")]
-        said = "\n".join(f"exit code {code}: {said}" for code, said in ends)
+        said = "\n".join(f"exit code {code}: {said}" for code, said, _ in ends)
         self.report.add(case.command, "several at once", case.label, faults, place, said)
         shutil.rmtree(place)
 
@@ -249,9 +241,9 @@ class Crash:
                 continue
             place = self.work / "cut"
             self.bench.hub.main = "a" * 40
-            code, _, err, right = crash_cuts.run(self.bench, cut, place, None, 0)
+            code, said, right = crash_cuts.run(self.bench, cut, place, None, 0)
             if code != 0:
-                raise SystemExit(f"{cut.call}: exit code {code} with whole inputs: {err}")
+                raise SystemExit(f"{cut.call}: exit code {code} with whole inputs: {said}")
             for file in cut.files:
                 content = (place / file).read_bytes()
                 size = len(content.rstrip() if content.startswith(b"{") else content)
@@ -271,7 +263,8 @@ class Crash:
                     size = (self.bench.folder / "a" / name).stat().st_size
                     length = self.rng.randrange(size)
                     faults, said = crash_cuts.served(self.bench, spot, name, length, admitted)
-                    self.report.add("pull", "cut inputs", f"{name}, {length} of {size} bytes, {admitted=}", faults, spot, said)
+                    label = f"{name}, {length} of {size} bytes, {admitted=}"
+                    self.report.add("pull", "cut inputs", label, faults, spot, said)
                     shutil.rmtree(spot)
 
 
@@ -297,7 +290,8 @@ def limit(size):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, metavar="N")
-    parser.add_argument("--only", choices=["train", "prepare", "predict", "convert", "pull", "evaluate", "verify", "export", "info"])
+    commands = ["train", "prepare", "predict", "convert", "pull", "evaluate", "verify", "export", "info"]
+    parser.add_argument("--only", choices=commands)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path)
     args = parser.parse_args()

@@ -15,7 +15,8 @@ from crash_data import Hub, digest, disc, nifti, npy, png, pth, tiff, tree, whol
 
 MODEL = ["config.json", "model.safetensors", "preprocessor_config.json", "README.md"]
 KEPT = b"Not the program's. It must stay.\n"
-CLASSES = {"a": "disc", "b": "lesion"}
+SLOWEST = 60  # seconds after which a command hangs
+CLASSES = {"a": "disc", "b": "lesion", "c": "rim"}
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Case:
     watch: Callable[[Path], None] = lambda out: None  # called while nothing changes, in a run that is not killed
     rivals: list = field(default_factory=list)  # other arguments that write the same folder
     new: dict = field(default_factory=dict)  # what an uninterrupted run leaves; measured
+    near: set = field(default_factory=set)  # what it leaves beside the folder; measured
     seconds: float = 0.0
     changes: int = 1
 
@@ -69,12 +71,18 @@ class Case:
                 faults.append(f"{name} is neither the old nor the new one")
         return faults + self.check(out)
 
+    @staticmethod
+    def beside(out):
+        """What lies beside the output, where a command may have put something for a while."""
+        return {path.name for path in out.parent.iterdir()} - {out.name, "when-killed"}
+
     def done(self, out):
         """What is wrong after the rerun: all must be as after a run that was not interrupted."""
         found = tree(out)
         differ = [name for name in found.keys() & self.new.keys() if found[name] != self.new[name]]
         over = [name for name in found.keys() - self.new.keys() if not re.search(self.optional, name)]
         faults = [f"after the rerun {name} differs" for name in differ]
+        over += [f"{name} beside the folder" for name in self.beside(out) - self.near]
         over = {re.sub(r"(?<=\.tmp)\w{6}|(?<=unet3p-)\w{6}", "*", name) for name in over}
         faults += [f"after the rerun {name} is left over" for name in over]
         faults += [f"after the rerun {name} is missing" for name in self.new.keys() - found.keys()]
@@ -127,24 +135,27 @@ class Bench:
         (self.folder / "inputs/n.npy").write_bytes(npy([v / 255 for v in picture] * 3, (1, 3, 48, 48)))
 
     def models(self):
-        """Two model folders that differ in everything."""
-        b = ("--set", "model.activation=softmax", "--set", "model.num_classes=2", "--set", 'model.class_names=["lesion"]',
-             "--set", "model.filters=[12,16,16,16,16]", "--set", "loss.segmentation=dice_cross_entropy")
-        for version, more in (("a", ()), ("b", b)):
+        """Model folders that differ in everything, but for the shapes of b and c: their files fit each other, so that a
+        mixture of the two gives no error by itself."""
+        shape = ["model.num_classes=2", "model.filters=[12,16,16,16,16]"]
+        b = [*shape, "model.activation=softmax", 'model.class_names=["lesion"]', "train.seed=1",
+             "loss.segmentation=dice_cross_entropy"]
+        c = [*shape, 'model.class_names=["rim", "core"]', "train.seed=2"]
+        for version, keys in (("a", []), ("b", b), ("c", c)):
             run = self.folder / f"run-{version}"
-            self.run("train", "-q", "-c", self.config, "-o", run, "--set", "train.epochs=1", "--set", f"train.seed={ord(version)}",
-                     *more)
+            sets = [part for key in ["train.epochs=1", *keys] for part in ("--set", key)]
+            self.run("train", "-q", "-c", self.config, "-o", run, *sets)
             model = self.folder / version
             self.run("convert", "-q", run / "last/model.safetensors", model)
             preprocessor = json.loads((run / "last/preprocessor_config.json").read_bytes())
-            preprocessor["window"] = {"a": [-200.0, 250.0], "b": [-100.0, 300.0]}[version]
+            preprocessor["window"] = {"a": [-200.0, 250.0], "b": [-100.0, 300.0], "c": [0.0, 80.0]}[version]
             (model / "preprocessor_config.json").write_text(json.dumps(preprocessor))
         (self.folder / "a.pth").write_bytes(pth((self.folder / "a/model.safetensors").read_bytes()))
 
     @staticmethod
     def toml(data, filters, epochs):
-        return (f'[data]\npaths = ["{data}"]\n[model]\nfilters = {filters}\n[train]\nepochs = {epochs}\nbatch_size = 2\n'
-                "checkpoint_every = 3\nstatistics_batches = 2\nwarm_up = 2\n")
+        return (f'[data]\npaths = ["{data}"]\n[model]\nfilters = {filters}\n[train]\nepochs = {epochs}\n'
+                "batch_size = 2\ncheckpoint_every = 3\nstatistics_batches = 2\nwarm_up = 2\n")
 
     def pairs(self, folder=None):
         folder = folder or self.folder / "pairs"
@@ -161,7 +172,8 @@ class Bench:
     # ---- the commands ----
 
     def cases(self):
-        return {"train": self.train, "prepare": self.prepare, "predict": self.predict, "convert": self.convert, "pull": self.pull}
+        return {"train": self.train, "prepare": self.prepare, "predict": self.predict, "convert": self.convert,
+                "pull": self.pull}
 
     def finished(self, name, arguments):
         """The files of a run to its end, made once."""
@@ -172,9 +184,11 @@ class Bench:
 
     def train(self):
         call = lambda out: ["train", "-q", "--threads", "2", "-c", self.config, "-o", out]
-        again = lambda out: ["train", "-q", "--threads", "2", "--resume", out] if (out / "config.toml").exists() else call(out)
+        resume = lambda out: ["train", "-q", "--threads", "2", "--resume", out]
+        again = lambda out: resume(out) if (out / "config.toml").exists() else call(out)
         seen = set()
-        state = lambda out, part: tuple(digest((out / part / n).read_bytes()) if (out / part / n).exists() else "" for n in MODEL)
+        read = lambda path: digest(path.read_bytes()) if path.exists() else ""
+        state = lambda out, part: tuple(read(out / part / name) for name in MODEL)
         watch = lambda out: seen.update(state(out, part) for part in ("best", "last"))
 
         def check(there, out):
@@ -194,10 +208,11 @@ class Bench:
 
         yield Case("train", "a new run", call, again, check=lambda out: check(False, out), exact=False, watch=watch)
         before, old = self.finished("trained", lambda out: [*call(out), "--set", "train.epochs=2"])
-        longer = lambda out: ["train", "-q", "--threads", "2", "--resume", out, "--set", "train.epochs=5"]
+        longer = lambda out: [*resume(out), "--set", "train.epochs=5"]
         watch(self.folder / "finished/trained")
-        yield Case("train", "a longer run", longer, longer, before, old, check=lambda out: check(True, out), exact=False,
-                   watch=watch, winners="some", users=("notes.txt", "own/notes.txt", "best/notes.txt", "last/notes.txt"))
+        yield Case("train", "a longer run", longer, longer, before, old, check=lambda out: check(True, out),
+                   exact=False, watch=watch, winners="some",
+                   users=("notes.txt", "own/notes.txt", "best/notes.txt", "last/notes.txt"))
 
     def prepare(self):
         call = lambda out: ["prepare", "folder", "-q", *self.pairs(), "-o", out, "--validate-on", "c"]
@@ -208,11 +223,11 @@ class Bench:
         def check(versions, out):
             if not (out / "dataset.json").exists():
                 return []
-            version = [v for v in versions if v["dataset.json"] == digest((out / "dataset.json").read_bytes())]
-            names = [n for n in version[0] if n.startswith(("images/", "masks/", "regions/")) and "own" not in n] if version else []
             found = tree(out)
-            strange = [n for n in names if found.get(n) != version[0][n]]
-            return [f"dataset.json stands beside slices of another run, as {strange[0].split('/')[0]}"] if strange else []
+            version = next((v for v in versions if v["dataset.json"] == found["dataset.json"]), {})
+            slices = [name for name in version if re.match("(images|masks|regions)/.*_z", name)]
+            strange = any(found.get(name) != version[name] for name in slices)
+            return ["dataset.json stands beside slices of another run"] if strange else []
 
         fresh = Case("prepare", "a new folder", call, call)
         fresh.check = lambda out: check([v for v in (fresh.new,) if v], out)
@@ -223,8 +238,8 @@ class Bench:
         yield replaced
 
     def predict(self):
-        call = lambda v: lambda out: ["predict", "-q", "-i", self.folder / "inputs", "-o", out, "-m", self.folder / v, "--overlay",
-                                      "--save-probabilities"]
+        call = lambda v: lambda out: ["predict", "-q", "-i", self.folder / "inputs", "-o", out, "-m", self.folder / v,
+                                      "--overlay", "--save-probabilities"]
         over = lambda v: lambda out: [*call(v)(out), "--overwrite"]
         more = (lambda out: [*call("b")(out), "--continue"]) if self.continues else over("b")
         of = {v: self.finished(f"predicted-{v}", call(v)) for v in "ab"}
@@ -246,34 +261,34 @@ class Bench:
     def convert(self):
         call = lambda v: lambda out: ["convert", "-q", self.folder / v / "model.safetensors", out]
         over = lambda v: lambda out: [*call(v)(out), "--overwrite"]
-        of = {v: self.finished(f"converted-{v}", call(v)) for v in "ab"}
+        of = {v: self.finished(f"converted-{v}", call(v)) for v in CLASSES}
 
         def check(readme, out):
             found = tree(out)
             if not any(name in found for name in MODEL[:3]):
                 return [] if not readme else ["the model folder is empty"]
             mine = [name for name in MODEL if not (readme == "kept" and name == "README.md")]
-            version = {name: next((v for v in "ab" if found.get(name) == of[v][1][name]), "none") for name in mine}
+            version = {name: next((v for v in of if found.get(name) == of[v][1][name]), "none") for name in mine}
             missing = [name for name in mine if name not in found]
             if missing:
                 return [f"the model folder lacks {', '.join(missing)}"]
             loaded, complaint = self.label(out)
             if len(set(version.values())) > 1:
                 odd = [name for name in mine if version[name] != version["model.safetensors"]]
-                how = "loads in silence" if loaded else "is refused"
-                return [f"mixed model folder, it {how}: the weights are of one version, {', '.join(odd)} of the other"]
+                how = "loads without a complaint" if loaded else "loads with a complaint or not at all"
+                return [f"mixed model folder that {how}: the weights are of one version, {', '.join(odd)} of the other"]
             if CLASSES[version["config.json"]] != loaded:
                 return [f"the model folder cannot be loaded: {scrub(complaint, out)}"]
             return []
 
-        yield Case("convert", "a new folder", call("a"), over("a"), check=lambda out: check("", out), rivals=[call("b")])
-        for old, new in ("ab", "ba"):
-            before, digests = of[old]
-            yield Case("convert", f"{new} over {old}", over(new), over(new), before, digests, optional=r"\.old$", winners="some",
-                       check=lambda out: check("replaced", out), rivals=[over(old)])
+        yield Case("convert", "a new folder", call("a"), over("a"), check=lambda out: check("", out),
+                   rivals=[call("b")])
+        for old, new in ("ab", "bc", "cb"):
+            yield Case("convert", f"{new} over {old}", over(new), over(new), *of[old], optional=r"\.old$",
+                       winners="some", check=lambda out: check("replaced", out), rivals=[over(old)])
         before = {name: content for name, content in of["a"][0].items() if name != "README.md"}
-        yield Case("convert", "beside a card of the user's", over("b"), over("b"), before, of["a"][1], optional=r"\.old$",
-                   winners="some", check=lambda out: check("kept", out), rivals=[over("a")],
+        yield Case("convert", "beside a card of the user's", over("b"), over("b"), before, of["a"][1],
+                   optional=r"\.old$", winners="some", check=lambda out: check("kept", out), rivals=[over("a")],
                    users=("notes.txt", "own/notes.txt", "README.md"))
 
     def pull(self):
@@ -308,6 +323,17 @@ class Bench:
         process = self.start(["info", "--json", "--offline", Hub.ID], {"HF_HUB_CACHE": str(cache)})
         out, err = process.communicate()
         return (json.loads(out)["config"]["id2label"].get("1"), "") if process.returncode == 0 else (None, err)
+
+
+def end(process):
+    """Exit code, messages and standard output of a process that ends in time; one that hangs is killed."""
+    try:
+        out, err = process.communicate(timeout=SLOWEST)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        err += f"(it hangs: killed after {SLOWEST} s)"
+    return process.returncode, out + err, out
 
 
 def contents(folder):

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crash_commands import MODEL, contents
+from crash_commands import MODEL, contents, end
 from crash_data import Hub, digest, tree
 
 PICTURES = ["p.png", "t.tif", "n.npy", "a.nii", "b.nii.gz"]
@@ -32,7 +32,6 @@ def cuts(bench):
     slices = ["data/images/a_z0001.png", "data/masks/a_z0001.png"]
     index = ["data/dataset.json", "data/preprocessor_config.json"]
     yield Cut("train", train, data, [*slices, "data/regions/a_z0001.png", *index])
-    yield Cut("train", train, data, ["train.toml"], lines=True)
     tuned = [*train, "--init-from", "model", "--set", "model.filters=[8,16,16,16,16]"]
     yield Cut("train", tuned, {**data, **model}, weights)
     yield Cut("train", ["train", "--resume", "run"], {"run": base / "run-a"}, ["run/checkpoint.safetensors"], out="run")
@@ -43,15 +42,19 @@ def cuts(bench):
     inputs = {f"inputs/{name}": base / "inputs" / name for name in PICTURES}
     yield Cut("predict", [*predict, "model", "-i", "inputs"], {**inputs, **model}, list(inputs))
     one = {"inputs/p.png": base / "inputs/p.png"}
-    yield Cut("predict", [*predict, "model", "-i", "inputs"], {**one, **model}, [*weights, "model/preprocessor_config.json"])
+    yield Cut("predict", [*predict, "model", "-i", "inputs"], {**one, **model},
+              [*weights, "model/preprocessor_config.json"])
     yield Cut("predict", [*predict, "model/model.safetensors", "-i", "inputs"], {**one, **model}, weights[1:])
     yield Cut("convert", ["convert", "model/model.safetensors", "out"], model,
               ["model/model.safetensors", "model/preprocessor_config.json"])
     yield Cut("convert", ["convert", "model.pth", "out"], {"model.pth": base / "a.pth"}, ["model.pth"])
     masks = [f"{side}/{name}" for side in ("predicted", "right") for name in ("p_mask.png", "a_mask.nii.gz")]
     scored = {mask: base / "finished/predicted-a" / Path(mask).name for mask in masks}
-    yield Cut("evaluate", ["evaluate", "--predictions", "predicted", "-r", "right", "-o", "out/scores.json"], scored, masks)
+    evaluate = ["evaluate", "--predictions", "predicted", "-r", "right", "-o", "out/scores.json"]
+    yield Cut("evaluate", evaluate, scored, masks)
     yield Cut("verify", ["verify", "data", "-o", "out"], data, [*slices, *index])
+    # What is left of a cut configuration is often one, of a larger network: it is not trained here.
+    yield Cut("verify", ["verify", "-c", "train.toml"], data, ["train.toml"], lines=True)
     yield Cut("export", ["export", "model", "-o", "out/model.onnx"], model, weights)
     yield Cut("info", ["info", "--json", "model"], model, weights)
     pulled = {"cache": base / "finished/pulled"}
@@ -70,16 +73,14 @@ def run(bench, cut, place, file, length):
     (place / "out").mkdir(exist_ok=True)
     if file:
         (place / file).write_bytes((place / file).read_bytes()[:length])
-    process = bench.start(cut.call, cut.env, cwd=place)
-    out, err = process.communicate()
+    code, said, out = end(bench.start(cut.call, cut.env, cwd=place))
     left = {name: found for name, found in tree(place / cut.out).items() if not name.startswith(".locks")}
-    return process.returncode, out, err, left or {"stdout": digest(out.encode())}
+    return code, said, left or {"stdout": digest(out.encode())}
 
 
 def judge(bench, cut, place, file, length, right):
     """The faults of one cut; `right` is what the whole input leaves."""
-    code, out, err, left = run(bench, cut, place, file, length)
-    said = out + err
+    code, said, left = run(bench, cut, place, file, length)
     names = {Path(file).name}
     if "/blobs/" in file:  # links to it have the names that people know
         links = (place / cut.out if cut.out == "cache" else place / "cache").glob("**/snapshots/*/*")
@@ -98,20 +99,19 @@ def served(bench, place, name, length, admitted):
     """The faults of a pull whose server sends a part of a file, with the part's length or the whole's."""
     cache = place / "cache"
     bench.hub.main, bench.hub.cut = "a" * 40, (name, length, admitted)
-    process = bench.start(["pull", Hub.ID], {"HF_ENDPOINT": bench.hub.url, "HF_HUB_CACHE": str(cache)})
-    out, err = process.communicate()
+    env = {"HF_ENDPOINT": bench.hub.url, "HF_HUB_CACHE": str(cache)}
+    code, said, _ = end(bench.start(["pull", "-q", Hub.ID], env))
     bench.hub.cut = None
     what = f"pull of {name}, which the server cuts"
     faults = []
-    if process.returncode not in (0, 1):
-        faults.append(f"{what}: exit code {process.returncode}")
-    elif process.returncode == 0:
+    if code not in (0, 1):
+        faults.append(f"{what}: exit code {code}")
+    elif code == 0:
         faults.append(f"{what}: a result without a word")
-    elif name not in err:
+    elif name not in said:
         faults.append(f"{what}: the error does not name it")
-    again = bench.start(["pull", Hub.ID], {"HF_ENDPOINT": bench.hub.url, "HF_HUB_CACHE": str(cache)})
-    _, said = again.communicate()
+    code, more, _ = end(bench.start(["pull", "-q", Hub.ID], env))
     files = lambda folder: {n: c for n, c in contents(folder).items() if not n.startswith(".locks")}
-    if again.returncode != 0 or files(cache) != files(bench.folder / "finished/pulled"):
+    if code != 0 or files(cache) != files(bench.folder / "finished/pulled"):
         faults.append(f"{what}: the next pull does not mend it")
-    return faults, out + err + said
+    return faults, said + more

@@ -56,7 +56,8 @@ def tiff(pixels, width):
     entries = [(256, 4, width), (257, 4, len(pixels) // width), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8),
                (277, 3, 1), (278, 4, len(pixels) // width), (279, 4, len(pixels))]
     tags = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
-    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + bytes(pixels) + struct.pack("<H", len(entries)) + tags + bytes(4)
+    directory = struct.pack("<H", len(entries)) + tags + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + bytes(pixels) + directory
 
 
 def disc(rng, width, height, low, high):
@@ -79,7 +80,8 @@ def read_safetensors(data):
         at = end
     if len(data) != 8 + length + at:
         raise ValueError("another length than its header's")
-    return head, {name: data[8 + length + e["data_offsets"][0]:8 + length + e["data_offsets"][1]] for name, e in tensors.items()}
+    body = data[8 + length:]
+    return head, {name: body[slice(*entry["data_offsets"])] for name, entry in tensors.items()}
 
 
 def pth(weights):
@@ -93,7 +95,8 @@ def pth(weights):
     for key, name in enumerate(data):
         shape = head[name]["shape"]
         strides = [math.prod(shape[i + 1:]) for i in range(len(shape))]
-        storage = several(text("storage"), b"ctorch\nFloatStorage\n", text(str(key)), text("cpu"), number(math.prod(shape)))
+        storage = several(text("storage"), b"ctorch\nFloatStorage\n", text(str(key)), text("cpu"),
+                          number(math.prod(shape)))
         arguments = (storage + b"Q", number(0), several(*map(number, shape)), several(*map(number, strides)), b"\x89",
                      b"ccollections\nOrderedDict\n)R")
         program += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n" + several(*arguments) + b"R"
@@ -165,7 +168,9 @@ def settled(path):
             entry.pop("seconds", None)
         return json.dumps(record).encode()
     if name == "metrics.csv":
-        rows = [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(io.StringIO(data.decode()))]
+        rows = list(csv.DictReader(io.StringIO(data.decode())))
+        for row in rows:
+            row.pop("images_per_second", None)
         return json.dumps(rows).encode()
     if name == "report.html":
         return re.sub(rb"images_per_second.*?</tr>|steps in [\d:]+", b"", data, flags=re.DOTALL)
@@ -264,7 +269,8 @@ class Hub:
 
     def send(self, request, status, head, body, length=None):
         request.send_response(status)
-        for name, value in {**head, "Connection": "close", "Content-Length": len(body) if length is None else length}.items():
+        head = {**head, "Connection": "close", "Content-Length": len(body) if length is None else length}
+        for name, value in head.items():
             request.send_header(name, str(value))
         request.end_headers()
         if request.command == "HEAD":
