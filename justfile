@@ -22,6 +22,11 @@ clippy:
 memcheck *ARGS:
     scripts/memcheck.sh {{ARGS}}
 
+# Kills commands at N random moments each, fills the disk, cuts inputs; then what exists is whole and the rerun ends with the
+# same bits (N = 10: two minutes; the binary is UNET3P or target/release/unet3p)
+crash N *ARGS:
+    scripts/crash.py {{N}} {{ARGS}}
+
 # Checks that need the software that others use: TensorBoard reads what a run writes, ONNX Runtime and OpenVINO run what is
 # exported
 peers:
