@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::sizes::{check_len, check_whole};
 
 /// Mean and biased variance of each channel, in f64 so that large maps lose nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,9 +61,9 @@ fn block_sum<T: Scalar, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N]) ->
 /// Sum of each channel of `x` (`[batch, channels, plane]`), in f64.
 ///
 /// # Panics
-/// Where `x` is not whole images.
+/// Where `x` is not whole images, at least one: `x: ...`.
 pub fn channel_sums<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> Vec<f64> {
-    assert!(x.len().is_multiple_of(channels * plane));
+    check_whole("x", x.len(), &[channels, plane]);
     let sum = |channel| channel_planes(x, channels, plane, channel).map(|p| block_sum([p], |[v]| v)).sum();
     (0..channels).into_par_iter().map(sum).collect()
 }
@@ -70,11 +71,10 @@ pub fn channel_sums<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> Vec<f6
 /// Mean and biased variance over batch, height and width of `x` (`[batch, channels, plane]`), in two passes.
 ///
 /// # Panics
-/// Where `x` is empty or not whole images.
+/// As [`channel_sums`].
 pub fn channel_statistics<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> ChannelStatistics {
-    assert!(!x.is_empty() && x.len().is_multiple_of(channels * plane));
-    let count = (x.len() / channels) as f64;
     let sums = channel_sums(channels, plane, x);
+    let count = (x.len() / channels) as f64;
     let (mean, variance) = sums
         .into_par_iter()
         .enumerate()
@@ -95,7 +95,8 @@ pub fn channel_statistics<T: Scalar>(channels: usize, plane: usize, x: &[T]) -> 
 /// (Ioffe and Szegedy 2015, algorithm 1), on `[batch, channels, plane]`.
 ///
 /// # Panics
-/// Where a slice's length does not match the others.
+/// Where `x` is not whole images, at least one, or another length does not match: `x: ...`, `variance: ...`, `gamma: ...`,
+/// `beta: ...`, `y: ...`.
 #[allow(clippy::too_many_arguments)] // the operation's own operands
 pub fn batch_norm<T: Scalar>(
     plane: usize,
@@ -107,8 +108,9 @@ pub fn batch_norm<T: Scalar>(
     relu: bool,
     y: &mut [T],
 ) {
-    let channels = statistics.mean.len();
-    check(channels, plane, x.len(), y.len(), gamma.len(), beta.len());
+    let channels = check(plane, statistics, x.len(), [("y", y.len())]);
+    check_len("gamma", gamma.len(), &[channels]);
+    check_len("beta", beta.len(), &[channels]);
     y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(|(i, (y, x))| {
         let channel = i % channels;
         let scale = gamma[channel].to_f64() * statistics.reciprocal_deviation(channel, eps);
@@ -138,7 +140,7 @@ fn gate<T: Scalar>(relu: bool, y: T, grad: T) -> T {
 /// forward result).
 ///
 /// # Panics
-/// Where a slice's length does not match the others.
+/// As [`batch_norm`], with `grad_y: ...`.
 #[allow(clippy::too_many_arguments)] // the operation's own operands
 pub fn batch_norm_backward_sums<T: Scalar>(
     plane: usize,
@@ -149,9 +151,7 @@ pub fn batch_norm_backward_sums<T: Scalar>(
     eps: f64,
     relu: bool,
 ) -> (Vec<f64>, Vec<f64>) {
-    let channels = statistics.mean.len();
-    check(channels, plane, x.len(), y.len(), channels, channels);
-    assert_eq!(grad_y.len(), y.len());
+    let channels = check(plane, statistics, x.len(), [("y", y.len()), ("grad_y", grad_y.len())]);
     (0..channels)
         .into_par_iter()
         .map(|channel| {
@@ -175,7 +175,7 @@ pub fn batch_norm_backward_sums<T: Scalar>(
 /// `gamma / sqrt(variance + eps) (g - (grad_beta + xhat grad_gamma) / count)`; with `None` they are constants.
 ///
 /// # Panics
-/// Where a slice's length does not match the others.
+/// As [`batch_norm`], with `grad_y: ...`, `grad_x: ...` and `sums: ...`.
 #[allow(clippy::too_many_arguments)] // the operation's own operands
 pub fn batch_norm_backward_input<T: Scalar>(
     plane: usize,
@@ -189,9 +189,12 @@ pub fn batch_norm_backward_input<T: Scalar>(
     sums: Option<(&[f64], &[f64])>,
     grad_x: &mut [T],
 ) {
-    let channels = statistics.mean.len();
-    check(channels, plane, x.len(), y.len(), gamma.len(), channels);
-    assert!(grad_y.len() == y.len() && grad_x.len() == x.len());
+    let maps = [("y", y.len()), ("grad_y", grad_y.len()), ("grad_x", grad_x.len())];
+    let channels = check(plane, statistics, x.len(), maps);
+    check_len("gamma", gamma.len(), &[channels]);
+    for sums in sums.iter().flat_map(|&(gamma, beta)| [gamma, beta]) {
+        check_len("sums", sums.len(), &[channels]);
+    }
     let count = (x.len() / channels) as f64;
     grad_x.par_chunks_exact_mut(plane).enumerate().for_each(|(i, grad_x)| {
         let channel = i % channels;
@@ -216,10 +219,19 @@ pub fn batch_norm_backward_input<T: Scalar>(
     });
 }
 
-fn check(channels: usize, plane: usize, x: usize, y: usize, gamma: usize, beta: usize) {
-    assert!(channels > 0 && plane > 0 && x.is_multiple_of(channels * plane), "{x} is not whole images");
-    assert!(
-        x == y && gamma == channels && beta == channels,
-        "{channels} channels, {gamma} and {beta} parameters"
-    );
+/// The channels, after checking that `x` is whole images of them and the other maps, with their names, are as long.
+#[track_caller]
+fn check<const N: usize>(
+    plane: usize,
+    statistics: &ChannelStatistics,
+    x: usize,
+    maps: [(&str, usize); N],
+) -> usize {
+    let channels = statistics.mean.len();
+    check_whole("x", x, &[channels, plane]);
+    check_len("variance", statistics.variance.len(), &[channels]);
+    for (what, len) in maps {
+        check_len(what, len, &[x]);
+    }
+    channels
 }

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::scalar::Scalar;
+use crate::sizes::{check_len, check_whole, elements, scaled};
 
 /// Where an upsampled coordinate reads: two source positions and the weight of the second.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,8 +26,11 @@ pub(crate) fn sources<T: Scalar>(len: usize, scale: usize) -> Vec<Source<T>> {
 }
 
 /// The interpolation along one axis as a dense matrix, `[len * scale, len]`, row-major.
+///
+/// # Panics
+/// Where `len` or `scale` is 0, or the matrix exceeds the address space: `weights: ...`.
 pub fn bilinear_weights<T: Scalar>(len: usize, scale: usize) -> Vec<T> {
-    let mut weights = vec![T::ZERO; len * scale * len];
+    let mut weights = vec![T::ZERO; elements("weights", &[len, scale, len])];
     for (row, source) in weights.chunks_exact_mut(len).zip(sources::<T>(len, scale)) {
         row[source.low] += T::ONE - source.fraction;
         row[source.high] += source.fraction;
@@ -38,9 +42,9 @@ pub fn bilinear_weights<T: Scalar>(len: usize, scale: usize) -> Vec<T> {
 /// half-pixel centres (`align_corners = false` of PyTorch, `UpSampling2D` of Keras).
 ///
 /// # Panics
-/// Where a slice's length does not match the shape.
+/// Where `x` is not whole planes, at least one, or `y` is of another length: `x: ...`, `y: ...`, `scale: ...`.
 pub fn upsample_bilinear2d<T: Scalar>([height, width]: [usize; 2], scale: usize, x: &[T], y: &mut [T]) {
-    check([height, width], scale, x.len(), y.len());
+    check([height, width], scale, ("x", x.len()), ("y", y.len()));
     let (rows, cols) = (sources::<T>(height, scale), sources::<T>(width, scale));
     let planes = y.par_chunks_exact_mut(rows.len() * cols.len()).zip(x.par_chunks_exact(height * width));
     planes.for_each_init(
@@ -62,14 +66,15 @@ pub fn upsample_bilinear2d<T: Scalar>([height, width]: [usize; 2], scale: usize,
 /// Gradient of [`upsample_bilinear2d`] with respect to its input: its adjoint.
 ///
 /// # Panics
-/// Where a slice's length does not match the shape.
+/// Where `grad_x` is not whole planes, at least one, or `grad_y` is of another length: `grad_x: ...`, `grad_y: ...`,
+/// `scale: ...`.
 pub fn upsample_bilinear2d_backward<T: Scalar>(
     [height, width]: [usize; 2],
     scale: usize,
     grad_y: &[T],
     grad_x: &mut [T],
 ) {
-    check([height, width], scale, grad_x.len(), grad_y.len());
+    check([height, width], scale, ("grad_x", grad_x.len()), ("grad_y", grad_y.len()));
     let (rows, cols) = (sources::<T>(height, scale), sources::<T>(width, scale));
     let planes =
         grad_x.par_chunks_exact_mut(height * width).zip(grad_y.par_chunks_exact(rows.len() * cols.len()));
@@ -97,8 +102,10 @@ pub(crate) fn add_scaled<T: Scalar>(to: &mut [T], factor: T, from: &[T]) {
     }
 }
 
-fn check([height, width]: [usize; 2], scale: usize, x: usize, y: usize) {
-    assert!(scale > 0 && height > 0 && width > 0, "{height}x{width} by {scale}");
-    assert_eq!(x % (height * width), 0);
-    assert_eq!(y, x * scale * scale);
+/// Checks the lengths of the planes and of those upsampled, each with its name.
+#[track_caller]
+fn check(size: [usize; 2], scale: usize, (x_name, x): (&str, usize), (y_name, y): (&str, usize)) {
+    let planes = check_whole(x_name, x, &size);
+    let [rows, cols] = scaled(size, scale);
+    check_len(y_name, y, &[planes, rows, cols]);
 }

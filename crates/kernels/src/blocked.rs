@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::shared::Shared;
 use crate::simd::LANES;
+use crate::sizes::{check_len, check_range, check_size, check_within, elements};
 
 /// Rows and columns of zeros before the image.
 pub(crate) const BEFORE: usize = 1;
@@ -47,13 +48,16 @@ impl BlockedShape {
     /// Elements of the map, halo included.
     ///
     /// # Panics
-    /// Where they exceed the address space: what is unsafe in the kernels rests on this product.
-    #[allow(clippy::expect_used)] // a size that no memory has
+    /// Where a side is 0, or they exceed the address space: `map: [blocks, rows, columns, lanes] ...`, with the halo's
+    /// rows and columns.
     pub fn elements(&self) -> usize {
-        let sides = [self.height, self.width].map(|side| side.checked_add(BEFORE + AFTER));
-        let factors = [Some(self.blocks()), sides[0], sides[1], Some(LANES)];
-        let product = factors.into_iter().try_fold(1usize, |product, factor| product.checked_mul(factor?));
-        product.expect("a map beyond the address space")
+        elements("map", &self.extent())
+    }
+
+    /// Blocks, rows, columns and lanes, halo included; 0 where a side of the map is.
+    fn extent(&self) -> [usize; 4] {
+        let with_halo = |side: usize| if side == 0 { 0 } else { side.saturating_add(BEFORE + AFTER) };
+        [self.blocks(), with_halo(self.height), with_halo(self.width), LANES]
     }
 
     fn origin(&self) -> usize {
@@ -63,11 +67,11 @@ impl BlockedShape {
     /// Sets the halo of a map to zero, and leaves the image: what memory that held something else needs.
     ///
     /// # Panics
-    /// Where `data` is not [`BlockedShape::elements`] long.
+    /// Where `data` is not [`BlockedShape::elements`] long: `map: ...`.
     pub fn clear_halo(&self, data: &mut [f32]) {
-        assert_eq!(data.len(), self.elements());
+        check_len("map", data.len(), &self.extent());
         let (pitch, inside) = (self.pitch(), self.width * LANES);
-        for plane in data.chunks_exact_mut(self.plane().max(1)) {
+        for plane in data.chunks_exact_mut(self.plane()) {
             for (i, row) in plane.chunks_exact_mut(pitch).enumerate() {
                 if (BEFORE..BEFORE + self.height).contains(&i) {
                     row[..BEFORE * LANES].fill(0.0);
@@ -82,14 +86,11 @@ impl BlockedShape {
     /// Copies rows of every block of channels to `to` and those behind it, halo columns included.
     ///
     /// # Panics
-    /// Where there are no such rows, or `data` is not [`BlockedShape::elements`] long.
+    /// Where there are no such rows (`rows: ...`, `to: ...`), or `data` is not [`BlockedShape::elements`] long (`map: ...`).
     pub fn move_rows(&self, data: &mut [f32], rows: Range<usize>, to: usize) {
-        assert_eq!(data.len(), self.elements());
-        assert!(
-            rows.end <= self.height && to + rows.len() <= self.height,
-            "{rows:?} to {to} of {}",
-            self.height
-        );
+        check_len("map", data.len(), &self.extent());
+        check_within("rows", &rows, self.height);
+        check_within("to", &(to..to.saturating_add(rows.len())), self.height);
         let start = |row: usize| (BEFORE + row) * self.pitch();
         for plane in data.chunks_exact_mut(self.plane()) {
             plane.copy_within(start(rows.start)..start(rows.end), start(to));
@@ -99,10 +100,10 @@ impl BlockedShape {
     /// Sets rows of every block of channels to zero.
     ///
     /// # Panics
-    /// Where there are no such rows, or `data` is not [`BlockedShape::elements`] long.
+    /// Where there are no such rows (`rows: ...`), or `data` is not [`BlockedShape::elements`] long (`map: ...`).
     pub fn clear_rows(&self, data: &mut [f32], rows: Range<usize>) {
-        assert_eq!(data.len(), self.elements());
-        assert!(rows.end <= self.height, "{rows:?} of {}", self.height);
+        check_len("map", data.len(), &self.extent());
+        check_within("rows", &rows, self.height);
         let start = |row: usize| (BEFORE + row) * self.pitch();
         for plane in data.chunks_exact_mut(self.plane()) {
             plane[start(rows.start)..start(rows.end)].fill(0.0);
@@ -112,28 +113,26 @@ impl BlockedShape {
     /// The map in `data` for reading.
     ///
     /// # Panics
-    /// Where `data` is not [`BlockedShape::elements`] long.
+    /// As [`BlockedShape::batch`] of one image.
     pub fn view<'a>(&self, data: &'a [f32]) -> BlockedView<'a> {
-        assert_eq!(data.len(), self.elements(), "{self:?}");
-        BlockedView { data, place: self.place() }
+        self.batch(1, data)
     }
 
     /// The map in `data` for writing.
     ///
     /// # Panics
-    /// Where `data` is not [`BlockedShape::elements`] long.
+    /// As [`BlockedShape::batch`] of one image.
     pub fn view_mut<'a>(&self, data: &'a mut [f32]) -> BlockedViewMut<'a> {
-        assert_eq!(data.len(), self.elements(), "{self:?}");
-        BlockedViewMut { data: Shared::new(data), place: self.place() }
+        self.batch_mut(1, data)
     }
 
     /// The same map of `images` images, one behind the other in `data`.
     ///
     /// # Panics
-    /// Where `data` is not `images` times [`BlockedShape::elements`] long.
+    /// Where there are no images, a side is 0, or `data` is not `images` times [`BlockedShape::elements`] long: `map: ...`,
+    /// with the images, blocks, rows and columns of the map and its halo, and lanes.
     pub fn batch<'a>(&self, images: usize, data: &'a [f32]) -> BlockedView<'a> {
-        assert_eq!(Some(data.len()), self.elements().checked_mul(images), "{images} times {self:?}");
-        BlockedView { data, place: Place { images, ..self.place() } }
+        BlockedView { data, place: self.place(images, data.len()) }
     }
 
     /// [`BlockedShape::batch`] for writing.
@@ -141,13 +140,17 @@ impl BlockedShape {
     /// # Panics
     /// As [`BlockedShape::batch`].
     pub fn batch_mut<'a>(&self, images: usize, data: &'a mut [f32]) -> BlockedViewMut<'a> {
-        assert_eq!(Some(data.len()), self.elements().checked_mul(images), "{images} times {self:?}");
-        BlockedViewMut { data: Shared::new(data), place: Place { images, ..self.place() } }
+        let place = self.place(images, data.len());
+        BlockedViewMut { data: Shared::new(data), place }
     }
 
-    fn place(&self) -> Place {
+    /// The whole of a batch in `len` elements.
+    #[track_caller]
+    fn place(&self, images: usize, len: usize) -> Place {
+        let [blocks, rows, cols, lanes] = self.extent();
+        check_len("map", len, &[images, blocks, rows, cols, lanes]);
         Place {
-            images: 1,
+            images,
             image: self.elements(),
             origin: self.origin(),
             plane: self.plane(),
@@ -176,28 +179,41 @@ pub(crate) struct Place {
 
 impl Place {
     fn rows(mut self, rows: Range<usize>) -> Self {
-        assert!(rows.start < rows.end && rows.end <= self.height, "rows {rows:?} of {}", self.height);
+        check_range("rows", &rows, self.height);
         self.origin += rows.start * self.pitch;
         self.height = rows.len();
         self
     }
 
     fn blocks(mut self, blocks: Range<usize>) -> Self {
-        assert!(
-            blocks.start < blocks.end && blocks.end <= self.blocks,
-            "blocks {blocks:?} of {}",
-            self.blocks
-        );
+        check_range("blocks", &blocks, self.blocks);
         self.origin += blocks.start * self.plane;
         self.blocks = blocks.len();
         self
     }
 
     fn one(mut self, image: usize) -> Self {
-        assert!(image < self.images, "image {image} of {}", self.images);
+        check_range("image", &(image..image.saturating_add(1)), self.images);
         self.origin += image * self.image;
         self.images = 1;
         self
+    }
+
+    /// Images, blocks of channels, rows and columns.
+    pub(crate) fn dims(&self) -> [usize; 4] {
+        [self.images, self.blocks, self.height, self.width]
+    }
+
+    /// Whether there are no rows of the map outside.
+    pub(crate) fn has_all_rows(&self) -> bool {
+        (self.height + BEFORE + AFTER) * self.pitch == self.plane
+    }
+
+    /// Asserts that this is one image of these channels, and that so many values are its planes.
+    fn check_planes(&self, channels: usize, planes: usize) {
+        let Self { height, width, .. } = *self;
+        check_size("map", self.dims(), [1, channels.div_ceil(LANES), height, width]);
+        check_len("planes", planes, &[channels, height, width]);
     }
 
     /// Element of the first lane of a pixel of a block of the first image.
@@ -217,7 +233,7 @@ impl BlockedView<'_> {
     /// These rows alone; kernels still read the rows around them as neighbours.
     ///
     /// # Panics
-    /// Where there are no such rows.
+    /// Where there are no such rows: `rows: ...`.
     #[must_use]
     pub fn rows(self, rows: Range<usize>) -> Self {
         Self { place: self.place.rows(rows), ..self }
@@ -226,7 +242,7 @@ impl BlockedView<'_> {
     /// These blocks of channels alone.
     ///
     /// # Panics
-    /// Where there are no such blocks.
+    /// Where there are no such blocks: `blocks: ...`.
     #[must_use]
     pub fn blocks(self, blocks: Range<usize>) -> Self {
         Self { place: self.place.blocks(blocks), ..self }
@@ -235,7 +251,7 @@ impl BlockedView<'_> {
     /// One image alone.
     ///
     /// # Panics
-    /// Where there is no such image.
+    /// Where there is no such image: `image: ...`.
     #[must_use]
     pub fn image(self, image: usize) -> Self {
         Self { place: self.place.one(image), ..self }
@@ -246,8 +262,8 @@ impl BlockedView<'_> {
         [self.place.blocks, self.place.height, self.place.width]
     }
 
-    /// Asserts that windows that start a row and column before each pixel and reach `reach` rows and columns behind
-    /// the last lie within the data.
+    /// Asserts that windows that start a row and column before each pixel and reach `rows` and `cols` behind the last lie
+    /// within the data.
     pub(crate) fn check_reach(&self, rows: usize, cols: usize) {
         let Place { images, image, origin, plane, pitch, blocks, height, width } = self.place;
         assert!(origin >= BEFORE * pitch + BEFORE * LANES, "no halo before the view");
@@ -263,10 +279,10 @@ impl BlockedView<'_> {
     /// The pixels as `[channels, height, width]`, without halo and filling.
     ///
     /// # Panics
-    /// Where the view has no such channels, or `planes` is of another length.
+    /// Where the view has other channels or several images (`map: ...`), or `planes` is of another length (`planes: ...`).
     pub fn unpack(&self, channels: usize, planes: &mut [f32]) {
-        let Place { blocks, height, width, .. } = self.place;
-        assert!(channels.div_ceil(LANES) == blocks && planes.len() == channels * height * width);
+        self.place.check_planes(channels, planes.len());
+        let Place { height, width, .. } = self.place;
         let area = height * width;
         planes.par_chunks_mut(LANES * area).enumerate().for_each(|(block, planes)| {
             for row in 0..height {
@@ -297,7 +313,7 @@ impl BlockedViewMut<'_> {
     /// These rows alone.
     ///
     /// # Panics
-    /// Where there are no such rows.
+    /// Where there are no such rows: `rows: ...`.
     #[must_use]
     pub fn rows(self, rows: Range<usize>) -> Self {
         Self { place: self.place.rows(rows), ..self }
@@ -306,7 +322,7 @@ impl BlockedViewMut<'_> {
     /// These blocks of channels alone: a slot of a concatenation.
     ///
     /// # Panics
-    /// Where there are no such blocks.
+    /// Where there are no such blocks: `blocks: ...`.
     #[must_use]
     pub fn blocks(self, blocks: Range<usize>) -> Self {
         Self { place: self.place.blocks(blocks), ..self }
@@ -315,7 +331,7 @@ impl BlockedViewMut<'_> {
     /// One image alone.
     ///
     /// # Panics
-    /// Where there is no such image.
+    /// Where there is no such image: `image: ...`.
     #[must_use]
     pub fn image(self, image: usize) -> Self {
         Self { place: self.place.one(image), ..self }
@@ -341,7 +357,7 @@ impl BlockedViewMut<'_> {
     /// Writes `[channels, height, width]` into the view, and zeros into the channels behind them.
     ///
     /// # Panics
-    /// Where the view has no room for these channels or `planes` is of another length.
+    /// As [`BlockedView::unpack`].
     pub fn pack(self, channels: usize, planes: &[f32]) {
         self.each_line(channels, planes, |to| to.fill(0.0));
     }
@@ -356,8 +372,8 @@ impl BlockedViewMut<'_> {
 
     /// Adds planes to each line of blocks, behind `prepare`.
     fn each_line(self, channels: usize, planes: &[f32], prepare: impl Fn(&mut [f32]) + Sync) {
-        let Place { blocks, height, width, .. } = self.place;
-        assert!(channels.div_ceil(LANES) == blocks && planes.len() == channels * height * width);
+        self.place.check_planes(channels, planes.len());
+        let Place { height, width, .. } = self.place;
         let area = height * width;
         planes.par_chunks(LANES * area).enumerate().for_each(|(block, planes)| {
             for row in 0..height {

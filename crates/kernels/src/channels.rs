@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::aligned::AlignedBuffer;
 use crate::panel::SEGMENT_STEP;
 use crate::simd::{Isa, LANES, Simd, Task};
+use crate::sizes::{check_len, count, total};
 
 /// The input channels of a convolution, block by block.
 ///
@@ -18,9 +19,8 @@ pub(crate) struct InputBlocks {
 }
 
 impl InputBlocks {
-    /// The blocks of maps with `parts` channels each, one behind the other.
+    /// The blocks of maps with `parts` channels each, one behind the other, which are checked to be there.
     pub(crate) fn new(parts: &[usize]) -> Self {
-        assert!(!parts.is_empty() && !parts.contains(&0), "parts of {parts:?} channels");
         let mut channels = Vec::new();
         let mut first = 0;
         for &part in parts {
@@ -153,17 +153,17 @@ impl Task for Groups {
     }
 }
 
-/// The blocks of an input of `parts`, after checking that weights and bias fit it.
-pub(crate) fn checked_inputs(parts: &[usize], weight: &[f32], bias: &[f32]) -> InputBlocks {
-    let inputs = InputBlocks::new(parts);
-    let (outputs, total) = (bias.len(), inputs.total());
-    assert_eq!(weight.len(), outputs * total * 9, "weights of {outputs} outputs, {total} inputs");
-    inputs
+/// The blocks of an input of `parts`, after checking that `[outputs, inputs, 3, 3]` weights fit it: what is packed is
+/// only as large as weights that exist.
+#[track_caller]
+pub(crate) fn checked_inputs(parts: &[usize], outputs: usize, weight: &[f32]) -> InputBlocks {
+    check_len("weight", weight.len(), &[outputs, total(parts), 3, 3]);
+    InputBlocks::new(parts)
 }
 
-/// Multiply-adds of nine taps of every input and output for each of `height * width` pixels.
+/// Multiply-adds of nine taps of every input and output for each of `height * width` pixels, at most `u64::MAX`.
 pub(crate) fn nine_taps(inputs: &InputBlocks, outputs: usize, height: usize, width: usize) -> u64 {
-    [9, inputs.total(), outputs, height, width].iter().map(|&n| n as u64).product()
+    count(&[9, inputs.total(), outputs, height, width])
 }
 
 /// A bias of `channels` values, filled with zeros to whole blocks.

@@ -12,6 +12,7 @@ use crate::matmul::{Matrix, matmul};
 use crate::scalar::Scalar;
 use crate::shared::Shared;
 use crate::simd::Isa;
+use crate::sizes::{check_len, count};
 use crate::winograd::{self, PlaneSink, PlaneSource, Planes, Tile, Winograd};
 
 /// The shape of a convolution with stride 1 and zero padding `kernel / 2`.
@@ -41,9 +42,10 @@ const WINOGRAD_CHANNELS: usize = 8;
 const WINOGRAD_PIXELS: usize = 256;
 
 impl Conv2d {
-    /// Multiply-adds of the convolution as written.
+    /// Multiply-adds of the convolution as written, at most `u64::MAX`.
     pub fn multiply_adds(&self) -> u64 {
-        [self.batch, self.out_channels, self.depth(), self.plane()].iter().map(|&n| n as u64).product()
+        let Self { batch, in_channels, out_channels, height, width, kernel } = *self;
+        count(&[batch, out_channels, in_channels, kernel, kernel, height, width])
     }
 
     /// Whether Winograd's algorithm is the faster one: with fewer channels the transforms cost more than they save,
@@ -68,19 +70,23 @@ impl Conv2d {
         self.in_channels * self.taps()
     }
 
-    /// Checks the slices' lengths, without overflow: what is unsafe below rests on them.
-    fn check(&self, x: usize, w: usize, y: usize) {
-        assert!(self.kernel == 1 || self.kernel == 3, "kernel {} is neither 1 nor 3", self.kernel);
-        let Self { batch, in_channels, out_channels, height, width, .. } = *self;
-        assert!([batch, in_channels, out_channels, height, width].iter().all(|&n| n > 0), "empty: {self:?}");
-        let length = |factors: [usize; 4]| factors.iter().try_fold(1usize, |n, &f| n.checked_mul(f));
-        assert_eq!(Some(x), length([batch, in_channels, height, width]), "input of {self:?}");
-        assert_eq!(
-            Some(w),
-            length([out_channels, in_channels, self.kernel, self.kernel]),
-            "weight of {self:?}"
-        );
-        assert_eq!(Some(y), length([batch, out_channels, height, width]), "output of {self:?}");
+    /// The sides of the input, of the weights and of the output.
+    pub(crate) fn sides(&self) -> [[usize; 4]; 3] {
+        let Self { batch, in_channels, out_channels, height, width, kernel } = *self;
+        [
+            [batch, in_channels, height, width],
+            [out_channels, in_channels, kernel, kernel],
+            [batch, out_channels, height, width],
+        ]
+    }
+
+    /// Checks the lengths of the input, the weights and the output, each with its name.
+    #[track_caller]
+    pub(crate) fn check(&self, operands: [(&str, usize); 3]) {
+        assert!(self.kernel == 1 || self.kernel == 3, "kernel: {}, where 1 or 3 fits", self.kernel);
+        for ((what, given), sides) in operands.into_iter().zip(self.sides()) {
+            check_len(what, given, &sides);
+        }
     }
 
     /// Tiles of pixels, as (image, pixels), for a matrix of `rows` rows.
@@ -120,10 +126,13 @@ fn unfold<'a, T: Scalar>(
 /// where `x` is zero outside the image.
 ///
 /// # Panics
-/// Where a slice's length does not match `shape`.
+/// Where a slice's length does not match `shape`: `x: ...`, `w: ...`, `y: ...`, `bias: ...`; where the kernel is neither 1 nor
+/// 3: `kernel: ...`.
 pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
-    shape.check(x.len(), w.len(), y.len());
-    assert!(bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
+    shape.check([("x", x.len()), ("w", w.len()), ("y", y.len())]);
+    if let Some(bias) = bias {
+        check_len("bias", bias.len(), &[shape.out_channels]);
+    }
     if shape.suits_winograd()
         && let (Some(x), Some(w), Some(y)) = (T::as_single(x), T::as_single(w), T::as_single_mut(y))
     {
@@ -186,9 +195,9 @@ fn conv2d_by_gemm<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]
 /// and out channels exchanged.
 ///
 /// # Panics
-/// Where a slice's length does not match `shape`.
+/// Where a slice's length does not match `shape`: `grad_x: ...`, `w: ...`, `grad_y: ...`; or `kernel: ...`.
 pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T], grad_x: &mut [T]) {
-    shape.check(grad_x.len(), w.len(), grad_y.len());
+    shape.check([("grad_x", grad_x.len()), ("w", w.len()), ("grad_y", grad_y.len())]);
     let (taps, inputs, outputs) = (shape.taps(), shape.in_channels, shape.out_channels);
     let transposed = Conv2d { in_channels: outputs, out_channels: inputs, ..*shape };
     if transposed.suits_winograd()
@@ -217,9 +226,9 @@ const WEIGHT_PARTS: usize = 16;
 /// `grad_w[o, c, ky, kx] = sum over b, i, j of grad_y[b, o, i, j] x[b, c, i + ky - k/2, j + kx - k/2]`.
 ///
 /// # Panics
-/// Where a slice's length does not match `shape`.
+/// Where a slice's length does not match `shape`: `x: ...`, `grad_w: ...`, `grad_y: ...`; or `kernel: ...`.
 pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T], grad_w: &mut [T]) {
-    shape.check(x.len(), grad_w.len(), grad_y.len());
+    shape.check([("x", x.len()), ("grad_w", grad_w.len()), ("grad_y", grad_y.len())]);
     if shape.suits_winograd()
         && let (Some(x), Some(grad_y), Some(grad_w)) =
             (T::as_single(x), T::as_single(grad_y), T::as_single_mut(grad_w))

@@ -10,6 +10,7 @@ use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack
 use crate::product::Product;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
+use crate::sizes::check_layer;
 use crate::training::Write;
 
 /// A 3x3 convolution computed as it is written, with bias and ReLU, between blocked maps:
@@ -28,9 +29,9 @@ impl DirectConv2d {
     /// Packs `weight` (`[out, in, 3, 3]`); `parts` as for [`crate::WinogradConv2d::new`].
     ///
     /// # Panics
-    /// Where the lengths of `weight` and `bias` do not fit the channels.
+    /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
     pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = checked_inputs(parts, weight, bias);
+        let inputs = checked_inputs(parts, bias.len(), weight);
         let (outputs, total) = (bias.len(), inputs.total());
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
@@ -59,16 +60,14 @@ impl DirectConv2d {
     /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
     ///
     /// # Panics
-    /// Where they do not.
+    /// Where they do not: `x: ...`, `y: ...`.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
         self.apply(x, y, Write::Replace);
     }
 
     pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
-        let ([inputs, height, width], [outputs, rows, cols]) = (x.size(), y.size());
-        assert!(inputs == self.inputs.len() && outputs == self.outputs.div_ceil(LANES), "channels");
-        assert!(height == rows && width == cols, "{height}x{width} to {rows}x{cols}");
-        assert_eq!(x.place.images, y.place.images, "images");
+        let (inputs, outputs) = (self.inputs.len(), self.outputs.div_ceil(LANES));
+        check_layer([("x", x.place.dims()), ("y", y.place.dims())], [inputs, outputs]);
         x.check_reach(1, 1);
         let segments: Vec<usize> = (0..inputs)
             .flat_map(|block| (0..9).map(move |tap| (block, tap)))
@@ -88,7 +87,7 @@ impl DirectConv2d {
         });
     }
 
-    /// Multiply-adds for a map of this size.
+    /// Multiply-adds for a map of this size, at most `u64::MAX`.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         nine_taps(&self.inputs, self.outputs, height, width)
     }

@@ -10,6 +10,7 @@ use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack
 use crate::panel::{PACKED, Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
+use crate::sizes::{check_len, check_range, check_size};
 use crate::winograd::Panels;
 
 /// `y[o, i, j] = bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1]` from a blocked map to dense
@@ -33,9 +34,9 @@ impl HeadConv2d {
     /// Packs `weight` (`[out, in, 3, 3]`); `parts` as for [`crate::WinogradConv2d::new`].
     ///
     /// # Panics
-    /// Where the lengths of `weight` and `bias` do not fit the channels.
+    /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
     pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32]) -> Self {
-        let inputs = checked_inputs(parts, weight, bias);
+        let inputs = checked_inputs(parts, bias.len(), weight);
         let outputs = bias.len();
         let matrix = [inputs.len() * inputs.segment, 9 * outputs];
         let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
@@ -47,16 +48,18 @@ impl HeadConv2d {
     /// Writes rows of `planes` (`[out, height, width]`): those that `x`, a view of rows, shows, from row `first` on.
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `x` has other channels or several images (`x: ...`), `planes` is of another length (`planes: ...`), or has no
+    /// such rows (`rows: ...`).
     pub fn run(&self, x: BlockedView<'_>, first: usize, height: usize, planes: &mut [f32]) {
-        let [inputs, rows, width] = x.size();
-        assert!(inputs == self.inputs.len() && planes.len() == self.outputs * height * width, "sizes");
-        assert!(first + rows <= height, "rows {first} + {rows} of {height}");
+        let [_, rows, width] = x.size();
+        check_size("x", x.place.dims(), [1, self.inputs.len(), rows, width]);
+        check_len("planes", planes.len(), &[self.outputs, height, width]);
+        check_range("rows", &(first..first.saturating_add(rows)), height);
         x.check_reach(1, 0);
         self.isa.run(Run { layer: self, x, first, height, planes });
     }
 
-    /// Multiply-adds for a map of this size.
+    /// Multiply-adds for a map of this size, at most `u64::MAX`.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         nine_taps(&self.inputs, self.outputs, height, width)
     }

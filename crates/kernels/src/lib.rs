@@ -8,7 +8,11 @@
 //! are added in a fixed order.
 //!
 //! A slice whose length does not match the stated shape is a programming error and panics; the crates above
-//! check shapes where they come from a user.
+//! check shapes where they come from a user. Every function checks its operands once, before it writes, in release
+//! builds as well. The message starts with the operand's name and says what is given and what fits:
+//! `w: 8 values, where [1, 1, 3, 3] takes 9` for a length, `y: [1, 2, 4, 4], where [2, 2, 4, 4] fits` for the images, blocks
+//! of channels, rows and columns of a blocked map. A side of 0, and sides whose product exceeds the address space,
+//! are refused the same way.
 //!
 //! ```
 //! use unet3p_kernels::{Conv2d, conv2d};
@@ -41,6 +45,7 @@ mod residual;
 mod scalar;
 mod shared;
 mod simd;
+mod sizes;
 mod tap_sum;
 mod training;
 mod unfold;

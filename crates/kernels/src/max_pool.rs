@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::scalar::Scalar;
+use crate::sizes::{check_len, check_whole};
 
 /// The windows of a pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Window {
         if side == 0 || stride == 0 || padding >= side {
             return None;
         }
-        let count = |n: usize| Some((n.checked_add(2 * padding)?.checked_sub(side)?) / stride + 1);
+        let count = |n: usize| Some(n.checked_add(padding.checked_mul(2)?)?.checked_sub(side)? / stride + 1);
         Some([count(height)?, count(width)?])
     }
 }
@@ -39,10 +40,11 @@ impl Window {
 /// Max pooling of planes `[height, width]`, to the planes of [`Window::pooled`]. A NaN in a window gives NaN.
 ///
 /// # Panics
-/// Where a slice's length does not match the shape, or a side is shorter than the window.
+/// Where `x` is not whole planes, at least one, or `y` is of another length (`x: ...`, `y: ...`), or no window fits
+/// (`window: ...`).
 pub fn max_pool2d<T: Scalar>(size: [usize; 2], window: impl Into<Window>, x: &[T], y: &mut [T]) {
     let window = window.into();
-    let [rows, cols] = check(size, window, x.len(), y.len());
+    let [rows, cols] = check(size, window, x.len(), ("y", y.len()));
     y.par_chunks_exact_mut(rows * cols).zip(x.par_chunks_exact(size[0] * size[1])).for_each(|(y, x)| {
         for (i, y) in y.chunks_exact_mut(cols).enumerate() {
             for (j, y) in y.iter_mut().enumerate() {
@@ -56,7 +58,7 @@ pub fn max_pool2d<T: Scalar>(size: [usize; 2], window: impl Into<Window>, x: &[T
 /// takes the window's gradient.
 ///
 /// # Panics
-/// As [`max_pool2d`].
+/// As [`max_pool2d`], with `grad_y: ...` and `grad_x: ...`.
 pub fn max_pool2d_backward<T: Scalar>(
     size: [usize; 2],
     window: impl Into<Window>,
@@ -65,8 +67,8 @@ pub fn max_pool2d_backward<T: Scalar>(
     grad_x: &mut [T],
 ) {
     let window = window.into();
-    let [rows, cols] = check(size, window, x.len(), grad_y.len());
-    assert_eq!(grad_x.len(), x.len());
+    let [rows, cols] = check(size, window, x.len(), ("grad_y", grad_y.len()));
+    check_len("grad_x", grad_x.len(), &[x.len()]);
     let area = size[0] * size[1];
     let planes = grad_x.par_chunks_exact_mut(area).zip(x.par_chunks_exact(area));
     planes.zip(grad_y.par_chunks_exact(rows * cols)).for_each(|((grad_x, x), grad_y)| {
@@ -79,13 +81,15 @@ pub fn max_pool2d_backward<T: Scalar>(
     });
 }
 
-fn check(size @ [height, width]: [usize; 2], window: Window, x: usize, y: usize) -> [usize; 2] {
+/// Rows and columns of the pooled planes, after checking the lengths of the planes and of those pooled, the latter with
+/// its name.
+#[track_caller]
+fn check(size: [usize; 2], window: Window, x: usize, (y_name, y): (&str, usize)) -> [usize; 2] {
+    let planes = check_whole("x", x, &size);
     let Some([rows, cols]) = window.pooled(size) else {
-        panic!("{window:?} of a {height}x{width} plane");
+        panic!("window: {window:?} does not fit {size:?}");
     };
-    assert!(height > 0 && width > 0, "a {height}x{width} plane");
-    assert_eq!(x % (height * width), 0);
-    assert_eq!(y, x / (height * width) * rows * cols);
+    check_len(y_name, y, &[planes, rows, cols]);
     [rows, cols]
 }
 

@@ -9,6 +9,7 @@ use crate::panel::SEGMENT_STEP;
 use crate::product::Product;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
+use crate::sizes::{check_layer, check_len, count};
 use crate::training::Write;
 
 /// A 1x1 convolution with bias, and with ReLU where asked, between blocked maps:
@@ -22,10 +23,10 @@ impl PointwiseConv2d {
     /// Packs `weight` (`[out, in]`).
     ///
     /// # Panics
-    /// Where it is not of `bias.len() * inputs` values.
+    /// Where it is not of `bias.len() * inputs` values, or those are none: `weight: ...`.
     pub fn new(isa: Isa, inputs: usize, weight: &[f32], bias: &[f32], relu: bool) -> Self {
         let outputs = bias.len();
-        assert_eq!(weight.len(), outputs * inputs, "weights of {outputs} outputs, {inputs} inputs");
+        check_len("weight", weight.len(), &[outputs, inputs]);
         let at = |block: usize, lane: usize, o: usize| match block * LANES + lane {
             channel if channel < inputs => weight[o * inputs + channel],
             _ => 0.0,
@@ -38,14 +39,14 @@ impl PointwiseConv2d {
     /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
     ///
     /// # Panics
-    /// Where they do not.
+    /// Where they do not: `x: ...`, `y: ...`.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
         self.layer.run(x, y, Write::Replace);
     }
 
-    /// Multiply-adds for a map of this size.
+    /// Multiply-adds for a map of this size, at most `u64::MAX`.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
-        [self.inputs, self.layer.outputs, height, width].iter().map(|&n| n as u64).product()
+        count(&[self.inputs, self.layer.outputs, height, width])
     }
 }
 
@@ -89,11 +90,10 @@ impl Pointwise {
     }
 
     pub(crate) fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
-        let ([inputs, height, width], [outputs, rows, cols]) = (x.size(), y.size());
-        assert!(inputs == self.inputs && outputs == self.outputs.div_ceil(LANES), "channels");
-        assert!([height, width] == [rows, cols] && x.place.images == y.place.images, "sizes");
+        let blocks = [self.inputs, self.outputs.div_ceil(LANES)];
+        check_layer([("x", x.place.dims()), ("y", y.place.dims())], blocks);
         x.check_reach(0, 0);
-        let segments: Vec<usize> = (0..inputs).map(|block| block * x.place.plane).collect();
+        let segments: Vec<usize> = (0..self.inputs).map(|block| block * x.place.plane).collect();
         self.isa.run(Product {
             x,
             y,

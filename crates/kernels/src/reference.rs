@@ -1,9 +1,12 @@
 //! Each operation as its definition reads: loops without cleverness, against which the fast paths are tested.
 //! Sums run in f64.
+//!
+//! A length that does not fit panics with the message of the function that is defined.
 
 use crate::conv::Conv2d;
 use crate::max_pool::Window;
 use crate::scalar::Scalar;
+use crate::sizes::{check_len, check_stride, check_whole, elements, scaled};
 
 /// Calls `f(weight index, input index, output index)` for every product in a convolution.
 fn products(shape: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
@@ -37,39 +40,62 @@ fn narrow<T: Scalar>(sums: Vec<f64>) -> Vec<T> {
 }
 
 /// [`crate::conv2d`].
+///
+/// # Panics
+/// Where a length does not match `shape`: `x: ...`, `w: ...`, `bias: ...`; or `kernel: ...`.
 pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>) -> Vec<T> {
+    let len = elements("y", &shape.sides()[2]);
+    shape.check([("x", x.len()), ("w", w.len()), ("y", len)]);
+    if let Some(bias) = bias {
+        check_len("bias", bias.len(), &[shape.out_channels]);
+    }
     let plane = shape.height * shape.width;
-    let mut y: Vec<f64> = (0..shape.batch * shape.out_channels * plane)
-        .map(|i| bias.map_or(0.0, |bias| bias[i / plane % shape.out_channels].to_f64()))
-        .collect();
+    let mut y: Vec<f64> =
+        (0..len).map(|i| bias.map_or(0.0, |bias| bias[i / plane % shape.out_channels].to_f64())).collect();
     products(shape, |iw, ix, iy| y[iy] += w[iw].to_f64() * x[ix].to_f64());
     narrow(y)
 }
 
 /// [`crate::conv2d_backward_input`].
+///
+/// # Panics
+/// Where a length does not match `shape`: `w: ...`, `grad_y: ...`; or `kernel: ...`.
 pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T]) -> Vec<T> {
-    let mut grad = vec![0.0; shape.batch * shape.in_channels * shape.height * shape.width];
+    let len = elements("grad_x", &shape.sides()[0]);
+    shape.check([("grad_x", len), ("w", w.len()), ("grad_y", grad_y.len())]);
+    let mut grad = vec![0.0; len];
     products(shape, |iw, ix, iy| grad[ix] += w[iw].to_f64() * grad_y[iy].to_f64());
     narrow(grad)
 }
 
 /// [`crate::conv2d_backward_weight`].
+///
+/// # Panics
+/// Where a length does not match `shape`: `x: ...`, `grad_y: ...`; or `kernel: ...`.
 pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T]) -> Vec<T> {
-    let mut grad = vec![0.0; shape.out_channels * shape.in_channels * shape.kernel * shape.kernel];
+    let len = elements("grad_w", &shape.sides()[1]);
+    shape.check([("x", x.len()), ("grad_w", len), ("grad_y", grad_y.len())]);
+    let mut grad = vec![0.0; len];
     products(shape, |iw, ix, iy| grad[iw] += x[ix].to_f64() * grad_y[iy].to_f64());
     narrow(grad)
 }
 
 /// [`crate::max_pool2d`], with for each output the input index of its first maximum.
+///
+/// # Panics
+/// Where `x` is not whole planes, at least one, or no window fits: `x: ...`, `window: ...`.
 pub fn max_pool2d<T: Scalar>(
     size @ [height, width]: [usize; 2],
     window: impl Into<Window>,
     x: &[T],
 ) -> (Vec<T>, Vec<usize>) {
     let window @ Window { side, stride, padding } = window.into();
-    let [rows, cols] = window.pooled(size).unwrap_or_default();
+    let planes = check_whole("x", x.len(), &size);
+    let Some([rows, cols]) = window.pooled(size) else {
+        panic!("window: {window:?} does not fit {size:?}");
+    };
     let (mut values, mut places) = (Vec::new(), Vec::new());
-    for plane in 0..x.len() / (height * width) {
+    for plane in 0..planes {
         for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
             let taps = (0..side * side).filter_map(|tap| {
                 let row = (i * stride + tap / side).checked_sub(padding).filter(|&row| row < height)?;
@@ -86,7 +112,14 @@ pub fn max_pool2d<T: Scalar>(
 }
 
 /// [`crate::unfold2d_blocked`], on planes: `[channels * kernel * kernel, height / stride, width / stride]`.
+///
+/// # Panics
+/// Where `x` is not whole planes, at least one, or the kernel or the stride is 0 or beyond the address space: `x: ...`,
+/// `kernel: ...`, `stride: ...`.
 pub fn unfold2d<T: Scalar>([height, width]: [usize; 2], kernel: usize, stride: usize, x: &[T]) -> Vec<T> {
+    let channels = check_whole("x", x.len(), &[height, width]);
+    elements("kernel", &[channels, kernel, kernel]);
+    check_stride(stride);
     let mut columns = Vec::new();
     for plane in x.chunks_exact(height * width) {
         for tap in 0..kernel * kernel {
@@ -108,9 +141,14 @@ fn hat(len: usize, scale: usize, i: usize) -> Vec<f64> {
 }
 
 /// [`crate::upsample_bilinear2d`].
+///
+/// # Panics
+/// Where `x` is not whole planes, at least one, or the scale is 0 or beyond the address space: `x: ...`, `scale: ...`.
 pub fn upsample_bilinear2d<T: Scalar>([height, width]: [usize; 2], scale: usize, x: &[T]) -> Vec<T> {
-    let rows: Vec<_> = (0..height * scale).map(|i| hat(height, scale, i)).collect();
-    let cols: Vec<_> = (0..width * scale).map(|j| hat(width, scale, j)).collect();
+    check_whole("x", x.len(), &[height, width]);
+    let [full_height, full_width] = scaled([height, width], scale);
+    let rows: Vec<_> = (0..full_height).map(|i| hat(height, scale, i)).collect();
+    let cols: Vec<_> = (0..full_width).map(|j| hat(width, scale, j)).collect();
     let mut y = Vec::new();
     for plane in x.chunks_exact(height * width) {
         for row in &rows {
@@ -129,10 +167,15 @@ pub fn upsample_bilinear2d<T: Scalar>([height, width]: [usize; 2], scale: usize,
 }
 
 /// [`crate::tap_sum`]: upsample the nine maps, shift each, add.
+///
+/// # Panics
+/// Where `z` is not whole maps of nine planes, at least one, or the scale is 0 or beyond the address space: `z: ...`,
+/// `scale: ...`.
 pub fn tap_sum<T: Scalar>([height, width]: [usize; 2], scale: usize, z: &[T]) -> Vec<T> {
-    let (rows, cols) = (height * scale, width * scale);
+    let maps = check_whole("z", z.len(), &[9, height, width]);
+    let [rows, cols] = scaled([height, width], scale);
     let up = upsample_bilinear2d([height, width], scale, z);
-    let mut y = vec![0.0; z.len() / (9 * height * width) * rows * cols];
+    let mut y = vec![0.0; elements("y", &[maps, rows, cols])];
     for (p, y) in y.chunks_exact_mut(rows * cols).enumerate() {
         for tap in 0..9 {
             let map = &up[(9 * p + tap) * rows * cols..][..rows * cols];
@@ -150,8 +193,13 @@ pub fn tap_sum<T: Scalar>([height, width]: [usize; 2], scale: usize, z: &[T]) ->
 }
 
 /// [`crate::batch_norm`] over `[batch, channels, plane]`, with the statistics of the batch itself.
+///
+/// # Panics
+/// Where `x` is not whole images, at least one, of `gamma`'s channels, or `beta` is of another length: `x: ...`, `beta: ...`.
 pub fn batch_norm<T: Scalar>(plane: usize, x: &[T], eps: f64, gamma: &[T], beta: &[T], relu: bool) -> Vec<T> {
     let channels = gamma.len();
+    check_whole("x", x.len(), &[channels, plane]);
+    check_len("beta", beta.len(), &[channels]);
     let channel_of = |i: usize| i / plane % channels;
     let count = (x.len() / channels) as f64;
     let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);

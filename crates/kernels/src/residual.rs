@@ -4,13 +4,14 @@ use rayon::prelude::*;
 
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::sizes::check_size;
 
 /// `y = max(0, y + x)`, of maps of the same size.
 ///
 /// # Panics
-/// Where the sizes differ.
+/// Where the sizes differ: `y: ...`.
 pub fn add_relu_blocked(isa: Isa, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
-    assert!(x.size() == y.size() && x.place.images == y.place.images, "{:?} to {:?}", x.size(), y.size());
+    check_size("y", y.place.dims(), x.place.dims());
     isa.run(AddRelu { x, y });
 }
 
@@ -50,11 +51,11 @@ impl Task for AddRelu<'_> {
 /// half its sides. A NaN in a window gives NaN.
 ///
 /// # Panics
-/// Where the sizes do not fit.
+/// Where the sizes do not fit: `x: ...` for odd sides, `y: ...`.
 pub fn max_pool2d_3x3_blocked(isa: Isa, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
-    let ([blocks, height, width], images) = (x.size(), x.place.images);
-    assert!(height % 2 == 0 && width % 2 == 0, "sides of {height}x{width} are even");
-    assert!(y.size() == [blocks, height / 2, width / 2] && y.place.images == images, "{:?}", y.size());
+    let [images, blocks, height, width] = x.place.dims();
+    assert!(height % 2 == 0 && width % 2 == 0, "x: sides of {height}x{width}, where even ones fit");
+    check_size("y", y.place.dims(), [images, blocks, height / 2, width / 2]);
     isa.run(Pool { x, y });
 }
 

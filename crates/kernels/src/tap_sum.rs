@@ -11,15 +11,16 @@ use rayon::prelude::*;
 use crate::bilinear::{Source, add_scaled, sources};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::sizes::{check_len, check_whole, scaled};
 
 /// Sum over the nine taps: with `z` of `[planes, 9, height, width]` (taps row-major) and `U` the bilinear
 /// upsampling by `scale`, `y[p, i, j] = sum over ky, kx of U(z[p, 3 ky + kx])[i + ky - 1, j + kx - 1]`, zero
 /// outside; `y` is `[planes, height * scale, width * scale]`.
 ///
 /// # Panics
-/// Where a slice's length does not match the shape.
+/// Where `z` is not whole maps of nine planes, at least one, or `y` is of another length: `z: ...`, `y: ...`, `scale: ...`.
 pub fn tap_sum<T: Scalar>([height, width]: [usize; 2], scale: usize, z: &[T], y: &mut [T]) {
-    let (plane, out) = check([height, width], scale, z.len(), y.len());
+    let (plane, out) = check([height, width], scale, ("z", z.len()), ("y", y.len()));
     let (rows, cols) = (sources::<T>(height, scale), column_taps::<T>(width, scale));
     y.par_chunks_exact_mut(out).zip(z.par_chunks_exact(9 * plane)).for_each_init(
         || vec![T::ZERO; 3 * width],
@@ -51,14 +52,15 @@ pub fn tap_sum<T: Scalar>([height, width]: [usize; 2], scale: usize, z: &[T], y:
 /// Gradient of [`tap_sum`] with respect to `z`: its adjoint.
 ///
 /// # Panics
-/// Where a slice's length does not match the shape.
+/// Where `grad_z` is not whole maps of nine planes, at least one, or `grad_y` is of another length: `grad_z: ...`,
+/// `grad_y: ...`, `scale: ...`.
 pub fn tap_sum_backward<T: Scalar>(
     [height, width]: [usize; 2],
     scale: usize,
     grad_y: &[T],
     grad_z: &mut [T],
 ) {
-    let (plane, out) = check([height, width], scale, grad_z.len(), grad_y.len());
+    let (plane, out) = check([height, width], scale, ("grad_z", grad_z.len()), ("grad_y", grad_y.len()));
     let (rows, cols) = (sources::<T>(height, scale), column_taps::<T>(width, scale));
     grad_z.par_chunks_exact_mut(9 * plane).zip(grad_y.par_chunks_exact(out)).for_each_init(
         || vec![T::ZERO; 3 * width],
@@ -114,11 +116,16 @@ fn shifted_rows<T: Scalar>(rows: &[Source<T>], i: usize) -> impl Iterator<Item =
     (0..3).filter_map(move |ky| Some((ky, rows.get((i + ky).checked_sub(1)?)?)))
 }
 
-/// Elements of a low-resolution plane and of an output plane.
-fn check([height, width]: [usize; 2], scale: usize, z: usize, y: usize) -> (usize, usize) {
-    assert!(scale > 0 && height > 0 && width > 0, "{height}x{width} by {scale}");
-    let (plane, out) = (height * width, height * width * scale * scale);
-    assert_eq!(z % (9 * plane), 0);
-    assert_eq!(y, z / (9 * plane) * out);
-    (plane, out)
+/// Elements of a low-resolution plane and of an output plane, after checking the lengths, each with its name.
+#[track_caller]
+fn check(
+    [height, width]: [usize; 2],
+    scale: usize,
+    (z_name, z): (&str, usize),
+    (y_name, y): (&str, usize),
+) -> (usize, usize) {
+    let maps = check_whole(z_name, z, &[9, height, width]);
+    let [rows, cols] = scaled([height, width], scale);
+    check_len(y_name, y, &[maps, rows, cols]);
+    (height * width, rows * cols)
 }

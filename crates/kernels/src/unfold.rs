@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::simd::LANES;
+use crate::sizes::{check_size, check_stride, elements};
 
 /// What a convolution of `channels` channels with a `kernel` x `kernel` kernel, zero padding `kernel / 2` and this stride
 /// sums up at each of its pixels:
@@ -14,7 +15,8 @@ use crate::simd::LANES;
 /// whose input is large and whose output is small.
 ///
 /// # Panics
-/// Where `y` has other channels or another size than `[height / stride, width / stride]`.
+/// Where `x` has other channels or several images (`x: ...`), `y` has other channels or another size than `[height / stride,
+/// width / stride]` (`y: ...`), the kernel or the stride is 0 or beyond the address space (`kernel: ...`, `stride: ...`).
 pub fn unfold2d_blocked(
     x: BlockedView<'_>,
     channels: usize,
@@ -22,14 +24,12 @@ pub fn unfold2d_blocked(
     stride: usize,
     y: BlockedViewMut<'_>,
 ) {
-    let ([inputs, height, width], [blocks, rows, cols]) = (x.size(), y.size());
+    let ([_, height, width], [blocks, rows, cols]) = (x.size(), y.size());
+    check_size("x", x.place.dims(), [1, channels.div_ceil(LANES), height, width]);
+    check_stride(stride);
+    let columns = elements("kernel", &[channels, kernel, kernel]);
     let taps = kernel * kernel;
-    assert!(channels.div_ceil(LANES) == inputs && (channels * taps).div_ceil(LANES) == blocks, "channels");
-    assert!(
-        [rows, cols] == [height / stride, width / stride],
-        "{height}x{width} by {stride} to {rows}x{cols}"
-    );
-    assert!(x.place.images == 1 && y.place.images == 1, "one image");
+    check_size("y", y.place.dims(), [1, columns.div_ceil(LANES), height / stride, width / stride]);
     // the output columns whose operand lies within the row
     let inside = |kx: usize| -> Range<usize> {
         let start = (kernel / 2).saturating_sub(kx).div_ceil(stride);
@@ -41,7 +41,7 @@ pub fn unfold2d_blocked(
         // SAFETY: this row of this block is this task's alone.
         let line = unsafe { y.data.slice(y.place.at(block, row, 0), cols * LANES) };
         line.fill(0.0);
-        for (lane, column) in (block * LANES..channels * taps).take(LANES).enumerate() {
+        for (lane, column) in (block * LANES..columns).take(LANES).enumerate() {
             let (channel, tap) = (column / taps, column % taps);
             let (ky, kx) = (tap / kernel, tap % kernel);
             let Some(from) = (row * stride + ky).checked_sub(kernel / 2).filter(|&from| from < height) else {

@@ -17,6 +17,7 @@ use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack
 use crate::panel::{PACKED, Panel, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::sizes::{check_range, check_scale, check_size, elements, scaled};
 use crate::winograd::Panels;
 
 /// `y = max(0, bias + conv3x3(U x))` between blocked maps, where `U` is bilinear upsampling by a whole factor (half-pixel
@@ -45,11 +46,11 @@ impl UpsampledConv2d {
     /// Packs `weight` (`[out, in, 3, 3]`); `parts` as for [`crate::WinogradConv2d::new`].
     ///
     /// # Panics
-    /// Where the lengths of `weight` and `bias` do not fit the channels, or the scale is 0.
+    /// Where the parts, the length of `weight` or the scale do not fit: `parts: ...`, `weight: ...`, `scale: ...`.
     pub fn new(isa: Isa, scale: usize, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = checked_inputs(parts, weight, bias);
+        let inputs = checked_inputs(parts, bias.len(), weight);
         let outputs = bias.len();
-        assert!(scale > 0, "scale 0");
+        check_scale(scale);
         let columns = outputs.next_multiple_of(LANES);
         let matrix = [inputs.len() * inputs.segment, 9 * columns];
         let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
@@ -60,10 +61,15 @@ impl UpsampledConv2d {
     }
 
     /// An empty ring for strips of at most `rows` output rows of a map whose low-resolution rows are `width` long.
+    ///
+    /// # Panics
+    /// Where there are no such rows, or their size exceeds the address space: `ring: ...`.
     pub fn rows_for(&self, rows: usize, width: usize) -> TapRows {
         // a row of neighbours on each side, and the row below each of them
-        let capacity = rows.div_ceil(self.scale) + 3;
-        let memory = AlignedBuffer::zeroed(capacity * self.row_elements(width));
+        elements("ring", &[rows, width]);
+        let capacity = rows.div_ceil(self.scale).saturating_add(3);
+        let sides = [capacity, 9, self.output_blocks(), width, LANES];
+        let memory = AlignedBuffer::zeroed(elements("ring", &sides));
         TapRows { memory, capacity, present: 0..0 }
     }
 
@@ -71,23 +77,24 @@ impl UpsampledConv2d {
     /// Strips follow one another downwards; a ring starts again with row 0.
     ///
     /// # Panics
-    /// Where sizes do not fit, or there are more rows than the ring is made for.
+    /// Where `x` or `y` has other channels, several images or another size (`x: ...`, `y: ...`, `scale: ...`), there are no
+    /// such rows (`rows: ...`), or the ring is for another map or fewer rows, or further down (`ring: ...`).
     pub fn run(&self, x: BlockedView<'_>, rows: Range<usize>, y: BlockedViewMut<'_>, ring: &mut TapRows) {
-        let ([inputs, height, width], [outputs, strip, cols]) = (x.size(), y.size());
-        assert!(inputs == self.inputs.len() && outputs == self.outputs.div_ceil(LANES), "channels");
-        assert!(
-            cols == width * self.scale && rows.end <= height * self.scale && strip == rows.len(),
-            "sizes"
-        );
+        let [_, height, width] = x.size();
+        check_size("x", x.place.dims(), [1, self.inputs.len(), height, width]);
+        let [full_height, full_width] = scaled([height, width], self.scale);
+        check_range("rows", &rows, full_height);
+        check_size("y", y.place.dims(), [1, self.output_blocks(), rows.len(), full_width]);
         x.check_reach(0, 0);
         let vertical = sources::<f32>(height, self.scale);
         let needed =
             vertical[rows.start.saturating_sub(1)].low..vertical[rows.end.min(vertical.len() - 1)].high + 1;
-        assert!(needed.len() <= ring.capacity, "{} rows in a ring of {}", needed.len(), ring.capacity);
-        assert_eq!(ring.memory.len(), ring.capacity * self.row_elements(width), "a ring of another map");
+        check_size("ring", ring.memory.len() / ring.capacity, self.row_elements(width));
+        check_range("ring", &(0..needed.len()), ring.capacity);
         if rows.start == 0 {
             ring.present = 0..0;
         }
+        assert!(needed.start >= ring.present.start, "ring: {needed:?} behind {:?}", ring.present);
         let missing = needed.start.max(ring.present.end)..needed.end;
         ring.present = needed.start..needed.end.max(ring.present.end);
         self.isa.run(Products {
@@ -108,7 +115,7 @@ impl UpsampledConv2d {
         });
     }
 
-    /// Multiply-adds for a low-resolution map of this size.
+    /// Multiply-adds for a low-resolution map of this size, at most `u64::MAX`.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         nine_taps(&self.inputs, self.outputs, height, width)
     }

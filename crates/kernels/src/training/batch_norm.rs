@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::batch_norm::ChannelStatistics;
 use crate::blocked::{BlockedView, BlockedViewMut, Place};
 use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::sizes::{check_len, check_size};
 
 /// Rows that one task takes: partial sums are added in the order of tasks, whatever the number of threads.
 const ROWS: usize = 16;
@@ -24,10 +25,12 @@ impl BlockedBatchNorm {
     /// With the statistics over images, rows and columns of `z`, whose first channels are those of `gamma` and `beta`.
     ///
     /// # Panics
-    /// Where `z` has other channels.
+    /// Where `beta` is of another length than `gamma`, or `z` has other channels: `beta: ...`, `z: ...`.
     pub fn new(isa: Isa, z: BlockedView<'_>, gamma: &[f32], beta: &[f32], eps: f64) -> Self {
         let channels = gamma.len();
-        assert!(beta.len() == channels && z.size()[0] == channels.div_ceil(LANES), "channels");
+        check_len("beta", beta.len(), &[channels]);
+        let [images, _, height, width] = z.place.dims();
+        check_size("z", z.place.dims(), [images, channels.div_ceil(LANES), height, width]);
         let statistics = isa.run(Statistics { z, channels });
         let scale = |(&gamma, variance): (&f32, &f64)| f64::from(gamma) / (variance + eps).sqrt();
         let scales: Vec<f64> = gamma.iter().zip(&statistics.variance).map(scale).collect();
@@ -44,23 +47,29 @@ impl BlockedBatchNorm {
         &self.statistics
     }
 
+    /// Checks `z` and another map, with its name.
+    #[track_caller]
+    fn check(&self, z: [usize; 4], y_name: &str, y: [usize; 4]) {
+        let [images, _, height, width] = z;
+        check_size("z", z, [images, self.affine.len(), height, width]);
+        check_size(y_name, y, z);
+    }
+
     /// Writes `y`.
     ///
     /// # Panics
-    /// Where `z` and `y` differ in size.
+    /// Where `z` has other channels or `y` another size: `z: ...`, `y: ...`.
     pub fn run(&self, z: BlockedView<'_>, y: BlockedViewMut<'_>) {
-        assert!(z.size() == y.size() && z.place.images == y.place.images, "{:?} to {:?}", z.place, y.place);
-        assert_eq!(z.size()[0], self.affine.len(), "channels");
+        self.check(z.place.dims(), "y", y.place.dims());
         self.isa.run(Normalise { norm: self, z, y });
     }
 
     /// The gradients of `gamma` and `beta`; `grad` holds the gradient of `y` and receives that of `z`.
     ///
     /// # Panics
-    /// Where `z` and `grad` differ in size.
+    /// Where `z` has other channels or `grad` another size: `z: ...`, `grad: ...`.
     pub fn backward(&self, z: BlockedView<'_>, mut grad: BlockedViewMut<'_>) -> [Vec<f32>; 2] {
-        assert!(z.size() == grad.size() && z.place.images == grad.place.images, "{:?}", z.place);
-        assert_eq!(z.size()[0], self.affine.len(), "channels");
+        self.check(z.place.dims(), "grad", grad.place.dims());
         let channels = self.statistics.mean.len();
         let sums = self.isa.run(GradientSums { norm: self, z, grad: grad.reborrow() });
         let [mut gamma, mut beta] = [vec![0.0; channels], vec![0.0; channels]];

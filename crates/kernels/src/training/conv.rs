@@ -4,10 +4,11 @@ use super::Write;
 use super::direct_weight_gradient::Products;
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::InputBlocks;
+use crate::channels::{InputBlocks, checked_inputs};
 use crate::direct::DirectConv2d;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
+use crate::sizes::{check_layer, check_len};
 use crate::winograd::{Tile, WinogradConv2d, weight_gradient};
 
 /// Costs in multiply-adds of a matrix product, measured with 16 to 1024 channels: of a value of a tile on its way through
@@ -86,18 +87,24 @@ impl<'a> BlockedConv2d<'a> {
     /// With weights `[outputs, sum of parts, 3, 3]`.
     ///
     /// # Panics
-    /// Where `weight` does not fit the channels.
+    /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
     pub fn new(isa: Isa, parts: &[usize], outputs: usize, weight: &'a [f32]) -> Self {
-        let inputs = InputBlocks::new(parts);
-        assert_eq!(weight.len(), outputs * inputs.total() * 9, "weights of {outputs} outputs");
+        let inputs = checked_inputs(parts, outputs, weight);
         Self { isa, inputs, outputs, weight }
+    }
+
+    /// Blocks of input and of output channels.
+    fn blocks(&self) -> [usize; 2] {
+        [self.inputs.len(), self.outputs.div_ceil(LANES)]
     }
 
     /// `y = W x`. The packed weights lie in `memory`, which grows as needed and is best used again.
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `x` or `y` has other channels, or `y` is of another size: `x: ...`, `y: ...`.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, memory: &mut AlignedBuffer) {
+        let [inputs, outputs] = self.blocks();
+        check_layer([("x", x.place.dims()), ("y", y.place.dims())], [inputs, outputs]);
         let (total, weight) = (self.inputs.total(), self.weight);
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
         run(self.isa, &self.inputs, self.outputs, taps, x, y, Write::Replace, memory);
@@ -106,7 +113,7 @@ impl<'a> BlockedConv2d<'a> {
     /// The gradient of `x` from that of `y`: a convolution with the flipped kernel, inputs and outputs exchanged.
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `grad_y` or `grad_x` has other channels, or `grad_x` is of another size: `grad_y: ...`, `grad_x: ...`.
     pub fn input_gradient(
         &self,
         grad_y: BlockedView<'_>,
@@ -114,6 +121,9 @@ impl<'a> BlockedConv2d<'a> {
         write: Write,
         memory: &mut AlignedBuffer,
     ) {
+        let [inputs, outputs] = self.blocks();
+        let maps = [("grad_y", grad_y.place.dims()), ("grad_x", grad_x.place.dims())];
+        check_layer(maps, [outputs, inputs]);
         let (total, weight) = (self.inputs.total(), self.weight);
         let taps = |lane: usize, o: usize| match self.inputs.channel(lane) {
             Some(c) => std::array::from_fn(|tap| weight[(o * total + c) * 9 + 8 - tap]),
@@ -126,7 +136,8 @@ impl<'a> BlockedConv2d<'a> {
     /// The gradient of the weights; `memory` as for [`BlockedConv2d::run`].
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `x` or `grad_y` has other channels, `grad_y` is of another size or some rows of a map, or `grad_w` is not as long as
+    /// the weights: `x: ...`, `grad_y: ...`, `grad_w: ...`.
     pub fn weight_gradient(
         &self,
         x: BlockedView<'_>,
@@ -134,9 +145,11 @@ impl<'a> BlockedConv2d<'a> {
         grad_w: &mut [f32],
         memory: &mut AlignedBuffer,
     ) {
-        let ([blocks, height, width], images) = (x.size(), x.place.images);
-        assert_eq!([blocks, grad_y.size()[0]], [self.inputs.len(), self.outputs.div_ceil(LANES)], "channels");
-        assert_eq!(grad_w.len(), self.weight.len());
+        check_layer([("x", x.place.dims()), ("grad_y", grad_y.place.dims())], self.blocks());
+        // a tile at the last row takes in what lies behind it, which has to be the halo's zeros
+        assert!(grad_y.place.has_all_rows(), "grad_y: some rows of a map, where all of them fit");
+        check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs.total(), 3, 3]);
+        let [images, blocks, height, width] = x.place.dims();
         let (depth, columns) = (blocks * LANES, self.outputs.next_multiple_of(LANES));
         let (products, transforms) = (depth * columns, (depth + columns) * TRANSFORM_COST);
         let tiles = images * height.div_ceil(4) * width.div_ceil(4);

@@ -10,6 +10,7 @@ use crate::head_conv::HeadConv2d;
 use crate::pointwise::Pointwise;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
+use crate::sizes::{check_len, check_size, elements};
 
 /// A segmentation head: `y = W x + b` by a 3x3 convolution (zero padding) from a blocked map to dense planes
 /// `[images, outputs, height, width]`.
@@ -25,19 +26,28 @@ impl<'a> BlockedHead<'a> {
     /// With weights `[outputs, inputs, 3, 3]`.
     ///
     /// # Panics
-    /// Where `weight` does not fit the channels.
+    /// Where the channels or the length of `weight` do not fit: `weight: ...`.
     pub fn new(isa: Isa, inputs: usize, outputs: usize, weight: &'a [f32]) -> Self {
-        assert_eq!(weight.len(), outputs * inputs * 9, "weights of {outputs} outputs, {inputs} inputs");
+        check_len("weight", weight.len(), &[outputs, inputs, 3, 3]);
         Self { isa, inputs, outputs, weight }
+    }
+
+    /// Checks `x` and the length of the planes, with their name.
+    #[track_caller]
+    fn check(&self, x: BlockedView<'_>, planes_name: &str, planes: usize) {
+        let [images, _, height, width] = x.place.dims();
+        check_size("x", x.place.dims(), [images, self.inputs.div_ceil(LANES), height, width]);
+        check_len(planes_name, planes, &[images, self.outputs, height, width]);
     }
 
     /// Writes `planes`.
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `x` has other channels, or a length does not fit: `x: ...`, `bias: ...`, `planes: ...`.
     pub fn run(&self, x: BlockedView<'_>, bias: &[f32], planes: &mut [f32]) {
+        self.check(x, "planes", planes.len());
+        check_len("bias", bias.len(), &[self.outputs]);
         let [_, height, width] = x.size();
-        assert_eq!(planes.len(), x.place.images * self.outputs * height * width, "planes");
         let layer = HeadConv2d::new(self.isa, &[self.inputs], self.weight, bias);
         for (image, planes) in planes.chunks_exact_mut(self.outputs * height * width).enumerate() {
             layer.run(x.image(image), 0, height, planes);
@@ -47,7 +57,8 @@ impl<'a> BlockedHead<'a> {
     /// The gradients of `x` and of the weights from that of the planes.
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `x` or `grad_x` has other channels or another size, or a length does not fit: `x: ...`, `grad_x: ...`, `grad: ...`,
+    /// `grad_w: ...`.
     pub fn backward(
         &self,
         x: BlockedView<'_>,
@@ -56,11 +67,12 @@ impl<'a> BlockedHead<'a> {
         write: Write,
         grad_w: &mut [f32],
     ) {
-        let ([inputs, height, width], images) = (x.size(), x.place.images);
-        assert_eq!(inputs, self.inputs.div_ceil(LANES), "channels");
-        assert!(grad.len() == images * self.outputs * height * width && grad_w.len() == self.weight.len());
+        self.check(x, "grad", grad.len());
+        check_size("grad_x", grad_x.place.dims(), x.place.dims());
+        check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs, 3, 3]);
+        let [images, _, height, width] = x.place.dims();
         let shape = BlockedShape { channels: 9 * self.outputs, height, width };
-        let mut taps = AlignedBuffer::zeroed(images * shape.elements());
+        let mut taps = AlignedBuffer::zeroed(elements("taps", &[images, shape.elements()]));
         shift_by_taps(shape.batch_mut(images, &mut taps), self.outputs, grad);
         let taps = shape.batch(images, &taps);
 

@@ -4,15 +4,15 @@ use rayon::prelude::*;
 
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::sizes::check_size;
 
 /// Max pooling of `x` by windows of 2, 4, 8, ... pixels a side into `pooled`, as many as there are; the sides of `x` are
 /// multiples of the largest window. A NaN in a window gives NaN.
 ///
 /// # Panics
-/// Where the sizes do not fit.
+/// Where the sides of `x` are no such multiples, or a map has other channels or another size: `x: ...`, `pooled: ...`.
 pub fn max_pools2d_blocked(isa: Isa, x: BlockedView<'_>, pooled: &mut [BlockedViewMut<'_>]) {
-    let sizes = pooled.iter().map(|y| (y.size(), y.place.images));
-    check(x, sizes);
+    check(x, "pooled", pooled.iter().map(|y| y.place.dims()));
     if !pooled.is_empty() {
         isa.run(Forward { x, pooled });
     }
@@ -22,7 +22,7 @@ pub fn max_pools2d_blocked(isa: Isa, x: BlockedView<'_>, pooled: &mut [BlockedVi
 /// window in row-major order.
 ///
 /// # Panics
-/// Where the sizes do not fit.
+/// As [`max_pools2d_blocked`], with `grads: ...` for their number as well, and `grad_x: ...`.
 pub fn max_pools2d_blocked_backward(
     isa: Isa,
     x: BlockedView<'_>,
@@ -30,29 +30,27 @@ pub fn max_pools2d_blocked_backward(
     grads: &[BlockedView<'_>],
     grad_x: BlockedViewMut<'_>,
 ) {
-    assert_eq!(pooled.len(), grads.len());
-    for maps in [pooled, grads] {
-        check(x, maps.iter().map(|y| (y.size(), y.place.images)));
+    check_size("grads", grads.len(), pooled.len());
+    for (what, maps) in [("pooled", pooled), ("grads", grads)] {
+        check(x, what, maps.iter().map(|y| y.place.dims()));
     }
-    assert!(x.size() == grad_x.size() && x.place.images == grad_x.place.images, "the gradient's size");
+    check_size("grad_x", grad_x.place.dims(), x.place.dims());
     if !pooled.is_empty() {
         isa.run(Backward { x, pooled, grads, grad_x });
     }
 }
 
-fn check(x: BlockedView<'_>, pooled: impl Iterator<Item = ([usize; 3], usize)>) {
-    let [blocks, height, width] = x.size();
-    for (i, (size, images)) in pooled.enumerate() {
+/// Checks maps of `x` pooled by 2, 4, 8, ..., with their name.
+#[track_caller]
+fn check(x: BlockedView<'_>, what: &str, pooled: impl Iterator<Item = [usize; 4]>) {
+    let [images, blocks, height, width] = x.place.dims();
+    for (i, size) in pooled.enumerate() {
         let window = 2usize << i;
         assert!(
             height.is_multiple_of(window) && width.is_multiple_of(window),
-            "{height}x{width} by {window}"
+            "x: {height}x{width}, where multiples of {window} fit"
         );
-        assert!(
-            size == [blocks, height / window, width / window] && images == x.place.images,
-            "{:?} by {window} to {size:?}",
-            x.size()
-        );
+        check_size(what, size, [images, blocks, height / window, width / window]);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
 use crate::pointwise::Pointwise;
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
+use crate::sizes::{check_len, check_scale, check_size, elements, scaled};
 use crate::upsampled_conv::UpsampledConv2d;
 
 /// `y = conv3x3(U x)` (zero padding, no bias), where `U` is bilinear upsampling by `scale` (half-pixel centres, edges
@@ -30,22 +31,31 @@ impl<'a> BlockedUpsampledConv2d<'a> {
     /// With weights `[outputs, inputs, 3, 3]`.
     ///
     /// # Panics
-    /// Where `weight` does not fit the channels, or `scale` is 0.
+    /// Where the channels or the length of `weight` do not fit, or `scale` is 0: `weight: ...`, `scale: ...`.
     pub fn new(isa: Isa, scale: usize, inputs: usize, outputs: usize, weight: &'a [f32]) -> Self {
-        assert!(scale > 0, "scale 0");
-        assert_eq!(weight.len(), outputs * inputs * 9, "weights of {outputs} outputs, {inputs} inputs");
+        check_scale(scale);
+        check_len("weight", weight.len(), &[outputs, inputs, 3, 3]);
         Self { isa, scale, inputs, outputs, weight }
+    }
+
+    /// Checks `x` and a map of the outputs, with its name.
+    #[track_caller]
+    fn check(&self, x: [usize; 4], y_name: &str, y: [usize; 4]) {
+        let [images, _, height, width] = x;
+        check_size("x", x, [images, self.inputs.div_ceil(LANES), height, width]);
+        let [rows, cols] = scaled([height, width], self.scale);
+        check_size(y_name, y, [images, self.outputs.div_ceil(LANES), rows, cols]);
     }
 
     /// Writes `y`.
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `x` or `y` has other channels, or `y` is not `scale` times as large: `x: ...`, `y: ...`, `scale: ...`.
     pub fn run(&self, x: BlockedView<'_>, mut y: BlockedViewMut<'_>) {
+        self.check(x.place.dims(), "y", y.place.dims());
         let bias = vec![0.0; self.outputs];
         let layer = UpsampledConv2d::new(self.isa, self.scale, &[self.inputs], self.weight, &bias, false);
         let ([_, _, width], [_, rows, _]) = (x.size(), y.size());
-        assert_eq!(x.place.images, y.place.images, "images");
         let mut ring = layer.rows_for(rows, width);
         for image in 0..x.place.images {
             layer.run(x.image(image), 0..rows, y.reborrow().image(image), &mut ring);
@@ -55,7 +65,8 @@ impl<'a> BlockedUpsampledConv2d<'a> {
     /// The gradients of `x` and of the weights from that of `y`.
     ///
     /// # Panics
-    /// Where sizes do not fit.
+    /// Where `x`, `grad_y` or `grad_x` has other channels or another size, or `grad_w` is not as long as the weights: `x: ...`,
+    /// `grad_y: ...`, `grad_x: ...`, `grad_w: ...`, `scale: ...`.
     pub fn backward(
         &self,
         x: BlockedView<'_>,
@@ -64,13 +75,12 @@ impl<'a> BlockedUpsampledConv2d<'a> {
         write: Write,
         grad_w: &mut [f32],
     ) {
-        let ([inputs, height, width], [blocks, rows, cols]) = (x.size(), grad_y.size());
-        let images = x.place.images;
-        assert!(inputs == self.inputs.div_ceil(LANES) && blocks == self.outputs.div_ceil(LANES), "channels");
-        assert!([rows, cols] == [height, width].map(|side| side * self.scale), "sizes");
-        assert!(images == grad_y.place.images && grad_w.len() == self.weight.len(), "images, weights");
+        self.check(x.place.dims(), "grad_y", grad_y.place.dims());
+        check_size("grad_x", grad_x.place.dims(), x.place.dims());
+        check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs, 3, 3]);
+        let ([images, _, height, width], blocks) = (x.place.dims(), grad_y.place.blocks);
         let shape = BlockedShape { channels: 9 * blocks * LANES, height, width };
-        let mut taps = AlignedBuffer::zeroed(images * shape.elements());
+        let mut taps = AlignedBuffer::zeroed(elements("taps", &[images, shape.elements()]));
         self.isa.run(Adjoint { scale: self.scale, grad_y, taps: shape.batch_mut(images, &mut taps) });
         let taps = shape.batch(images, &taps);
 

@@ -14,6 +14,7 @@ use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{AFTER, BEFORE, BlockedView, BlockedViewMut};
 use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, pack_bias};
 use crate::simd::{Isa, LANES, Simd, Task};
+use crate::sizes::{check_layer, count};
 use crate::training::Write;
 
 /// Tiles of a block that one task takes through all three phases.
@@ -86,9 +87,9 @@ impl WinogradConv2d {
     /// concatenation of, each of which starts a block; without concatenation, the input channels alone.
     ///
     /// # Panics
-    /// Where the lengths of `weight` and `bias` do not fit the channels.
+    /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
     pub fn new(isa: Isa, tile: Tile, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = checked_inputs(parts, weight, bias);
+        let inputs = checked_inputs(parts, bias.len(), weight);
         let total = inputs.total();
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
         Self(Winograd::new(isa, tile, inputs, bias.len(), taps, bias, relu, AlignedBuffer::zeroed(0)))
@@ -114,32 +115,31 @@ impl WinogradConv2d {
     /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
     ///
     /// # Panics
-    /// Where they do not.
+    /// Where they do not: `x: ...`, `y: ...`.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
         self.apply(x, y, Write::Replace);
     }
 
     pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
-        let ([inputs, height, width], [outputs, rows, cols]) = (x.size(), y.size());
-        assert!(inputs == self.0.inputs.len() && outputs == self.0.outputs.div_ceil(LANES), "channels");
-        assert!(height == rows && width == cols, "{height}x{width} to {rows}x{cols}");
+        let blocks = [self.0.inputs.len(), self.0.outputs.div_ceil(LANES)];
+        check_layer([("x", x.place.dims()), ("y", y.place.dims())], blocks);
+        let [_, height, width] = x.size();
         let tile = if self.0.tile == Tile::Two { 2 } else { 4 };
         let over = |side: usize| side.next_multiple_of(tile) - side + 1;
         debug_assert!(over(1) <= AFTER && BEFORE == 1);
         x.check_reach(over(height), over(width));
         let images = x.place.images;
-        assert_eq!(images, y.place.images, "images");
         match write {
             Write::Replace => self.0.run(images, &x, &y),
             Write::Add => self.0.run(images, &x, &Adding(y)),
         }
     }
 
-    /// Multiply-adds for a map of this size.
+    /// Multiply-adds for a map of this size, at most `u64::MAX`.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         let (tile, side) = if self.0.tile == Tile::Two { (2, 4) } else { (4, 6) };
-        let places = height.div_ceil(tile) * width.div_ceil(tile) * side * side;
-        [places, self.0.inputs.total(), self.0.outputs].iter().map(|&n| n as u64).product()
+        let tiles = [height, width].map(|length| length.div_ceil(tile));
+        count(&[tiles[0], tiles[1], side, side, self.0.inputs.total(), self.0.outputs])
     }
 }
 
