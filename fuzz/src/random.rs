@@ -25,8 +25,13 @@ impl Random {
     }
 
     /// One of several, of which there is at least one.
-    pub(crate) fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
         &among[self.below(among.len())]
+    }
+
+    /// How often something is done: mostly once, seldom often.
+    pub(crate) fn rounds(&mut self) -> usize {
+        1 + (self.bits() | 1 << 6).trailing_zeros() as usize
     }
 
     /// Any 64 bits.

@@ -12,14 +12,14 @@ const FLOATS: [f32; 8] =
 
 /// Changes some bytes, numbers or ranges.
 pub(crate) fn bytes(random: &mut Random, data: &mut Vec<u8>, other: &[u8]) {
-    let most = if random.chance(20) { 16 } else { 4 };
-    for _ in 0..=random.below(most) {
+    for _ in 0..random.rounds() {
         change(random, data, other);
     }
     data.truncate(LONGEST);
 }
 
-fn change(random: &mut Random, data: &mut Vec<u8>, other: &[u8]) {
+/// Changes one.
+pub(super) fn change(random: &mut Random, data: &mut Vec<u8>, other: &[u8]) {
     let reach = if random.chance(60) { data.len().min(HEAD) } else { data.len() };
     let at = random.below(reach);
     let rest = data.len() - at;

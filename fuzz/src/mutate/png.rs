@@ -21,7 +21,7 @@ pub(crate) fn png(random: &mut Random, data: &mut Vec<u8>, other: &[u8]) {
         bytes(random, data, other);
         return;
     }
-    for _ in 0..=random.below(3) {
+    for _ in 0..random.rounds() {
         let at = random.below(chunks.len());
         match random.below(10) {
             0 if chunks.len() > 1 => drop(chunks.remove(at)),

@@ -1,6 +1,7 @@
 //! Damage to text: words, numbers and lines.
 
-use super::{LONGEST, bytes, number};
+use super::bytes::change;
+use super::{LONGEST, number};
 use crate::Random;
 
 /// Words that some format gives a meaning.
@@ -49,7 +50,7 @@ const WORDS: [&str; 40] = [
 
 /// Changes words, mostly, and bytes now and then.
 pub(crate) fn text(random: &mut Random, data: &mut Vec<u8>, other: &[u8]) {
-    for _ in 0..=random.below(4) {
+    for _ in 0..random.rounds() {
         let at = random.below(data.len());
         match random.below(10) {
             0..=3 => {
@@ -76,7 +77,7 @@ pub(crate) fn text(random: &mut Random, data: &mut Vec<u8>, other: &[u8]) {
                 let open = *random.pick(b"[{(");
                 data.splice(at..at, std::iter::repeat_n(open, depth));
             }
-            _ => bytes(random, data, other),
+            _ => change(random, data, other),
         }
     }
     data.truncate(LONGEST);

@@ -32,7 +32,7 @@ pub(crate) fn zip(random: &mut Random, data: &mut Vec<u8>, other: &[u8]) {
         0 => *name = (*random.pick(&NAMES)).to_owned(),
         1 => drop(entries.swap_remove(at)),
         2..=4 if name.ends_with(".pkl") && !content.is_empty() => {
-            for _ in 0..=random.below(4) {
+            for _ in 0..random.rounds() {
                 let at = random.below(content.len());
                 content[at] = *random.pick(OPCODES);
             }

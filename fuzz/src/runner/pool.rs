@@ -20,10 +20,12 @@ impl Pool {
         Self { corpus: corpus.len(), files: corpus, answers: HashSet::new() }
     }
 
-    /// Two of the files.
+    /// Two of the files. One of two times the first is of the corpus: most of the others are refused.
     pub(super) fn draw(&self, random: &mut Random) -> (Vec<u8>, &[u8]) {
-        let mut any = || self.files.get(random.below(self.files.len())).map_or(&[][..], Vec::as_slice);
-        (any().to_vec(), any())
+        let file = |index: usize| self.files.get(index).map_or(&[][..], Vec::as_slice);
+        let reach = *random.pick(&[self.corpus, self.files.len()]);
+        let first = file(random.below(reach)).to_vec();
+        (first, file(random.below(self.files.len())))
     }
 
     /// Adds a file where the reader's answer is new. Errors stand for the way that a reader took: there is no
