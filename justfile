@@ -22,6 +22,10 @@ clippy:
 memcheck *ARGS:
     scripts/memcheck.sh {{ARGS}}
 
+# Damaged files for every reader, for so many minutes
+fuzz MINUTES *READERS:
+    cargo run --profile fuzz --locked -p unet3p-fuzz -- --seconds "$(( {{MINUTES}} * 60 ))" --seed "$(date +%s)" {{READERS}}
+
 # Checks that need the software that others use: TensorBoard reads what a run writes, ONNX Runtime and OpenVINO run what is
 # exported
 peers:

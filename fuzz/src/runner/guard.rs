@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use unet3p_fuzz::MEMORY;
-
 use super::{CURRENT, code, findings};
 
 /// How long a reader may take.
@@ -24,8 +22,6 @@ impl Panics {
         let last = Arc::new(Mutex::new(String::new()));
         let heard = last.clone();
         std::panic::set_hook(Box::new(move |info| {
-            // Whoever unwinds has to have memory for it.
-            let _ = MEMORY.set_limit(usize::MAX);
             *heard.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string().replace('\n', " ");
         }));
         Self(last)

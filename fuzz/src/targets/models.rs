@@ -9,7 +9,7 @@ use crate::{Outcome, scratch, seeds};
 
 /// `model.safetensors`, alone and in a folder.
 pub(crate) fn weights(bytes: &[u8]) -> Outcome {
-    let folder = scratch::folder("weights", |folder| seeds::models::save(folder));
+    let folder = scratch::folder("weights", seeds::models::save);
     let path = folder.join("model.safetensors");
     scratch::write(&path, bytes);
     check_safetensors(&path).map_err(said)?;
@@ -20,7 +20,7 @@ pub(crate) fn weights(bytes: &[u8]) -> Outcome {
 
 /// `config.json`, alone and in a folder.
 pub(crate) fn config(bytes: &[u8]) -> Outcome {
-    let folder = scratch::folder("config", |folder| seeds::models::save(folder));
+    let folder = scratch::folder("config", seeds::models::save);
     scratch::write(&folder.join("config.json"), bytes);
     // Most are not those of the weights, and may be sound all the same.
     let _ = Segmenter::load(&ModelSource::Folder(folder), &Device::Cpu);
