@@ -8,6 +8,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use tiff::decoder::Decoder;
 use tiff::tags::Tag;
 
+use crate::capacity::{check_capacity, check_tiff_lists};
 use crate::{Error, Preprocessor, Result};
 
 /// Images with more pixels are refused: 2^27, such as 16384 x 8192.
@@ -31,7 +32,10 @@ pub(crate) fn decode(path: &Path) -> Result<DynamicImage> {
     };
     match format {
         ImageFormat::Jpeg => check_jpeg_end(path)?,
-        ImageFormat::Tiff => check_single_page(path)?,
+        ImageFormat::Tiff => {
+            check_tiff_lists(path)?;
+            check_single_page(path)?;
+        }
         _ => {}
     }
     let mut reader = ImageReader::with_format(file, format);
@@ -43,6 +47,7 @@ pub(crate) fn decode(path: &Path) -> Result<DynamicImage> {
     let decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     check_size(path, height as usize, width as usize)?;
+    check_capacity(path, decoder.total_bytes())?;
     DynamicImage::from_decoder(decoder).map_err(broken)
 }
 

@@ -3,6 +3,7 @@
 
 mod atomic;
 mod augment;
+mod capacity;
 mod dataset;
 mod decode;
 mod error;

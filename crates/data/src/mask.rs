@@ -6,6 +6,7 @@ use std::path::Path;
 
 use image::DynamicImage;
 
+use crate::capacity::check_capacity;
 use crate::decode::{check_size, decode};
 use crate::picture::write_png;
 use crate::{Error, LabelMap, Result, Size};
@@ -147,6 +148,7 @@ fn read_png(path: &Path) -> Result<Option<LabelMap>> {
     // At most 8 bits a pixel, and the size was checked: neither product overflows.
     let bits = depth as usize;
     let line = (width * bits).div_ceil(8);
+    check_capacity(path, (line * height) as u64)?;
     let mut packed = vec![0; line * height];
     reader.next_frame(&mut packed).map_err(broken)?;
     let unpack = |row: &[u8], x: usize| row[x * bits / 8] >> (8 - bits - x * bits % 8) & (0xff >> (8 - bits));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::source::Entry;
 use super::{IGNORED, MaskReader, Slice};
+use crate::capacity::check_tiff_lists;
 use crate::{Error, LabelMap, read_mask};
 
 /// Checks sizes and ids of one slice's files, `channels` being those of the network's input. All that is wrong is
@@ -86,6 +87,7 @@ fn other_size(image: &Path, size: (usize, usize), path: &Path, found: (usize, us
 
 /// Height and width from a file's header.
 fn image_size(path: &Path) -> crate::Result<(usize, usize)> {
+    check_tiff_lists(path)?;
     let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
     let reader = reader.map_err(|e| Error::io(path, "open", e))?;
     let (width, height) = reader.into_dimensions().map_err(|e| Error::file(path, e.to_string()))?;
