@@ -15,8 +15,7 @@ use super::{Hub, HubError, HubFile, ModelId};
 
 /// Silence after which a connection counts as cut.
 const SILENCE: Duration = Duration::from_secs(20);
-/// How often a fault is waited out, the first time for so long, then for twice as long each time.
-const RETRIES: u32 = 3;
+/// How long a fault is waited out the first time; then for twice as long each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Redirects on the way to a file.
 const MAX_REDIRECTS: usize = 8;
@@ -303,13 +302,14 @@ impl Patience {
             Fault::Final(error) => return Err(error),
             Fault::Passing { url, cause } => (url, cause),
         };
-        if self.faults < RETRIES {
-            let wait = FIRST_WAIT * 2u32.pow(self.faults);
+        let most = client.hub.retries;
+        if self.faults < most {
+            let wait = FIRST_WAIT.saturating_mul(2u32.saturating_pow(self.faults));
             self.faults += 1;
             let (host, tried) = (origin(&url), self.faults);
             match cause {
-                Cause::Status(status) => log::info!("{host} answered {status}; retry {tried} of {RETRIES}"),
-                Cause::Cut(cause) => log::info!("{host}: {cause}; retry {tried} of {RETRIES}"),
+                Cause::Status(status) => log::info!("{host} answered {status}; retry {tried} of {most}"),
+                Cause::Cut(cause) => log::info!("{host}: {cause}; retry {tried} of {most}"),
             }
             sleep(wait);
             return Ok(());
@@ -320,7 +320,7 @@ impl Patience {
                 id: client.id.clone(),
                 host: origin(&url),
                 status,
-                attempts: RETRIES + 1,
+                attempts: most.saturating_add(1),
             },
         })
     }

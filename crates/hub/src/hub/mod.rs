@@ -72,7 +72,8 @@ impl Hub {
     /// called often while a file arrives.
     ///
     /// Of a repository only `config.json`, `model.safetensors`, `preprocessor_config.json` and `README.md` are fetched.
-    /// Faults that may pass (429, 5xx, cut connections) are retried three times; a file goes on where it was
+    /// Faults that may pass (429, 5xx, cut connections) are retried three times, or as often as
+    /// [`Hub::with_retries`] says; a file goes on where it was
     /// cut, also in a later call. Sizes, JSON, the weights' header and, of large files, the SHA-256 are checked before a
     /// file gets its name, and a damaged one is removed. Where the Hub cannot be reached and the cache has the model, a
     /// warning is logged and the cache serves. What the cache serves is checked as well, but for sizes and SHA-256.

@@ -7,6 +7,8 @@ use super::address::without_credentials;
 
 /// The Hub unless told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+/// How often a fault is waited out unless told otherwise.
+const RETRIES: u32 = 3;
 
 /// The Hugging Face Hub and the cache in which its models are kept.
 ///
@@ -26,6 +28,7 @@ pub struct Hub {
     pub(super) cache: Option<PathBuf>,
     pub(super) token: Option<String>,
     pub(super) offline: bool,
+    pub(super) retries: u32,
 }
 
 impl Hub {
@@ -36,6 +39,7 @@ impl Hub {
             cache: Some(cache.into()),
             token: None,
             offline: false,
+            retries: RETRIES,
         }
     }
 
@@ -66,6 +70,7 @@ impl Hub {
             cache: folder("HF_HUB_CACHE").or_else(|| Some(home.as_deref()?.join("hub"))),
             token: token.filter(|token| !token.is_empty()),
             offline: set("HF_HUB_OFFLINE").is_some_and(on),
+            retries: RETRIES,
         }
     }
 
@@ -89,6 +94,14 @@ impl Hub {
         self.offline = offline;
         self
     }
+
+    /// How often in a row a fault that may pass is waited out; 3 by default. The waits take half a second, then twice as
+    /// long each time.
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
 }
 
 /// A leading `~` is the user's folder, as in a shell.
@@ -109,6 +122,7 @@ impl fmt::Debug for Hub {
             .field("cache", &self.cache)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("offline", &self.offline)
+            .field("retries", &self.retries)
             .finish()
     }
 }

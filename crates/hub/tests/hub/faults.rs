@@ -33,6 +33,16 @@ fn faults_that_do_not_pass_are_named() {
 }
 
 #[test]
+fn without_retries_the_first_fault_is_the_answer() {
+    let server = Server::start(|_| Reply::status(502));
+    let place = Place::new(&server);
+    let hub = place.hub.clone().with_retries(0);
+    let error = hub.pull(&"acme/tiny".parse().unwrap(), &mut |_| {}).unwrap_err();
+    assert!(matches!(error, HubError::Unavailable { status: 502, attempts: 1, .. }), "{error:?}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
 fn a_server_that_fails_leaves_what_is_in_the_cache() {
     let (model, broken) = (repo(), Mutex::new(false));
     let server = Server::start(move |request| {

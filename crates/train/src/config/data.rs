@@ -109,6 +109,16 @@ impl DataConfig {
             both,
             "given together with data.image_std",
         )?;
+        let numbers = |values: &Option<Vec<f64>>, fit: fn(f64) -> bool| {
+            values.iter().flatten().all(|&value| fit(value))
+        };
+        let finite = numbers(&self.image_mean, f64::is_finite);
+        check("data.image_mean", format!("{:?}", self.image_mean), finite, "finite numbers")?;
+        let positive = numbers(&self.image_std, |std| std > 0.0 && std.is_finite());
+        check("data.image_std", format!("{:?}", self.image_std), positive, "positive numbers")?;
+        let fraction = self.validation_fraction.unwrap_or(0.5);
+        let fits = fraction > 0.0 && fraction < 1.0;
+        check("data.validation_fraction", fraction, fits, "between 0 and 1, both excluded")?;
         if let (Some(fraction), Some(_)) = (self.validation_fraction, &self.validation_groups) {
             let allowed = "cannot be given together with data.validation_groups";
             check("data.validation_fraction", fraction, false, allowed)?;
