@@ -9,7 +9,7 @@ use super::MaskName;
 use super::mask_name::candidates;
 use super::source::{EXTENSIONS, Entry, Listing, files_by_stem};
 use crate::prepare::{DatasetIndex, Split, is_slice_name};
-use crate::{Error, Result};
+use crate::{Error, Result, read_json};
 
 /// The part of `dataset.json` that is read here: less than [`prepare`](crate::prepare) writes, so that people can
 /// write one by hand.
@@ -131,11 +131,8 @@ fn find(image: &Path, files: &BTreeMap<String, PathBuf>, dir: &Path, names: &[St
 
 /// The folder's index, if there is one.
 pub(super) fn read_index(path: &Path) -> Result<Option<Index>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(path, "read", e)),
-    };
-    let index = serde_json::from_str(&text);
-    index.map(Some).map_err(|e| Error::file(path, format!("is no index of slices: {e}")))
+    match read_json(path, "index of slices") {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        index => index.map(Some),
+    }
 }
