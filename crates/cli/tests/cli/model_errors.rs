@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use candle_core::Device;
 use unet3p_data::Preprocessor;
+use unet3p_models::Variant;
 
 use crate::support::{Place, gray_preprocessor, tiny};
 
@@ -33,7 +35,7 @@ fn a_folder_where_the_weights_should_be() {
     place.model();
     fs::remove_file(place.path("m/model.safetensors")).unwrap();
     fs::create_dir(place.path("m/model.safetensors")).unwrap();
-    both_fail(&place, &["m/model.safetensors", "cannot be read"]);
+    both_fail(&place, &["m/model.safetensors", "is a folder, not a file"]);
 }
 
 #[test]
@@ -57,8 +59,12 @@ fn weights_of_another_shape() {
 fn weights_of_another_network() {
     let place = Place::new();
     place.model();
-    let config = fs::read_to_string(place.path("m/config.json")).unwrap();
-    place.write("m/config.json", config.replace("\"base\"", "\"deep_supervision\""));
+    let mut config = tiny(1);
+    config.variant = Variant::DeepSupervision;
+    // Weights that do not tell themselves what they are of.
+    let tensors = candle_core::safetensors::load(place.path("m/model.safetensors"), &Device::Cpu).unwrap();
+    candle_core::safetensors::save(&tensors, place.path("m/model.safetensors")).unwrap();
+    place.write("m/config.json", config.to_json().unwrap());
     both_fail(&place, &["m/model.safetensors", "missing", "head.5.weight"]);
 }
 
