@@ -188,6 +188,7 @@ fn failure(error: Error) -> Failure {
             "{}: the output exists already; use --overwrite to replace it, or another folder",
             path.display()
         )),
+        error @ Error::Config { .. } => Failure::usage(describe(&error)),
         error => Failure::run(describe(&error)),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn beside(source: &Path, in_channels: usize) -> Result<Option<Vec<u8>
 
 /// Writes the file into the `new` folder that will replace `folder`: `own`, else the one that is there already and fits,
 /// else the default where images can have as many channels. Nobody's settings are lost: what is replaced gets another
-/// name. Tells whether the default is there then.
+/// name. Tells whether the default is there then because nobody said anything.
 pub(crate) fn save(
     folder: &Path,
     new: &Path,
@@ -57,7 +57,7 @@ pub(crate) fn save(
         return Ok(false);
     };
     write(&new.join(Preprocessor::FILE_NAME), &file)?;
-    Ok(is_default(&file))
+    Ok(!is_own && is_default(&file))
 }
 
 /// Values over 255 and nothing more, where images have so many channels.

@@ -74,7 +74,8 @@ fn a_configuration_of_other_weights_is_refused() {
     let mut json = place.json("m/config.json");
     json["batch_norm_eps"] = 1e-3.into();
     place.write("m/config.json", json.to_string());
-    let words = ["m/config.json", "batch_norm_eps = 0.001", "m/model.safetensors", "batch_norm_eps = 1e-5"];
+    let words =
+        ["m/config.json", "batch_norm_eps = 0.001", "m/model.safetensors", "batch_norm_eps = 0.00001"];
     for line in ["info m", "predict -i a.png -o out -m m"] {
         place.line(line).ends(1, &words);
     }
