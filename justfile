@@ -26,6 +26,7 @@ memcheck *ARGS:
 # same bits (N = 10: two minutes; the binary is UNET3P or target/release/unet3p)
 crash N *ARGS:
     scripts/crash.py {{N}} {{ARGS}}
+
 # Damaged files for every reader, for so many minutes
 fuzz MINUTES *READERS:
     cargo run --profile fuzz --locked -p unet3p-fuzz -- --seconds "$(( {{MINUTES}} * 60 ))" --seed "$(date +%s)" {{READERS}}

@@ -1,10 +1,12 @@
 //! `unet3p convert`: checkpoints from elsewhere to model folders.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, ValueEnum};
 use unet3p::read_npy;
+use unet3p_files::{Content, open};
 use unet3p_hub::{
     CHECK_TOLERANCE, CheckError, ConvertOptions, ConvertReport, Converted, Error, check_destination, compare,
 };
@@ -28,6 +30,9 @@ pub(crate) struct ConvertArgs {
     /// From logits to probabilities [default: what the checkpoint says, sigmoid for PyTorch]
     #[arg(long, value_enum)]
     activation: Option<Classes>,
+    /// A JSON file with keys of config.json that count against what the checkpoint says, and where it does not say
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Predict on INPUT and compare with EXPECTED, head 1's probabilities: .npy, float32 [images, channels, height, width]. Nothing is written where they differ
     #[arg(long, num_args = 2, value_names = ["INPUT", "EXPECTED"])]
     check: Option<Vec<PathBuf>>,
@@ -55,15 +60,26 @@ enum Classes {
 
 /// Runs `unet3p convert`.
 pub(crate) fn run(args: ConvertArgs) -> Result<(), Failure> {
-    if !args.source.is_file() {
-        return Err(Failure::usage(format!(
-            "{}: no such file; name a checkpoint (.pth, .ckpt, .safetensors, .keras, .h5 or .hdf5)",
-            args.source.display()
-        )));
+    if let Err(error) = open(&args.source, Content::Weights) {
+        let path = args.source.display();
+        let name = "name a checkpoint (.pth, .ckpt, .safetensors, .keras, .h5 or .hdf5)";
+        return Err(match error.kind() {
+            ErrorKind::NotFound => Failure::usage(format!("{path}: no such file; {name}")),
+            ErrorKind::IsADirectory | ErrorKind::InvalidInput => {
+                Failure::usage(format!("{path}: {error}; {name}"))
+            }
+            _ => Failure::run(format!("{path}: {error}")),
+        });
     }
     if let Some(path) = args.check.iter().flatten().find(|path| !path.is_file()) {
         return Err(Failure::usage(format!(
             "{}: no such file; --check takes two .npy files",
+            path.display()
+        )));
+    }
+    if let Some(path) = args.config.as_ref().filter(|path| !path.is_file()) {
+        return Err(Failure::usage(format!(
+            "{}: no such file; --config takes a file as config.json",
             path.display()
         )));
     }
@@ -80,8 +96,9 @@ pub(crate) fn run(args: ConvertArgs) -> Result<(), Failure> {
             Classes::Sigmoid => Activation::Sigmoid,
             Classes::Softmax => Activation::Softmax,
         }),
+        config: args.config,
     };
-    let converted = Converted::read(&args.source, options.activation).map_err(failure)?;
+    let converted = Converted::read_as(&args.source, &options).map_err(failure)?;
     if let Some([input, expected]) = args.check.as_deref() {
         check(converted.model(), input, expected)?;
     }
@@ -121,15 +138,38 @@ fn array(path: &Path) -> Result<Tensor, Failure> {
 
 fn print(report: &ConvertReport, dtype: DType) {
     report::result_line(format!(
-        "{} tensors, {} parameters: variant {}, encoder {}, {} input channels, classes: {}, filters {:?}",
+        "{} tensors, {} parameters: variant {}, encoder {}, {} input channels, classes: {} ({}), filters {:?}",
         report.tensors,
         report.parameters,
         report.config.variant,
         report.config.encoder,
         report.config.in_channels,
         report.config.num_classes,
+        match report.config.activation {
+            Activation::Sigmoid => "sigmoid",
+            Activation::Softmax => "softmax",
+        },
         report.config.filters,
     ));
+    if !report.left_out.is_empty() {
+        let names = report.left_out.iter().map(|(name, count)| match count {
+            1 => name.clone(),
+            _ => format!("{name} ({count} times)"),
+        });
+        let names = names.collect::<Vec<_>>().join(", ");
+        report::result_line(format!("left out, for they are no weights: {names}"));
+    }
+    for assumed in &report.assumed {
+        let mend = match assumed.key {
+            "activation" => "--activation sets it",
+            "preprocessor_config.json" => "change the file to what the training did",
+            _ => "--config sets it",
+        };
+        report::result_line(format!(
+            "assumed: {} = {}, because {}; {mend}",
+            assumed.key, assumed.value, assumed.reason
+        ));
+    }
     if let Some(rounding) = &report.rounding {
         let place =
             if rounding.tensor.is_empty() { String::new() } else { format!(" ({})", rounding.tensor) };
@@ -148,6 +188,7 @@ fn failure(error: Error) -> Failure {
             "{}: the output exists already; use --overwrite to replace it, or another folder",
             path.display()
         )),
+        error @ Error::Config { .. } => Failure::usage(describe(&error)),
         error => Failure::run(describe(&error)),
     }
 }

@@ -1,6 +1,5 @@
 //! `unet3p train`: a configuration and data to a model folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -162,7 +161,7 @@ fn per_channel(values: &[f64], channels: usize) -> Vec<f64> {
 pub(crate) fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
     let name = path.display();
     let text =
-        fs::read_to_string(path).map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
+        unet3p_files::read_text(path).map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
     TrainConfig::from_toml(&text, settings)
         .map_err(|e| Failure::usage(format!("{name}: {}", describe(&e).trim_end())))
 }

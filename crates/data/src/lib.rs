@@ -15,6 +15,7 @@ mod planes;
 pub mod prepare;
 mod preprocess;
 mod resample;
+mod text;
 mod volume;
 
 pub use atomic::write_atomically;
@@ -37,4 +38,5 @@ pub use picture::Picture;
 pub use planes::{Image, LabelMap};
 pub use preprocess::{Layout, Loaded, MaskRule, Normalize, PreparedVolume, Preprocessor, Size};
 pub use resample::{Resample, resize, resize_labels};
+pub use text::{read_json, read_text};
 pub use volume::{MAX_VOXELS, Orientation, Volume, Voxel};

@@ -32,6 +32,12 @@ const MAX_EXPANSION: u64 = 8;
 /// Room for small files, whose few constant tensors may well compress better than that.
 const EXPANSION_ALLOWANCE: u64 = 1 << 20;
 
+/// How an entry begins, and the record at the end of an archive, which has a comment of at most 65535 bytes.
+const ENTRY: &[u8] = b"PK\x03\x04";
+const END: &[u8] = b"PK\x05\x06";
+const MIN_END: usize = 22;
+const MAX_END: u64 = 22 + 65535;
+
 /// Most bytes that a file of `bytes` may unpack to.
 pub(crate) fn unpacked_limit(bytes: u64) -> u64 {
     bytes.saturating_mul(MAX_EXPANSION).saturating_add(EXPANSION_ALLOWANCE)
@@ -56,6 +62,12 @@ impl<R: Read + Seek> Archive<R> {
     pub(crate) fn open(mut reader: R) -> Result<Self, ArchiveError> {
         let file_bytes = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
+        if is_cut(&mut reader, file_bytes)? {
+            return Err(ArchiveError::Unsound(format!(
+                "truncated: the directory at the end of a zip archive is not in its {file_bytes} bytes; copy or download \
+                 the file again"
+            )));
+        }
         let mut zip = ZipArchive::new(reader)?;
         if zip.has_duplicate_names() {
             return Err(ArchiveError::Unsound("two entries share a name".into()));
@@ -104,6 +116,17 @@ impl<R: Read + Seek> Archive<R> {
         }
         Ok(bytes)
     }
+}
+
+/// Whether a file begins as an archive and ends before the record that every archive ends with.
+fn is_cut(mut reader: impl Read + Seek, length: u64) -> Result<bool, ArchiveError> {
+    let mut head = Vec::new();
+    reader.by_ref().take(ENTRY.len() as u64).read_to_end(&mut head)?;
+    reader.seek(SeekFrom::Start(length.saturating_sub(MAX_END)))?;
+    let mut end = Vec::new();
+    reader.by_ref().take(MAX_END).read_to_end(&mut end)?;
+    reader.seek(SeekFrom::Start(0))?;
+    Ok(head == ENTRY && !end.windows(MIN_END).any(|record| record.starts_with(END)))
 }
 
 /// Lists the entries with their sizes, and the sum of the sizes.

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use unet3p_models::ModelCard;
 
+use crate::Error;
 use crate::convert::ConvertReport;
 use crate::names::Naming;
+use crate::preprocessor::read;
 use crate::source::SourceKind;
 
 /// The card's name in a model folder.
@@ -14,13 +16,12 @@ pub(crate) const FILE_NAME: &str = ModelCard::FILE_NAME;
 /// What the card leaves open.
 const OPEN: &str = "To be filled in:";
 
-/// Whether nothing is lost when the card at `path` is written: there is none, or one of [`text`] in which nothing is
-/// filled in yet.
-pub(crate) fn may_replace(path: &Path) -> bool {
-    match std::fs::read_to_string(path) {
-        Ok(card) => card.contains("Converted by unet3p ") && card.matches(OPEN).count() == 3,
-        Err(cause) => cause.kind() == std::io::ErrorKind::NotFound,
-    }
+/// The card at `path` in which people have written: one that is not as [`text`] makes it.
+pub(crate) fn written_in(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let Some(card) = read(path)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&card);
+    let untouched = text.contains("Converted by unet3p ") && text.matches(OPEN).count() == 3;
+    Ok((!untouched).then_some(card))
 }
 
 /// A Hub model card with the parts left open that a checkpoint does not tell. `default_preprocessor` is whether nobody has
@@ -37,6 +38,16 @@ pub(crate) fn text(report: &ConvertReport, default_preprocessor: bool) -> String
         None => "",
     };
     let summary = format!("Converted by unet3p {} from {source}{naming}.", env!("CARGO_PKG_VERSION"));
+    let assumed = report
+        .assumed
+        .iter()
+        .map(|assumed| format!("- `{}`: {}, because {}\n", assumed.key, assumed.value, assumed.reason));
+    let assumed: String = assumed.collect();
+    let assumed = if assumed.is_empty() {
+        assumed
+    } else {
+        format!("The checkpoint does not tell all of the configuration. What was assumed:\n\n{assumed}\n")
+    };
     let preparation = if default_preprocessor {
         format!(
             "A converted checkpoint does not tell how its input was prepared: `{}` divides by\n\
@@ -47,7 +58,8 @@ pub(crate) fn text(report: &ConvertReport, default_preprocessor: bool) -> String
         String::new()
     };
     let body = format!(
-        "{preparation}\
+        "{assumed}\
+         {preparation}\
          ## Data\n\
          \n\
          {OPEN} data set, its licence, split, preprocessing.\n\

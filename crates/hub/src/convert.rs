@@ -1,37 +1,37 @@
 //! A checkpoint file becomes a model folder.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_data::{Preprocessor, write_atomically};
-use unet3p_models::{Activation, UNet3Plus, UNet3PlusConfig};
+use unet3p_files::NewFolder;
+use unet3p_models::{Activation, MODEL_FILES, UNet3Plus, UNet3PlusConfig, weight_problem};
 
+use crate::assumed::{self, Assumption};
 use crate::names::{self, NameMismatch, Naming};
 use crate::rounding::{self, Rounding};
 use crate::source::{self, Checkpoint, SourceKind, SourceNaming, Told};
 use crate::{Error, card, preprocessor};
 
-/// Files that a model folder consists of.
-const FOLDER_FILES: [&str; 4] =
-    ["config.json", "model.safetensors", Preprocessor::FILE_NAME, card::FILE_NAME];
-
 /// How [`convert`] writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvertOptions {
     /// Number format of the weights, [`DType::F32`], [`DType::F16`] or [`DType::BF16`]; default f32.
     pub dtype: DType,
-    /// Whether an existing model folder is written over; default no. A `README.md` that people have written in is
+    /// Whether an existing model folder is replaced; default no. A `README.md` that people have written in is
     /// kept, and so is a `preprocessor_config.json` that fits, unless the source has one of its own; one that does not fit
     /// is renamed.
     pub overwrite: bool,
     /// From logits to probabilities, against what the checkpoint says or where it does not say; default none.
     pub activation: Option<Activation>,
+    /// A JSON file with keys of `config.json` that count against what the checkpoint says, and where it does not say;
+    /// default none. [`ConvertOptions::activation`] counts against it.
+    pub config: Option<PathBuf>,
 }
 
 impl Default for ConvertOptions {
     fn default() -> Self {
-        Self { dtype: DType::F32, overwrite: false, activation: None }
+        Self { dtype: DType::F32, overwrite: false, activation: None, config: None }
     }
 }
 
@@ -51,6 +51,10 @@ pub struct ConvertReport {
     pub parameters: usize,
     /// What storing the weights in 16 bits lost; none for f32.
     pub rounding: Option<Rounding>,
+    /// What nobody has said and predictions depend on.
+    pub assumed: Vec<Assumption>,
+    /// How many tensors of these names were left out, for they are no weights: the last parts, as `n_averaged`.
+    pub left_out: BTreeMap<String, usize>,
 }
 
 /// Converts a checkpoint of PyTorch or Keras into a model folder.
@@ -83,7 +87,7 @@ pub struct ConvertReport {
 /// ```
 pub fn convert(source: &Path, folder: &Path, options: &ConvertOptions) -> Result<ConvertReport, Error> {
     check_destination(folder, options.overwrite)?;
-    Converted::read(source, options.activation)?.save(folder, options)
+    Converted::read_as(source, options)?.save(folder, options)
 }
 
 /// Refuses a folder in which [`convert`] would replace something, unless that is allowed.
@@ -92,7 +96,7 @@ pub fn convert(source: &Path, folder: &Path, options: &ConvertOptions) -> Result
 ///
 /// [`Error::DestinationExists`] with the first such file.
 pub fn check_destination(folder: &Path, overwrite: bool) -> Result<(), Error> {
-    match FOLDER_FILES.iter().map(|file| folder.join(file)).find(|path| path.exists()) {
+    match MODEL_FILES.iter().map(|file| folder.join(file)).find(|path| path.exists()) {
         Some(path) if !overwrite => Err(Error::DestinationExists { path }),
         _ => Ok(()),
     }
@@ -117,6 +121,8 @@ pub struct Converted {
     naming: Option<Naming>,
     /// The `preprocessor_config.json` that belongs to the source.
     preprocessor: Option<Vec<u8>>,
+    assumed: Vec<Assumption>,
+    left_out: BTreeMap<String, usize>,
 }
 
 impl Converted {
@@ -126,13 +132,22 @@ impl Converted {
     ///
     /// As [`convert`].
     pub fn read(source: &Path, activation: Option<Activation>) -> Result<Self, Error> {
+        Self::read_as(source, &ConvertOptions { activation, ..ConvertOptions::default() })
+    }
+
+    /// Reads a checkpoint with what `options` say of its configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`].
+    pub fn read_as(source: &Path, options: &ConvertOptions) -> Result<Self, Error> {
         let checkpoint = source::read(source)?;
         let kind = checkpoint.kind;
         let naming = match checkpoint.naming {
             SourceNaming::Names(naming, _) => Some(naming),
             SourceNaming::Numbered(_) => None,
         };
-        let Renamed { told, config, tensors, broken } =
+        let Renamed { told, config, tensors, broken, left_out } =
             rename(checkpoint).map_err(|cause| Error::Names { path: source.to_owned(), cause })?;
         let broken = broken.map_err(|cause| Error::model(source, cause.into()))?;
         if !broken.is_empty() {
@@ -143,11 +158,10 @@ impl Converted {
             Told::Everything(_) => preprocessor::beside(source, config.in_channels)?,
             Told::Nothing | Told::Keras(_) => None,
         };
-        let config = complete(config, &told, activation)
-            .ok_or_else(|| Error::Activation { path: source.to_owned() })?;
+        let (config, assumed) = assumed::complete(config, &told, source, options)?;
         let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &Device::Cpu)
             .map_err(|cause| Error::model(source, cause))?;
-        Ok(Self { model, source: kind, naming, preprocessor })
+        Ok(Self { model, source: kind, naming, preprocessor, assumed, left_out })
     }
 
     /// The network, with weights in f32.
@@ -161,28 +175,33 @@ impl Converted {
     ///
     /// As [`convert`].
     pub fn save(self, folder: &Path, options: &ConvertOptions) -> Result<ConvertReport, Error> {
-        check_destination(folder, options.overwrite)?;
-        let Self { model, source, naming, preprocessor } = self;
+        let Self { model, source, naming, preprocessor, mut assumed, left_out } = self;
         let config = model.config().clone();
         let rounding = match options.dtype {
             DType::F32 => None,
             dtype => Some(measured(&model, folder, dtype)?),
         };
-        std::fs::create_dir_all(folder).map_err(|cause| Error::io(folder, cause))?;
-        model.save(folder, options.dtype).map_err(|cause| Error::model(folder, cause))?;
-        let is_default = preprocessor::save(folder, config.in_channels, preprocessor)?;
+        let new = NewFolder::of(folder).map_err(|cause| Error::io(folder, cause))?;
+        // Now that nobody else makes one.
+        check_destination(folder, options.overwrite)?;
+        model.save_into(new.path(), options.dtype).map_err(|cause| Error::model(folder, cause))?;
+        let is_default = preprocessor::save(folder, new.path(), config.in_channels, preprocessor)?;
+        if is_default {
+            assumed.push(assumed::preprocessing());
+        }
         let (tensors, parameters) = (model.parameters().all().len(), config.parameter_count());
-        let report = ConvertReport { source, naming, config, tensors, parameters, rounding };
-        let path = folder.join(card::FILE_NAME);
-        if card::may_replace(&path) {
-            let card = card::text(&report, is_default);
-            write_atomically(&path, |file| std::io::Write::write_all(file, card.as_bytes()))?;
-        } else {
+        let report =
+            ConvertReport { source, naming, config, tensors, parameters, rounding, assumed, left_out };
+        let kept = card::written_in(&folder.join(card::FILE_NAME))?;
+        if kept.is_some() {
             log::warn!(
                 "{}: kept, because people have written in it; see that it fits the new weights",
-                path.display()
+                folder.join(card::FILE_NAME).display()
             );
         }
+        let card = kept.unwrap_or_else(|| card::text(&report, is_default).into_bytes());
+        preprocessor::write(&new.path().join(card::FILE_NAME), &card)?;
+        new.replace(&MODEL_FILES).map_err(|cause| Error::io(folder, cause))?;
         Ok(report)
     }
 }
@@ -192,8 +211,9 @@ struct Renamed {
     told: Told,
     config: UNet3PlusConfig,
     tensors: HashMap<String, Tensor>,
-    /// The file's names of tensors that are not finite.
+    /// The file's names of tensors that are not finite, each with what is wrong.
     broken: candle_core::Result<Vec<String>>,
+    left_out: BTreeMap<String, usize>,
 }
 
 /// Gives the tensors our names, once the names and shapes are known to be complete.
@@ -213,39 +233,18 @@ fn rename(checkpoint: Checkpoint) -> Result<Renamed, NameMismatch> {
         Told::Nothing | Told::Keras(_) => names::infer(&source_of, &shapes)?,
     };
     let specs = names::specs(&source_of, &config);
-    let finite = specs.iter().filter_map(|spec| match is_finite(tensors.get(&spec.source)?) {
-        Ok(true) => None,
-        Ok(false) => Some(Ok(spec.source.clone())),
-        Err(cause) => Some(Err(cause)),
-    });
-    let broken = finite.collect();
+    let problem = |spec: &names::TensorSpec| {
+        let problem = weight_problem(&spec.name, tensors.get(&spec.source)?).transpose()?;
+        Some(problem.map(|problem| format!("{} ({problem})", spec.source)))
+    };
+    let broken = specs.iter().filter_map(problem).collect();
     let renamed = specs.into_iter().filter_map(|spec| Some((spec.name, tensors.remove(&spec.source)?)));
-    let tensors = renamed.collect();
-    Ok(Renamed { told, config, tensors, broken })
-}
-
-/// Whether all numbers of a tensor are finite in f32, in which the network computes.
-fn is_finite(tensor: &Tensor) -> candle_core::Result<bool> {
-    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-    Ok(values.iter().all(|value| value.is_finite()))
-}
-
-/// The configuration with what a Keras file tells besides the shapes. None where nobody says what the activation is.
-fn complete(
-    mut config: UNet3PlusConfig,
-    told: &Told,
-    activation: Option<Activation>,
-) -> Option<UNet3PlusConfig> {
-    let mut activation_told = Some(config.activation);
-    if let Told::Keras(settings) = told {
-        config.batch_norm_eps = settings.batch_norm_eps;
-        config.batch_norm_momentum = settings.batch_norm_momentum;
-        // A softmax over one class would be 1 everywhere.
-        let only = (config.num_classes == 1).then_some(Activation::Sigmoid);
-        activation_told = settings.activation.or(only);
+    let renamed = renamed.collect();
+    let mut left_out = BTreeMap::new();
+    for name in tensors.keys() {
+        *left_out.entry(names::last_part(name).to_owned()).or_default() += 1;
     }
-    config.activation = activation.or(activation_told)?;
-    Some(config)
+    Ok(Renamed { told, config, tensors: renamed, broken, left_out })
 }
 
 fn measured(model: &UNet3Plus, folder: &Path, dtype: DType) -> Result<Rounding, Error> {

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::Tensor;
-use unet3p_models::{Encoder, UNet3PlusConfig, tensor_shapes};
+use unet3p_models::{Encoder, UNet3PlusConfig, tensor_shapes, weight_problem};
 
-use crate::names::NameMismatch;
+use crate::names::{NameMismatch, is_count};
 use crate::{Error, SourceKind, pytorch, source_kind};
 
 /// What images are normalised by where a checkpoint does not say it: ImageNet's mean and standard deviation of red,
@@ -66,6 +66,10 @@ pub fn read(path: &Path, encoder: Encoder) -> Result<EncoderWeights, Error> {
             .collect(),
     };
     let tensors = rename(encoder, tensors).map_err(|cause| Error::Names { path: file.clone(), cause })?;
+    let broken = not_finite(&tensors).map_err(|cause| Error::model(&file, cause.into()))?;
+    if !broken.is_empty() {
+        return Err(Error::NotFinite { path: file, tensors: broken });
+    }
     let (mean, std) = normalisation(&file).unwrap_or(IMAGENET);
     Ok(EncoderWeights { tensors, mean, std })
 }
@@ -135,17 +139,28 @@ pub fn rename(
             }
         }
     }
-    let is_head = |name: &str| {
-        ["fc.", "classifier.", "pre_logits.", "head."].iter().any(|head| name.starts_with(head))
-            || name.ends_with(".num_batches_tracked")
-    };
-    mismatch.left_over = tensors.into_keys().filter(|name| !is_head(name)).collect();
+    let is_head =
+        |name: &str| ["fc.", "classifier.", "pre_logits.", "head."].iter().any(|head| name.starts_with(head));
+    let rest = tensors.into_iter().filter(|(name, tensor)| !is_head(name) && !is_count(name, tensor.dims()));
+    mismatch.left_over = rest.map(|(name, _)| name).collect();
     if mismatch == NameMismatch::default() { Ok(renamed) } else { Err(mismatch) }
+}
+
+/// The names of tensors that nothing can be computed with, each with why.
+fn not_finite(tensors: &HashMap<String, Tensor>) -> candle_core::Result<Vec<String>> {
+    let mut broken = Vec::new();
+    for (name, tensor) in tensors {
+        if let Some(problem) = weight_problem(name, tensor)? {
+            broken.push(format!("{name} ({problem})"));
+        }
+    }
+    broken.sort();
+    Ok(broken)
 }
 
 /// Mean and standard deviation of timm's `config.json` beside a checkpoint.
 fn normalisation(file: &Path) -> Option<([f64; 3], [f64; 3])> {
-    let text = std::fs::read_to_string(file.with_file_name("config.json")).ok()?;
+    let text = unet3p_files::read_text(&file.with_file_name("config.json")).ok()?;
     let config: serde_json::Value = serde_json::from_str(&text).ok()?;
     let config = config.get("pretrained_cfg").unwrap_or(&config);
     let three = |key: &str| -> Option<[f64; 3]> {

@@ -72,14 +72,23 @@ pub enum Error {
 
     /// A checkpoint with weights that are no numbers to compute with.
     #[error(
-        "{}: NaN or infinite numbers in {} of its tensors, so that the network could not predict anything: {}; take a \
-         checkpoint from before the training went wrong", path.display(), tensors.len(), few(tensors)
+        "{}: NaN, infinite numbers or variances below 0 in {} of its tensors, so that the network could not predict \
+         anything: {}; take a checkpoint from before the training went wrong", path.display(), tensors.len(), few(tensors)
     )]
     NotFinite {
         /// The file.
         path: PathBuf,
-        /// All such tensors, under the file's names.
+        /// All such tensors, under the file's names, each with what is wrong.
         tensors: Vec<String>,
+    },
+
+    /// A configuration that was to count against what the checkpoint tells.
+    #[error("{}: {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
 
     /// A checkpoint of another network.

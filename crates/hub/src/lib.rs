@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod assumed;
 mod card;
 mod check;
 mod convert;
@@ -32,6 +33,7 @@ pub mod pytorch;
 mod rounding;
 mod source;
 
+pub use assumed::Assumption;
 pub use check::{CHECK_TOLERANCE, CheckError, Comparison, compare};
 pub use convert::{ConvertOptions, ConvertReport, Converted, check_destination, convert};
 pub use error::Error;

@@ -164,7 +164,7 @@ impl std::error::Error for NameMismatch {}
 /// Reads variant, encoder, channels and classes out of the shapes of a checkpoint's tensors.
 ///
 /// The rest of the configuration is that of the authors' code: sigmoid, batch normalisation with eps
-/// 1e-5, the classification guide multiplying the logits. PyTorch's counters `num_batches_tracked`
+/// 1e-5, the classification guide multiplying the logits. Counts, as PyTorch's `num_batches_tracked`,
 /// are ignored: they do not take part in the network.
 ///
 /// # Errors
@@ -293,7 +293,21 @@ pub(crate) fn differences(
         }
     }
     let expected: BTreeSet<&String> = specs.iter().map(|spec| &spec.source).collect();
-    let left_over = shapes.keys().filter(|name| !expected.contains(name));
-    mismatch.left_over = left_over.filter(|name| !name.ends_with(".num_batches_tracked")).cloned().collect();
+    let left_over = shapes.iter().filter(|(name, shape)| !expected.contains(name) && !is_count(name, shape));
+    mismatch.left_over = left_over.map(|(name, _)| name.clone()).collect();
     mismatch
+}
+
+/// What tools leave in a state dict that is no weight: PyTorch's batch normalisation counts batches, its AveragedModel
+/// models, thop operations and parameters.
+const COUNTS: [&str; 4] = ["num_batches_tracked", "n_averaged", "total_ops", "total_params"];
+
+/// Whether a tensor is such a count. A single number without dimensions is one whatever its name: no layer has such.
+pub(crate) fn is_count(name: &str, shape: &[usize]) -> bool {
+    shape.is_empty() || COUNTS.contains(&last_part(name))
+}
+
+/// What a name ends with, behind the modules: `num_batches_tracked`.
+pub(crate) fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }

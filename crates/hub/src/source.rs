@@ -7,6 +7,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
+use unet3p_files::{Content, open};
 use unet3p_models::UNet3PlusConfig;
 
 use crate::archive::Archive;
@@ -72,8 +73,7 @@ impl SourceNaming {
 /// ```
 pub fn source_kind(path: &Path) -> Result<SourceKind, Error> {
     let io = |cause| Error::io(path, cause);
-    let mut file = File::open(path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
+    let (mut file, size) = open(path, Content::Weights).map_err(io)?;
     let mut head = [0; pytorch::LEGACY_MAGIC.len()];
     let found = match file.read_exact(&mut head) {
         Ok(()) if head.starts_with(b"PK\x03\x04") => return Ok(archive_kind(file)),
@@ -85,10 +85,20 @@ pub fn source_kind(path: &Path) -> Result<SourceKind, Error> {
         }
         Ok(()) if head[8] == b'{' => "a safetensors file that is cut short in its header, or another format",
         Ok(()) => "neither a zip archive, an HDF5 file nor a safetensors file",
-        Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => "a file of a few bytes",
+        Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => "a file of a few bytes: truncated?",
         Err(cause) => return Err(io(cause)),
     };
     Err(Error::UnknownSource { path: path.to_owned(), found })
+}
+
+/// All bytes of a file of weights.
+pub(crate) fn read_weights(path: &Path) -> Result<Vec<u8>, Error> {
+    let read = || {
+        let (mut file, length) = open(path, Content::Weights)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        file.read_to_end(&mut bytes).map(|_| bytes)
+    };
+    read().map_err(|cause| Error::io(path, cause))
 }
 
 /// A zip archive of Keras has its weights at the top. What cannot be opened is left to PyTorch's reader, which says
@@ -134,7 +144,7 @@ pub(crate) fn read(path: &Path) -> Result<Checkpoint, Error> {
 /// The tensors of a safetensors file, and its configuration where this library wrote it.
 fn read_safetensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, Told), Error> {
     let damaged = |cause| Error::Safetensors { path: path.to_owned(), cause };
-    let bytes = std::fs::read(path).map_err(|cause| Error::io(path, cause))?;
+    let bytes = read_weights(path)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|cause| damaged(cause.into()))?;
     let entry = header.metadata().as_ref().and_then(|entries| entries.get("config"));
     let told = match entry.filter(|json| UNet3PlusConfig::is_json_of_one(json)) {

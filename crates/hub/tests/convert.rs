@@ -12,7 +12,8 @@ use unet3p_hub::{ConvertOptions, Converted, Error, convert, encoder};
 use unet3p_models::{Encoder, UNet3Plus, UNet3PlusConfig};
 
 const WEIGHTS: &str = "model.safetensors";
-const OVERWRITE: ConvertOptions = ConvertOptions { dtype: DType::F16, overwrite: true, activation: None };
+const OVERWRITE: ConvertOptions =
+    ConvertOptions { dtype: DType::F16, overwrite: true, activation: None, config: None };
 
 /// A model folder `source` with that many input channels, beside which there is room for others.
 fn place(in_channels: usize) -> (TempDir, UNet3PlusConfig) {

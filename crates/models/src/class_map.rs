@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 /// The class of each pixel: `[batch, classes, height, width]` to u8 `[batch, height, width]`, on the CPU.
 ///
 /// Softmax: the index of the largest probability; 0 is the background. Sigmoid: ids 1..n, the most probable class
-/// where it exceeds `threshold` (exclusive), else 0. Of equal ones the first wins; NaN never does.
+/// where it exceeds `threshold` (exclusive), else 0. Of equal ones the first wins.
 ///
 /// # Errors
-/// Where the tensor has other than four dimensions or more than 255 classes.
+/// Where the tensor has other than four dimensions or more than 255 classes, and those of [`check_probabilities`].
 pub fn class_map(probabilities: &Tensor, activation: Activation, threshold: f32) -> Result<Tensor> {
     let (batch, classes, height, width) = probabilities.dims4()?;
     if classes > 255 {
@@ -19,6 +19,7 @@ pub fn class_map(probabilities: &Tensor, activation: Activation, threshold: f32)
     }
     let values =
         probabilities.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    check_probabilities(&values)?;
     let plane = height * width;
     let (first_id, floor) = match activation {
         Activation::Softmax => (0, f32::NEG_INFINITY),
@@ -40,6 +41,15 @@ pub fn class_map(probabilities: &Tensor, activation: Activation, threshold: f32)
     Ok(Tensor::from_vec(ids, (batch, height, width), &Device::Cpu)?)
 }
 
+/// Checks that probabilities are numbers: compared with a threshold, NaN would be background.
+///
+/// # Errors
+/// [`Error::Probabilities`] with how many are NaN or infinite.
+pub fn check_probabilities(values: &[f32]) -> Result<()> {
+    let wrong = values.iter().map(|value| usize::from(!value.is_finite())).sum();
+    if wrong == 0 { Ok(()) } else { Err(Error::Probabilities { wrong, total: values.len() }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +66,16 @@ mod tests {
         assert_eq!(ids(&[0.5, 0.51, 0.0], 1, Activation::Sigmoid), [0, 1, 0]);
         assert_eq!(ids(&[0.6, 0.2, 0.6, 0.7, 0.3, 0.6], 2, Activation::Sigmoid), [2, 0, 1]);
         assert_eq!(ids(&[0.9, 0.2, 0.1, 0.8], 2, Activation::Softmax), [0, 1]);
-        assert_eq!(ids(&[f32::NAN, 0.9], 1, Activation::Sigmoid), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_background() {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let tensor = Tensor::from_slice(&[0.9, value], (1, 2, 1, 1), &Device::Cpu).unwrap();
+            for activation in [Activation::Sigmoid, Activation::Softmax] {
+                let error = class_map(&tensor, activation, 0.5).unwrap_err();
+                assert!(matches!(error, Error::Probabilities { wrong: 1, total: 2 }), "{error}");
+            }
+        }
     }
 }

@@ -140,21 +140,43 @@ impl UNet3PlusConfig {
     /// # Errors
     /// As [`UNet3PlusConfig::from_json`]; they do not name the origin.
     pub fn from_json_of(json: &str, origin: &str) -> Result<Self> {
+        let (config, unknown) = Self::parse(json)?;
+        if !unknown.is_empty() {
+            log::warn!("{origin}: unknown keys are ignored: {}", unknown.join(", "));
+        }
+        Ok(config)
+    }
+
+    /// A configuration, and the keys of its text that are unknown.
+    pub(crate) fn parse(json: &str) -> Result<(Self, Vec<String>)> {
         let mut config: Self = serde_json::from_str(json)?;
-        let known = serde_json::to_value(&config)?;
-        if let (serde_json::Value::Object(given), Some(known)) =
-            (serde_json::from_str(json)?, known.as_object())
+        let mut unknown = Vec::new();
+        if let (serde_json::Value::Object(given), serde_json::Value::Object(known)) =
+            (serde_json::from_str(json)?, serde_json::to_value(&config)?)
         {
             if !given.contains_key("filters") {
                 config.filters = config.encoder.filters();
             }
-            let unknown: Vec<_> = given.keys().filter(|key| !known.contains_key(*key)).cloned().collect();
-            if !unknown.is_empty() {
-                log::warn!("{origin}: unknown keys are ignored: {}", unknown.join(", "));
-            }
+            unknown.extend(given.into_iter().map(|(key, _)| key).filter(|key| !known.contains_key(key)));
         }
         config.validate()?;
-        Ok(config)
+        Ok((config, unknown))
+    }
+
+    /// The first key in which `other` is of another network, with both values. Names and colours of classes may differ:
+    /// people correct them, and no prediction depends on them.
+    pub(crate) fn difference(&self, other: &Self) -> Result<Option<(String, String, String)>> {
+        let plain = |config: &Self| {
+            let config = Self { id2label: BTreeMap::new(), label2color: BTreeMap::new(), ..config.clone() };
+            serde_json::to_value(config)
+        };
+        let (own, other) = (plain(self)?, plain(other)?);
+        let keys = own.as_object().into_iter().flatten();
+        let mut differences = keys.filter_map(|(key, value)| {
+            let other = other.get(key).filter(|other| *other != value)?;
+            Some((key.clone(), value.to_string(), other.to_string()))
+        });
+        Ok(differences.next())
     }
 
     /// Whether `json` says of itself that it is such a configuration, by its `model_type`. Other libraries have an entry

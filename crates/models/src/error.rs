@@ -38,6 +38,49 @@ pub enum Error {
          or make one with `unet3p convert`"
     )]
     NoConfig,
+    /// Weights that nothing can be computed with.
+    #[error(
+        "{tensor}: {problem}, so that nothing can be predicted; take weights from before the training went wrong, or \
+         convert them anew, as f32 where a smaller format could not hold them"
+    )]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// What its values are.
+        problem: String,
+    },
+    /// Predictions that are no numbers.
+    #[error(
+        "{wrong} of {total} probabilities are NaN or infinite; the values of the input are too large for the network, or \
+         its weights are damaged"
+    )]
+    Probabilities {
+        /// How many are not finite.
+        wrong: usize,
+        /// How many there are.
+        total: usize,
+    },
+    /// A `config.json` that is not the one which the weights were written with.
+    #[error(
+        "{}: {key} = {value}, and {} was written with {key} = {written}: a file of another model, or a change by hand; \
+         copy both files from the same model, or, where {0} is right, write the folder anew: \
+         unet3p convert {1} {2} --config {0} --overwrite",
+        config.display(), weights.display(), folder.display()
+    )]
+    ConfigDiffers {
+        /// The model folder.
+        folder: PathBuf,
+        /// Its `config.json`.
+        config: PathBuf,
+        /// Its weights, which repeat the configuration in their metadata.
+        weights: PathBuf,
+        /// The first key that differs.
+        key: String,
+        /// Its value in `config.json`.
+        value: String,
+        /// Its value in the metadata.
+        written: String,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

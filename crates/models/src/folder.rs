@@ -2,36 +2,49 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::{Cursor, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, Var};
 use safetensors::tensor::{Dtype, TensorInfo};
+use unet3p_files::{NewFolder, read_text, recover_folder};
 
+use crate::card::ModelCard;
 use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
+use crate::finite;
 use crate::header::{CONFIG_ENTRY, Header, cut, open};
 use crate::network::{UNet3Plus, check_weights};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 
+/// The files of a model folder: whoever replaces the folder writes or removes them together. Other files in it are their
+/// owner's.
+pub const MODEL_FILES: [&str; 4] = [CONFIG, WEIGHTS, "preprocessor_config.json", ModelCard::FILE_NAME];
+
 impl UNet3Plus {
     /// Loads a model folder. Weights of 16 bits are widened to f32.
     ///
+    /// Weights that [`UNet3Plus::save`] wrote repeat the configuration; a `config.json` beside them has to be of the same
+    /// network. Names and colours of classes may differ.
+    ///
     /// # Errors
-    /// Names the file that is missing, damaged or does not fit, and how.
+    /// Names the file that is missing, damaged or does not fit, and how, and the tensor that holds NaN or infinite values.
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
-        let path = folder.join(CONFIG);
-        let json = fs::read_to_string(&path).map_err(|source| Error::open(&path, source))?;
-        let config = UNet3PlusConfig::from_json_of(&json, &path.display().to_string())
-            .map_err(|error| error.in_file(&path))?;
-        let path = folder.join(WEIGHTS);
-        let (mut file, length) = open(&path)?;
-        let header = Header::read(&mut file, length).map_err(|error| error.in_file(&path))?;
-        read(&config, &header, file, length, device).map_err(|error| error.in_file(&path))
+        recover_folder(folder).map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
+        let mut files = ModelFiles::open(folder)?;
+        if files.difference()?.is_some() {
+            // Another process may have replaced the folder between the two.
+            files = ModelFiles::open(folder)?;
+        }
+        if let Some(error) = files.difference()? {
+            return Err(error);
+        }
+        let ModelFiles { config, header, weights, length, paths } = files;
+        read(&config, &header, weights, length, device).map_err(|error| error.in_file(paths.weights))
     }
 
     /// Loads a single safetensors file, as [`UNet3Plus::save`] writes it: the configuration is in its metadata.
@@ -74,15 +87,33 @@ impl UNet3Plus {
     pub fn from_buffers(config: &str, weights: &[u8], device: &Device) -> Result<Self> {
         let (config, length) = (UNet3PlusConfig::from_json(config)?, weights.len() as u64);
         let mut file = Cursor::new(weights);
-        read(&config, &Header::read(&mut file, length)?, file, length, device)
+        let header = Header::read(&mut file, length)?;
+        match difference(&config, &header, &Paths::of(Path::new("")))? {
+            None => read(&config, &header, file, length, device),
+            Some(error) => Err(error),
+        }
     }
 
-    /// Writes a model folder, with weights as f32, f16 or bf16. Each file is complete or not there: it is written
-    /// under a temporary name and renamed.
+    /// Writes a model folder, with weights as f32, f16 or bf16. One that is there is replaced in one step, with all that
+    /// it holds beside configuration and weights kept.
     ///
     /// # Errors
-    /// Where `dtype` is none of them, or a file cannot be written.
+    /// Where `dtype` is none of them, a weight is NaN, infinite or more than `dtype` can hold, another process is writing
+    /// the folder, or a file cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>, dtype: DType) -> Result<()> {
+        let folder = folder.as_ref();
+        let io = |source| Error::Io { path: folder.to_path_buf(), source };
+        let new = NewFolder::of(folder).map_err(io)?;
+        self.save_into(new.path(), dtype)?;
+        new.replace(&[CONFIG, WEIGHTS]).map_err(io)
+    }
+
+    /// Writes `config.json` and `model.safetensors` into a folder that is there, each whole: one that is about to become a
+    /// model folder.
+    ///
+    /// # Errors
+    /// As [`UNet3Plus::save`].
+    pub fn save_into(&self, folder: impl AsRef<Path>, dtype: DType) -> Result<()> {
         let folder = folder.as_ref();
         let target = match dtype {
             DType::F32 => Dtype::F32,
@@ -92,14 +123,12 @@ impl UNet3Plus {
                 return Err(Error::Input(format!("weights are saved as f32, f16 or bf16, not {other:?}")));
             }
         };
-        fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
         let json = self.config().to_json()?;
         let views = self.parameters().all().into_iter().map(|(name, variable)| {
             let tensor = variable.as_detached_tensor().to_device(&Device::Cpu)?.to_dtype(dtype)?;
-            Ok((
-                name,
-                Encoded { dtype: target, shape: tensor.dims().to_vec(), bytes: little_endian(&tensor)? },
-            ))
+            let bytes = little_endian(&tensor)?;
+            finite::check(&name, target, &bytes)?;
+            Ok((name, Encoded { dtype: target, shape: tensor.dims().to_vec(), bytes }))
         });
         let views = views.collect::<Result<Vec<_>>>()?;
         let metadata = HashMap::from([(CONFIG_ENTRY.to_string(), json.clone())]);
@@ -109,6 +138,73 @@ impl UNet3Plus {
         write(&path, &bytes)?;
         write(&folder.join(CONFIG), json.as_bytes())
     }
+
+    /// Checks that all weights are finite, and no running variance negative.
+    ///
+    /// # Errors
+    /// Names the first tensor that is not so.
+    pub fn check_finite(&self) -> Result<()> {
+        for (tensor, variable) in self.parameters().all() {
+            if let Some(problem) = finite::weight_problem(&tensor, variable.as_tensor())? {
+                return Err(Error::NotFinite { tensor, problem });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the two files of a model folder lie.
+struct Paths {
+    folder: PathBuf,
+    config: PathBuf,
+    weights: PathBuf,
+}
+
+impl Paths {
+    fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf(), config: folder.join(CONFIG), weights: folder.join(WEIGHTS) }
+    }
+}
+
+/// A model folder that is about to be read.
+struct ModelFiles {
+    config: UNet3PlusConfig,
+    header: Header,
+    weights: BufReader<File>,
+    length: u64,
+    paths: Paths,
+}
+
+impl ModelFiles {
+    fn open(folder: &Path) -> Result<Self> {
+        let paths = Paths::of(folder);
+        let json = read_text(&paths.config).map_err(|source| Error::open(&paths.config, source))?;
+        let config = UNet3PlusConfig::from_json_of(&json, &paths.config.display().to_string())
+            .map_err(|error| error.in_file(&paths.config))?;
+        let (mut weights, length) = open(&paths.weights)?;
+        let header = Header::read(&mut weights, length).map_err(|error| error.in_file(&paths.weights))?;
+        Ok(Self { config, header, weights, length, paths })
+    }
+
+    fn difference(&self) -> Result<Option<Error>> {
+        difference(&self.config, &self.header, &self.paths)
+            .map_err(|error| error.in_file(&self.paths.weights))
+    }
+}
+
+/// How a configuration differs from the one that the weights repeat, where they do.
+fn difference(config: &UNet3PlusConfig, header: &Header, paths: &Paths) -> Result<Option<Error>> {
+    let Some(written) = header.config() else { return Ok(None) };
+    let (written, _) = UNet3PlusConfig::parse(written)?;
+    let difference = config.difference(&written)?;
+    Ok(difference.map(|(key, value, written)| Error::ConfigDiffers {
+        folder: paths.folder.clone(),
+        config: paths.config.clone(),
+        weights: paths.weights.clone(),
+        key,
+        value,
+        written,
+    }))
 }
 
 /// Reads one tensor after the other, so that no second copy of the file is ever in memory.
@@ -130,6 +226,7 @@ fn read(
         file.seek(SeekFrom::Start(header.start + from as u64)).map_err(|error| cut(error, length))?;
         let mut data = vec![0; to - from];
         file.read_exact(&mut data).map_err(|error| cut(error, length))?;
+        finite::check(&name, info.dtype, &data)?;
         let dtype = match info.dtype {
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
@@ -188,18 +285,6 @@ fn little_endian(tensor: &Tensor) -> Result<Vec<u8>> {
 
 /// Writes a file of a model folder: complete, or not there.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".unet3p-").suffix(".tmp");
-        // temporary files are private by default; these become ordinary files, subject to the umask
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::Io { path: path.to_path_buf(), source })
+    unet3p_files::write(path, |file| file.write_all(bytes))
+        .map_err(|source| Error::Io { path: path.to_path_buf(), source })
 }

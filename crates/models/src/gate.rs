@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use unet3p_core::ClassificationGuide;
 
+use crate::class_map::check_probabilities;
 use crate::config::{Activation, CgmGate, UNet3PlusConfig};
 use crate::error::{Error, Result};
 use crate::network::{AllOutputs, Output, TrainOutput};
@@ -62,8 +63,11 @@ impl UngatedValues {
     /// [`Ungated::finish`] for an image of `height` x `width`, on the CPU.
     ///
     /// # Errors
-    /// Where the prediction has another number of values than the configuration's classes have pixels.
+    /// Where the prediction has another number of values than the configuration's classes have pixels, and
+    /// [`Error::Probabilities`] where values are NaN or infinite: a gate could hide them.
     pub fn finish(self, config: &UNet3PlusConfig, height: usize, width: usize) -> Result<Output> {
+        check_probabilities(&self.prediction)?;
+        check_probabilities(self.presence.as_ref().map_or(&[], |logits| logits))?;
         let shape = (1, config.num_classes, height, width);
         let prediction = Tensor::from_vec(self.prediction, shape, &Device::Cpu)?;
         let presence = self.presence.map(|logits| Tensor::new(&[logits], &Device::Cpu)).transpose()?;

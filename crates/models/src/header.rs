@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use safetensors::tensor::{Metadata, TensorInfo};
+use unet3p_files::Content;
 
 use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
@@ -31,7 +32,6 @@ impl Header {
         let mut size = [0; LENGTH_BYTES as usize];
         file.read_exact(&mut size).map_err(|error| cut(error, length))?;
         let header = u64::from_le_bytes(size);
-        // what is no plain file has a length of 0 and bytes all the same
         if header > MAX_HEADER || header > length.saturating_sub(LENGTH_BYTES) {
             return Err(damaged(format!(
                 "a header of {header} bytes in a file of {length}: truncated, or another format"
@@ -73,11 +73,10 @@ pub(crate) fn cut(error: io::Error, length: u64) -> Error {
     }
 }
 
-/// Opens a file of a model, and tells its length.
+/// Opens a file of weights, and tells its length.
 pub(crate) fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
-    let io = |source| Error::open(path, source);
-    let file = File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
+    let (file, length) =
+        unet3p_files::open(path, Content::Weights).map_err(|source| Error::open(path, source))?;
     Ok((BufReader::new(file), length))
 }
 

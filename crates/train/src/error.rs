@@ -76,6 +76,14 @@ pub enum Error {
         /// Names of the batch's slices.
         files: Vec<String>,
     },
+    /// A prediction that is no number, on a slice that the model is validated on.
+    #[error("validation slice {slice}: {source}")]
+    Prediction {
+        /// The slice.
+        slice: String,
+        /// What is wrong with it.
+        source: unet3p_models::Error,
+    },
     /// A loading thread ended without a batch.
     #[error("a loading thread ended early")]
     Loader,

@@ -6,10 +6,10 @@ use candle_core::{DType, Device, Tensor};
 use unet3p_data::{LabelMap, Sample, SliceDataset};
 use unet3p_losses::Target;
 use unet3p_metrics::{Counts, roc_auc};
-use unet3p_models::{CompileOptions, TrainOutput, UNet3Plus, class_map};
+use unet3p_models::{CompileOptions, TrainOutput, UNet3Plus, check_probabilities, class_map};
 
 use crate::objective::Objective;
-use crate::{Result, TrainConfig};
+use crate::{Error, Result, TrainConfig};
 
 /// Probability above which a pixel belongs to a class (sigmoid).
 const THRESHOLD: f32 = 0.5;
@@ -122,13 +122,16 @@ impl Validator<'_> {
             let output = forward(&self.input(&sample)?)?;
             let target = self.target(&sample)?;
             loss += f64::from(self.objective.loss(&output, &target)?.to_scalar::<f32>()?);
+            let unsound = |error| self.unsound(index, error);
             if let Some(presence) = &output.presence {
                 // What the gate is decided by: how far presence is ahead of absence.
                 let logit = |i| presence.flatten_all()?.get(i)?.to_scalar::<f32>();
-                scores.push(f64::from(logit(1)? - logit(0)?));
+                let logits = [logit(0)?, logit(1)?];
+                check_probabilities(&logits).map_err(unsound)?;
+                scores.push(f64::from(logits[1] - logits[0]));
                 labels.push(self.dataset.slices()[index].has_foreground());
             }
-            let prediction = self.prediction(&output, &target)?;
+            let prediction = self.prediction(&output, &target)?.map_err(unsound)?;
             for class in ids.clone() {
                 let counts = counts.entry((sample.group.clone(), class)).or_default();
                 counts.add(class, &prediction.data, &sample.mask.data, self.dataset.ignored());
@@ -176,12 +179,25 @@ impl Validator<'_> {
         Ok(Target::from_labels(&mask.data, shape, classes, activation, ignored, DType::F32, self.device)?)
     }
 
-    fn prediction(&self, output: &TrainOutput, target: &Target) -> Result<LabelMap> {
+    /// The predicted class ids, unless the probabilities are no numbers.
+    fn prediction(
+        &self,
+        output: &TrainOutput,
+        target: &Target,
+    ) -> Result<Result<LabelMap, unet3p_models::Error>> {
         let logits = self.objective.prediction(output, target)?;
         let probabilities = self.config.activation().probabilities(&logits)?;
-        let map = class_map(&probabilities, self.config.model.activation, THRESHOLD)?;
+        let map = match class_map(&probabilities, self.config.model.activation, THRESHOLD) {
+            Ok(map) => map,
+            Err(error) => return Ok(Err(error)),
+        };
         let (_, height, width) = map.dims3()?;
-        Ok(LabelMap::new(height, width, map.flatten_all()?.to_vec1()?)?)
+        Ok(Ok(LabelMap::new(height, width, map.flatten_all()?.to_vec1()?)?))
+    }
+
+    fn unsound(&self, index: usize, source: unet3p_models::Error) -> Error {
+        let slice = &self.dataset.slices()[index];
+        Error::Prediction { slice: format!("{}/{}", slice.group, slice.name), source }
     }
 }
 

@@ -36,7 +36,6 @@ mod objective;
 mod observer;
 mod optimizer;
 mod progress;
-mod replace;
 mod sampling;
 mod schedule;
 mod statistics;

@@ -87,7 +87,7 @@ impl Trainer {
     pub fn resume(run_dir: impl Into<PathBuf>, overrides: &[String], device: Device) -> Result<Self> {
         let run_dir = run_dir.into();
         let path = run_dir.join(CONFIG);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match unet3p_files::read_text(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::NoRun { folder: run_dir, file: CONFIG });

@@ -114,10 +114,12 @@ impl Error {
         Self::Io { path: path.to_path_buf(), action, source }
     }
 
-    /// An image that is too large, as one in a file; other errors as they are.
+    /// What an image's size or values bring about, as an error of its file; other errors as they are.
     pub(crate) fn in_input(self, path: &Path) -> Self {
         match self {
-            Self::TooLarge { .. } => Self::input(path, self.to_string()),
+            Self::TooLarge { .. } | Self::Network(unet3p_models::Error::Probabilities { .. }) => {
+                Self::input(path, self.to_string())
+            }
             error => error,
         }
     }

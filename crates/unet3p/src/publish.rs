@@ -1,24 +1,25 @@
 //! A model folder that is ready for the Hub.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use candle_core::DType;
 use unet3p_data::Preprocessor;
-use unet3p_models::{ModelCard, UNet3Plus};
+use unet3p_files::NewFolder;
+use unet3p_models::{MODEL_FILES, ModelCard, UNet3Plus};
 
 use crate::segmenter::check_channels;
 use crate::{Error, Result};
 
 /// Writes a model folder as the Hugging Face Hub takes it: `config.json`, `model.safetensors` with weights of `dtype`
-/// (f32 or f16), `preprocessor_config.json` and `README.md`, the model card. Files of a model that was there are
-/// replaced, each at once. Without a preprocessor the model takes arrays only.
+/// (f32 or f16), `preprocessor_config.json` and `README.md`, the model card. A model that was there is replaced in one
+/// step, with all four files; what else lies in the folder is kept. Without a preprocessor the model takes arrays only.
 ///
 /// `hf upload org/name FOLDER`, the Hub's own command, publishes it; then
 /// [`Segmenter::from_pretrained`](crate::Segmenter::from_pretrained) opens it by its id.
 ///
 /// # Errors
-/// When the preprocessor makes another number of channels than the network takes, or a file cannot be written.
+/// When the preprocessor makes another number of channels than the network takes, a weight is NaN or infinite, another
+/// process is writing the folder, or a file cannot be written. A model that was there is then as it was.
 ///
 /// ```
 /// use unet3p::{DType, Device, ModelCard, Preprocessor, Segmenter, UNet3Plus, UNet3PlusConfig, save_pretrained};
@@ -44,18 +45,12 @@ pub fn save_pretrained(
     if let Some(preprocessor) = preprocessor {
         check_channels(&folder.display().to_string(), preprocessor, model.config())?;
     }
-    model.save(folder, dtype).map_err(Error::Model)?;
-    match preprocessor {
-        Some(preprocessor) => preprocessor.save(folder)?,
-        // One of the model that was here before would not fit.
-        None => remove(&folder.join(Preprocessor::FILE_NAME))?,
+    let io = |source| Error::io(folder, "write", source);
+    let new = NewFolder::of(folder).map_err(io)?;
+    model.save_into(new.path(), dtype).map_err(Error::Model)?;
+    if let Some(preprocessor) = preprocessor {
+        preprocessor.save(new.path())?;
     }
-    card.save(folder, model.config()).map_err(Error::Model)
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
-        _ => Ok(()),
-    }
+    card.save(new.path(), model.config()).map_err(Error::Model)?;
+    new.replace(&MODEL_FILES).map_err(io)
 }

@@ -157,7 +157,8 @@ impl Segmenter {
     /// Segments an image file: PNG, JPEG or TIFF, of any size, 8 or 16 bits, gray or colour.
     ///
     /// # Errors
-    /// When the file cannot be read, or the model does not say how images become its input.
+    /// When the file cannot be read, the model does not say how images become its input, or the network's probabilities
+    /// are NaN or infinite.
     pub fn segment(&self, path: impl AsRef<Path>) -> Result<Segmentation> {
         let loaded = self.preprocessing(path.as_ref())?.load_image(path.as_ref())?;
         let (probabilities, guess) =
@@ -171,7 +172,8 @@ impl Segmenter {
     /// `[images, channels, height, width]`: the network's input as it is, without preprocessing.
     ///
     /// # Errors
-    /// When the file cannot be read, is of another type or shape, or holds values that are not finite.
+    /// When the file cannot be read, is of another type or shape, or holds values that are not finite, or the network's
+    /// probabilities are not.
     pub fn segment_npy(&self, path: impl AsRef<Path>) -> Result<Vec<Segmentation>> {
         read_npy_images(path.as_ref(), self.config().in_channels)?
             .iter()

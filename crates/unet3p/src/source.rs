@@ -87,6 +87,8 @@ impl ModelSource {
 
     /// What `name` means without a network.
     fn local(name: &str) -> Option<Self> {
+        // A folder that a killed process had moved aside; where it stays, it is missing.
+        let _ = unet3p_files::recover_folder(Path::new(name));
         if let Some(model) = BUNDLED_MODELS.iter().find(|model| model.name == name) {
             return Some(Self::Bundled(model));
         }

@@ -82,7 +82,7 @@ pub(super) fn named_in(predictions: &Path, slices: Option<&Slices>) -> BTreeMap<
     struct Record {
         labels: BTreeMap<u16, String>,
     }
-    let text = std::fs::read_to_string(predictions.join(RECORD)).unwrap_or_default();
+    let text = unet3p_files::read_text(&predictions.join(RECORD)).unwrap_or_default();
     match serde_json::from_str::<Record>(&text) {
         Ok(record) => record.labels,
         Err(_) => (1..).zip(slices.into_iter().flat_map(Slices::class_names).map(str::to_string)).collect(),

@@ -29,7 +29,7 @@ impl Slices {
             std::path::absolute(references).ok().and_then(|path| path.parent().map(Path::to_path_buf));
         for folder in [Some(references.to_path_buf()), above].into_iter().flatten() {
             let path = folder.join(DatasetIndex::FILE_NAME);
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let Ok(text) = unet3p_files::read_text(&path) else { continue };
             if !serde_json::from_str::<Value>(&text).is_ok_and(|json| json.get("slices").is_some()) {
                 continue;
             }

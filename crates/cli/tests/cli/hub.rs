@@ -137,6 +137,25 @@ fn an_encoder_starts_from_the_weights_of_a_classifier() {
 }
 
 #[test]
+fn a_proxy_that_refuses_is_named() {
+    let place = Place::new();
+    let proxy = Server::start(|_| crate::hub_server::Reply::status(403));
+    let address = proxy.url().replace("http://", "");
+    let with_password = format!("http://me:secret@{address}");
+    let variables = [
+        ("HF_ENDPOINT", "http://hub.invalid"),
+        ("ALL_PROXY", with_password.as_str()),
+        ("NO_PROXY", ""),
+        ("no_proxy", ""),
+    ];
+    let run = place.run_with(&variables, ["pull", ID]);
+    run.ends(1, &["acme/tiny", "cannot reach http://hub.invalid", &format!("through the proxy {address}")]);
+    assert!(!run.stderr.contains("secret"), "{}", run.stderr);
+    let gone = [("HF_ENDPOINT", "http://hub.invalid"), ("ALL_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "")];
+    place.run_with(&gone, ["pull", ID]).ends(1, &["through the proxy 127.0.0.1:1"]);
+}
+
+#[test]
 fn offline_names_what_is_missing_and_how_to_get_it() {
     let place = Place::new();
     place.gray("a.png", 8, 8);

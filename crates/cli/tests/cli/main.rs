@@ -14,6 +14,8 @@ mod hub;
 mod hub_server;
 mod info;
 mod model_errors;
+mod model_folders;
+mod model_weights;
 mod predict;
 mod predict_errors;
 mod prepare;

@@ -1,8 +1,11 @@
 //! Models that cannot be read.
 
 use std::fs;
+use std::path::Path;
 
+use candle_core::Device;
 use unet3p_data::Preprocessor;
+use unet3p_models::Variant;
 
 use crate::support::{Place, gray_preprocessor, tiny};
 
@@ -13,6 +16,12 @@ fn both_fail(place: &Place, words: &[&str]) {
     place.line("predict -i a.png -o out -m m").ends(1, words);
     assert!(!place.path("out").exists());
     place.line("info m").ends(1, words);
+}
+
+/// Weights that do not tell themselves what they are of.
+fn without_metadata(path: &Path) {
+    let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    candle_core::safetensors::save(&tensors, path).unwrap();
 }
 
 #[test]
@@ -33,7 +42,7 @@ fn a_folder_where_the_weights_should_be() {
     place.model();
     fs::remove_file(place.path("m/model.safetensors")).unwrap();
     fs::create_dir(place.path("m/model.safetensors")).unwrap();
-    both_fail(&place, &["m/model.safetensors", "cannot be read"]);
+    both_fail(&place, &["m/model.safetensors", "is a folder, not a file"]);
 }
 
 #[test]
@@ -49,7 +58,10 @@ fn weights_of_another_shape() {
     let place = Place::new();
     place.model();
     place.save_model("other", &tiny(3), &gray_preprocessor());
-    fs::copy(place.path("other/model.safetensors"), place.path("m/model.safetensors")).unwrap();
+    let weights = place.path("m/model.safetensors");
+    fs::copy(place.path("other/model.safetensors"), &weights).unwrap();
+    both_fail(&place, &["m/config.json", "in_channels = 1", "m/model.safetensors", "in_channels = 3"]);
+    without_metadata(&weights);
     both_fail(&place, &["m/model.safetensors", "encoder.1.conv1.weight", "another shape"]);
 }
 
@@ -57,8 +69,10 @@ fn weights_of_another_shape() {
 fn weights_of_another_network() {
     let place = Place::new();
     place.model();
-    let config = fs::read_to_string(place.path("m/config.json")).unwrap();
-    place.write("m/config.json", config.replace("\"base\"", "\"deep_supervision\""));
+    let mut config = tiny(1);
+    config.variant = Variant::DeepSupervision;
+    without_metadata(&place.path("m/model.safetensors"));
+    place.write("m/config.json", config.to_json().unwrap());
     both_fail(&place, &["m/model.safetensors", "missing", "head.5.weight"]);
 }
 

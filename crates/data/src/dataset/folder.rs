@@ -9,7 +9,7 @@ use super::MaskName;
 use super::mask_name::candidates;
 use super::source::{EXTENSIONS, Entry, Listing};
 use crate::prepare::{DatasetIndex, Split, is_slice_name};
-use crate::{Error, Result};
+use crate::{Error, Result, read_json};
 
 /// The part of `dataset.json` that is read here: less than [`prepare`](crate::prepare) writes, so that people can
 /// write one by hand.
@@ -128,13 +128,10 @@ fn find(image: &Path, files: &BTreeMap<String, PathBuf>, dir: &Path, names: &[St
 
 /// The folder's index, if there is one.
 pub(super) fn read_index(path: &Path) -> Result<Option<Index>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(path, "read", e)),
+    let index: Index = match read_json(path, "index of slices") {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        index => index?,
     };
-    let index: Index =
-        serde_json::from_str(&text).map_err(|e| Error::file(path, format!("is no index of slices: {e}")))?;
     check_names(path, index.classes.iter().map(|class| class.name.as_str()))?;
     Ok(Some(index))
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::source::{Entry, Listing};
 use crate::prepare::{Split, is_slice_name};
-use crate::{Error, Result};
+use crate::{Error, Result, read_text};
 
 /// A line of the list.
 #[derive(Deserialize)]
@@ -23,7 +23,8 @@ struct Line {
 /// What the list holds.
 pub(super) fn list(path: &Path) -> Result<Listing> {
     let broken = |e: csv::Error| Error::file(path, format!("is no list of images and masks: {e}"));
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(broken)?;
+    let text = read_text(path)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let columns: Vec<String> = reader.headers().map_err(broken)?.iter().map(String::from).collect();
     for column in ["image", "mask"] {
         if !columns.iter().any(|name| name == column) {

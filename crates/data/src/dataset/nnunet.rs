@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::folder::check_names;
 use super::source::{EXTENSIONS, Entry, Listing};
 use crate::prepare::DatasetIndex;
-use crate::{Error, Result};
+use crate::{Error, Result, read_json};
 
 /// The folder of images.
 pub(super) const IMAGES: &str = "imagesTr";
@@ -143,10 +143,7 @@ fn unreadable(dir: &Path, ending: &str) -> String {
 }
 
 fn read(dir: &Path) -> Result<Dataset> {
-    let path = dir.join(DatasetIndex::FILE_NAME);
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", e))?;
-    serde_json::from_str(&text)
-        .map_err(|e| Error::file(&path, format!("is no index of an nnU-Net dataset: {e}")))
+    read_json(&dir.join(DatasetIndex::FILE_NAME), "index of an nnU-Net dataset")
 }
 
 /// Names of the classes, whose ids must be 0, 1, 2, ... without gaps: first the background, last the ignore label, in

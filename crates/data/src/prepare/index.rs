@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::ClassLabels;
-use crate::{Error, Result, Size, write_atomically};
+use crate::{Result, Size, read_json, write_atomically};
 
 /// Which part of the data a volume belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,10 +80,7 @@ impl DatasetIndex {
     /// [`Error::Io`] when it cannot be read, [`Error::File`] when its content is not what
     /// [`DatasetIndex::save`] writes.
     pub fn load(folder: &Path) -> Result<Self> {
-        let path = folder.join(Self::FILE_NAME);
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::io(&path, "read", source))?;
-        serde_json::from_str(&text)
-            .map_err(|error| Error::file(&path, format!("is no index of slices: {error}")))
+        read_json(&folder.join(Self::FILE_NAME), "index of slices")
     }
 
     /// Writes `dataset.json` into a folder of slices, atomically.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Error, Resample, Result, write_atomically};
+use crate::{Error, Resample, Result, read_text, write_atomically};
 
 /// What the network's input channels are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,8 +184,7 @@ impl Preprocessor {
     /// [`Error::Io`] when it cannot be read, otherwise as [`Preprocessor::from_json`] with the file named.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(Self::FILE_NAME);
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::io(&path, "read", source))?;
-        Self::from_json(&text).map_err(|error| Error::file(&path, error.to_string()))
+        Self::from_json(&read_text(&path)?).map_err(|error| Error::file(&path, error.to_string()))
     }
 
     /// Writes `preprocessor_config.json` into a model folder, atomically.

@@ -1,8 +1,8 @@
 //! Questions to the Hub over HTTP: redirects without giving the token away, and patience with faults that pass.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hf_hub::{Repo, RepoType};
 use serde::Deserialize;
@@ -11,10 +11,15 @@ use ureq::{Agent, Body, Timeout};
 
 use super::address::{is_this_machine, origin, redirect, same_origin, without_credentials};
 use super::id::{is_commit, is_file_name};
+use super::pace::Pace;
 use super::{Hub, HubError, HubFile, ModelId};
 
 /// Silence after which a connection counts as cut.
 const SILENCE: Duration = Duration::from_secs(20);
+/// The longest time that an answer may take until its content begins.
+const HEADERS: Duration = Duration::from_secs(60);
+/// Bytes of a description that are read at once.
+const CHUNK: usize = 1 << 14;
 /// How long a fault is waited out the first time; then for twice as long each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Redirects on the way to a file.
@@ -107,6 +112,8 @@ impl<'a> Client<'a> {
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(SILENCE))
+            // Also of a server that sends its headers letter by letter.
+            .timeout_recv_response(Some(HEADERS))
             .timeout_per_read(Some(SILENCE));
         if is_this_machine(&endpoint) {
             config = config.proxy(None);
@@ -119,15 +126,32 @@ impl<'a> Client<'a> {
     pub(super) fn info(&self) -> Result<Info, HubError> {
         let url = self.url(&format!("/api/{}", self.repo.api_url()))?;
         let info: Info = self.patiently(|| {
-            let mut response = self.send(Method::GET, &url, None, |_| false)?;
-            let body = response.body_mut().with_config().limit(MAX_INFO);
-            let bytes = body.read_to_vec().map_err(|error| self.fault(&url, error))?;
+            let response = self.send(Method::GET, &url, None, |_| false)?;
+            let bytes = self.read_info(&url, response)?;
             serde_json::from_slice(&bytes).map_err(|error| self.answer(&url, error.to_string()).into())
         })?;
         if !is_commit(&info.sha) {
             return Err(self.answer(&url, format!("{:?} is no commit", info.sha)));
         }
         Ok(info)
+    }
+
+    /// A description of a repository, whose size nobody announces.
+    fn read_info(&self, url: &Uri, response: Response<Body>) -> Result<Vec<u8>, Fault> {
+        let mut body = response.into_body().into_with_config().limit(MAX_INFO).reader();
+        let (mut bytes, mut chunk) = (Vec::new(), vec![0; CHUNK]);
+        let mut pace = Pace::new(Instant::now());
+        loop {
+            let count = match body.read(&mut chunk) {
+                Ok(count) => count,
+                Err(error) => return Err(self.fault(url, error.into())),
+            };
+            if count == 0 {
+                return Ok(bytes);
+            }
+            bytes.extend_from_slice(&chunk[..count]);
+            pace.add(count as u64, Instant::now()).map_err(|slow| self.too_slow(url, slow))?;
+        }
     }
 
     /// ETag and size of a file at a commit, without the file.
@@ -266,7 +290,20 @@ impl<'a> Client<'a> {
         HubError::Damaged { id: self.id.clone(), file: file.name, problem }
     }
 
+    /// A server that sends next to nothing will not send more in a moment.
+    pub(super) fn too_slow(&self, url: &Uri, problem: String) -> Fault {
+        self.unreachable(url, problem).into()
+    }
+
     fn unreachable(&self, url: &Uri, cause: String) -> HubError {
+        let cause = match self.agent.config().proxy().filter(|proxy| !proxy.is_no_proxy(url)) {
+            Some(proxy) => format!(
+                "{cause}, through the proxy {}:{} that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names",
+                proxy.host(),
+                proxy.port()
+            ),
+            None => cause,
+        };
         HubError::Unreachable { id: self.id.clone(), host: origin(url), cause }
     }
 }

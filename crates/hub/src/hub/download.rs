@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use ureq::http::{Response, StatusCode, header};
 
 use super::client::{Client, Fault, Patience, Remote, cut};
+use super::pace::Pace;
 use super::{HubError, HubFile, Progress};
 
 /// Bytes read at once.
@@ -95,6 +97,7 @@ impl Part<'_> {
         }
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
         let mut chunk = vec![0; CHUNK];
+        let mut pace = Pace::new(Instant::now());
         while self.have < size {
             let count = body.read(&mut chunk).map_err(|error| cut(error.to_string()))?;
             if count == 0 {
@@ -106,6 +109,10 @@ impl Part<'_> {
             self.file.write_all(&chunk[..count]).map_err(|cause| HubError::io(self.path, cause))?;
             self.have += count as u64;
             report(self.have);
+            if self.have < size {
+                // What has arrived is kept: a later call goes on there.
+                pace.add(count as u64, Instant::now()).map_err(|slow| client.too_slow(url, slow))?;
+            }
         }
         Ok(Ok(()))
     }

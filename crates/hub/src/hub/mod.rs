@@ -12,6 +12,7 @@ mod digest;
 mod download;
 mod error;
 mod id;
+mod pace;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -62,7 +63,7 @@ const FILES: [HubFile; 4] = [
 ];
 
 fn check_json(path: &Path) -> Result<(), String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = unet3p_files::read_text(path).map_err(|error| error.to_string())?;
     let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(&text);
     object.map(|_| ()).map_err(|error| format!("not a JSON object: {error}"))
 }
@@ -72,8 +73,8 @@ impl Hub {
     /// called often while a file arrives.
     ///
     /// Of a repository only `config.json`, `model.safetensors`, `preprocessor_config.json` and `README.md` are fetched.
-    /// Faults that may pass (429, 5xx, cut connections) are retried three times, or as often as
-    /// [`Hub::with_retries`] says; a file goes on where it was
+    /// Faults that may pass (429, 5xx, cut connections) are retried three times, or as often as [`Hub::with_retries`]
+    /// says, and less than 1 kB a second over a minute is an error; a file goes on where it was
     /// cut, also in a later call. Sizes, JSON, the weights' header and, of large files, the SHA-256 are checked before a
     /// file gets its name, and a damaged one is removed. Where the Hub cannot be reached and the cache has the model, a
     /// warning is logged and the cache serves. What the cache serves is checked as well, but for sizes and SHA-256.

@@ -26,12 +26,13 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use hdf5_reader::messages::datatype::Datatype;
 use hdf5_reader::{Dataset, Hdf5File, OpenOptions};
+use unet3p_files::{Content, open};
 
 pub use error::KerasError;
 pub use settings::KerasSettings;
 
-use crate::Error;
 use crate::archive::{Archive, unpacked_limit};
+use crate::{Error, source};
 use layers::Layer;
 use settings::Description;
 
@@ -72,12 +73,11 @@ pub struct KerasWeights {
 pub fn read_weights(path: &Path) -> Result<KerasWeights, Error> {
     let io = |cause| Error::io(path, cause);
     let keras = |cause| Error::Keras { path: path.to_owned(), cause };
-    let mut file = File::open(path).map_err(io)?;
+    let (mut file, _) = open(path, Content::Weights).map_err(io)?;
     let mut magic = Vec::new();
     file.by_ref().take(HDF5_MAGIC.len() as u64).read_to_end(&mut magic).map_err(io)?;
     if magic == HDF5_MAGIC {
-        let bytes = std::fs::read(path).map_err(io)?;
-        return from_hdf5(bytes, None).map_err(keras);
+        return from_hdf5(source::read_weights(path)?, None).map_err(keras);
     }
     from_archive(file).map_err(keras)
 }

@@ -17,6 +17,8 @@ pub struct KerasSettings {
     pub batch_norm_eps: f64,
     /// Weight of a batch in the running statistics: one minus Keras's momentum.
     pub batch_norm_momentum: f64,
+    /// Whether the file tells the former, which is Keras's default otherwise.
+    pub batch_norm_told: bool,
     /// From logits to probabilities, where the file tells.
     pub activation: Option<Activation>,
 }
@@ -58,9 +60,8 @@ impl Description {
             let texts = [Some(node.class_name.as_str()), node.text("function"), node.text("activation")];
             texts.into_iter().flatten().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
         };
-        let epsilon = same(nodes, "epsilon")?.unwrap_or(EPSILON);
-        let momentum = same(nodes, "momentum")?.unwrap_or(MOMENTUM);
-        Ok(settings(epsilon, momentum, activation_in(nodes.iter().map(said))))
+        let told = (same(nodes, "epsilon")?, same(nodes, "momentum")?);
+        Ok(settings(told, activation_in(nodes.iter().map(said))))
     }
 }
 
@@ -76,13 +77,18 @@ impl Node {
 
 /// What the names of layers alone tell, as `tf.nn.softmax`.
 pub(super) fn settings_by_names<'a>(names: impl Iterator<Item = &'a str>) -> KerasSettings {
-    settings(EPSILON, MOMENTUM, activation_in(names.map(str::to_owned)))
+    settings((None, None), activation_in(names.map(str::to_owned)))
 }
 
-fn settings(epsilon: f64, momentum: f64, activation: Option<Activation>) -> KerasSettings {
+fn settings(
+    (epsilon, momentum): (Option<f64>, Option<f64>),
+    activation: Option<Activation>,
+) -> KerasSettings {
+    let batch_norm_told = epsilon.is_some();
+    let (epsilon, momentum) = (epsilon.unwrap_or(EPSILON), momentum.unwrap_or(MOMENTUM));
     // 0.99 is to become 0.01, which the difference of the binary numbers is not.
     let batch_norm_momentum = ((1.0 - momentum) * 1e9).round() / 1e9;
-    KerasSettings { batch_norm_eps: epsilon, batch_norm_momentum, activation }
+    KerasSettings { batch_norm_eps: epsilon, batch_norm_momentum, batch_norm_told, activation }
 }
 
 /// The setting of all batch normalisations.

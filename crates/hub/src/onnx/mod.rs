@@ -57,6 +57,9 @@ pub enum OnnxError {
         /// What they are to be multiples of.
         multiple: usize,
     },
+    /// A weight is NaN or infinite.
+    #[error(transparent)]
+    Weights(#[from] unet3p_models::Error),
     /// The weights cannot be read from their device.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
@@ -66,7 +69,8 @@ pub enum OnnxError {
 /// configuration, which is under `config`.
 ///
 /// # Errors
-/// [`OnnxError`] for an unknown operator version, or a size that is not a multiple of the network's.
+/// [`OnnxError`] for an unknown operator version, a size that is not a multiple of the network's, or a weight that is NaN
+/// or infinite.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -94,6 +98,7 @@ pub fn export(
     if let Some(size) = options.size.filter(|size| size.iter().any(|&n| n == 0 || n % multiple != 0)) {
         return Err(OnnxError::Size { size, multiple });
     }
+    model.check_finite()?;
     let tensors = model.parameters().all().into_iter().collect();
     let mut builder = Builder::new(tensors, config.batch_norm_eps);
     let outputs = network::build(&mut builder, config, options)?;

@@ -47,8 +47,7 @@ pub enum CheckpointError {
 
     /// The pickle has an instruction outside the allow-list.
     #[error(
-        "the pickle has the opcode 0x{opcode:02x} at byte {offset}, which data saved with the \
-         default protocol do not need; no code in a checkpoint is ever executed. Save the \
+        "the pickle has the opcode 0x{opcode:02x} at byte {offset}, which weights do not need; no code in a checkpoint is ever executed. Save the \
          weights alone: torch.save(model.state_dict(), path)"
     )]
     ForbiddenOpcode {
@@ -58,10 +57,10 @@ pub enum CheckpointError {
         offset: usize,
     },
 
-    /// The pickle has a protocol that `torch.save` only writes when asked for it.
+    /// The pickle has a protocol that no Python writes today.
     #[error(
-        "its pickle has the protocol {found}; protocol 2, torch.save's default, is read: \
-         torch.save(torch.load(OLD, map_location=\"cpu\", weights_only=True), NEW)"
+        "its pickle has the protocol {found}; 2 to 5 are read: \
+         torch.save(model.state_dict(), path), with the default protocol"
     )]
     Protocol {
         /// The file's protocol.

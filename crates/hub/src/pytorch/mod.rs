@@ -21,11 +21,11 @@ mod pickle;
 mod tensor;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use candle_core::Tensor;
+use unet3p_files::{Content, open};
 
 pub use error::CheckpointError;
 
@@ -56,7 +56,7 @@ pub(crate) const LEGACY_MAGIC: [u8; 14] =
 /// # Ok::<(), unet3p_hub::Error>(())
 /// ```
 pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    let file = File::open(path).map_err(|cause| Error::io(path, cause))?;
+    let (file, _) = open(path, Content::Weights).map_err(|cause| Error::io(path, cause))?;
     read_state_dict_from(BufReader::new(file))
         .map_err(|cause| Error::Checkpoint { path: path.to_owned(), cause })
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Tensor, Var};
 use unet3p_data::{LabelMap, Sample};
-use unet3p_models::UNet3Plus;
+use unet3p_files::{NewFolder, recover_folder};
+use unet3p_models::{MODEL_FILES, UNet3Plus, weight_problem};
 
 use super::Trainer;
 use crate::card::Card;
 use crate::evaluate::Validator;
 use crate::log::{Cases, Logs, REPORT, Report};
-use crate::replace::{replace_folder, restore_folder};
 use crate::{EpochReport, Error, Result, Summary, Validation, checkpoint, statistics};
 
 /// What the names of a checkpoint's tensors begin with.
@@ -93,12 +93,13 @@ impl Trainer {
             class_names: &self.class_names,
             report,
         };
-        let card = card.card();
-        replace_folder(&self.run_dir.join(folder), |folder| {
-            model.save(folder, DType::F32)?;
-            self.recipe.dataset.preprocessor().save(folder)?;
-            Ok(card.save(folder, model.config())?)
-        })
+        let folder = self.run_dir.join(folder);
+        let io = |error| Error::io(&folder, "replace", error);
+        let new = NewFolder::of(&folder).map_err(io)?;
+        model.save_into(new.path(), DType::F32)?;
+        self.recipe.dataset.preprocessor().save(new.path())?;
+        card.card().save(new.path(), model.config())?;
+        new.replace(&MODEL_FILES).map_err(io)
     }
 
     /// Writes what the run goes on from.
@@ -112,7 +113,8 @@ impl Trainer {
     /// Takes up the last checkpoint, if there is one.
     pub(super) fn restore(&mut self) -> Result<()> {
         for folder in ["last", "best"] {
-            restore_folder(&self.run_dir.join(folder))?;
+            let folder = self.run_dir.join(folder);
+            recover_folder(&folder).map_err(|error| Error::io(&folder, "recover", error))?;
         }
         let Some(saved) = checkpoint::load(&self.run_dir, &self.device)? else {
             return Ok(());
@@ -133,6 +135,11 @@ impl Trainer {
                 let shape = variable.dims();
                 does_not_fit(format!("has no {name} of shape {shape:?}: the configuration has changed since"))
             })?;
+            if let Some(problem) = weight_problem(&name, &tensor)? {
+                return Err(does_not_fit(format!(
+                    "{name}: {problem}; remove the file to go on from the checkpoint before it"
+                )));
+            }
             variable.set(&tensor)?;
         }
         let memory: HashMap<String, Tensor> = tensors

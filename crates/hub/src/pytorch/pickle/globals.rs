@@ -58,11 +58,15 @@ impl Class<'_> {
     /// Whether the file is to be refused for naming it. A courtesy to whoever would load the file in Python next:
     /// nothing here depends on it, because nothing is ever called.
     pub(super) fn is_refused(self) -> bool {
-        match self.module.split('.').next().unwrap_or_default() {
+        // From protocol 4 on a name may have several parts, as `hub.load` of `torch`: each may be a module.
+        let (inner, name) = self.name.rsplit_once('.').unwrap_or(("", self.name));
+        let in_hub = self.module.starts_with("torch.hub") || inner.split('.').next() == Some("hub");
+        let refused = match self.module.split('.').next().unwrap_or_default() {
             "builtins" | "__builtin__" => !BUILTINS.contains(&self.name),
-            "torch" => self.module == "torch.hub" || self.name == "load",
+            "torch" => in_hub || name == "load",
             module => REFUSED_MODULES.contains(&module),
-        }
+        };
+        refused || inner.split('.').any(|part| REFUSED_MODULES.contains(&part))
     }
 }
 

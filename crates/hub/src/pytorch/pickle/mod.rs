@@ -1,4 +1,4 @@
-//! A pickle machine with the instructions of plain data and the globals of a state dict.
+//! A pickle machine with the instructions of plain data, of the protocols 2 to 5, and the globals of a state dict.
 //!
 //! Every other global is an inert placeholder (see [`super`]); nothing is ever called.
 //!
@@ -80,11 +80,16 @@ impl<'a> Machine<'a> {
             match opcode {
                 0x80 => {
                     let found = self.byte()?;
-                    if !(2..=3).contains(&found) {
+                    if !(2..=5).contains(&found) {
                         return Err(CheckpointError::Protocol { found });
                     }
                 }
-                b'c' => self.global()?,
+                0x95 => self.frame()?,
+                b'c' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.global(module, name)?;
+                }
+                0x93 => self.stack_global()?,
                 b'(' => self.mark()?,
                 b')' => self.push_object(Object::Tuple(Vec::new())),
                 b'}' => self.push_object(Object::Dict(Vec::new())),
@@ -93,14 +98,18 @@ impl<'a> Machine<'a> {
                     self.push_object(Object::Tuple(items));
                 }
                 0x85..=0x87 => self.short_tuple(usize::from(opcode - 0x84))?,
-                b']' => self.push_object(Object::Inert(None)),
+                b']' | 0x8f => self.push_object(Object::Inert(None)),
                 b'a' => {
                     self.pop()?;
                     self.extend_list()?;
                 }
-                b'e' => {
+                b'e' | 0x90 => {
                     self.pop_to_mark()?;
                     self.extend_list()?;
+                }
+                0x91 => {
+                    self.pop_to_mark()?;
+                    self.push_object(Object::Inert(None));
                 }
                 b'N' => self.stack.push(Value::None),
                 0x88 | 0x89 => self.stack.push(Value::Bool),
@@ -121,10 +130,19 @@ impl<'a> Machine<'a> {
                     self.bytes(8)?;
                     self.stack.push(Value::Number);
                 }
-                b'X' => {
-                    let length = u32::from_le_bytes(self.array()?);
-                    let text = self.text(length as usize)?;
+                0x8c | b'X' | 0x8d => {
+                    let length = self.length(opcode)?;
+                    let text = self.text(length)?;
                     self.stack.push(Value::Text(text));
+                }
+                b'C' | b'B' | 0x8e | 0x96 => {
+                    let length = self.length(opcode)?;
+                    self.bytes(length)?;
+                    self.push_object(Object::Inert(None));
+                }
+                0x94 => {
+                    let slot = u32::try_from(self.memo.len()).map_err(|_| self.damaged("a full memo"))?;
+                    self.memoise(slot)?;
                 }
                 b'q' => {
                     let slot = self.byte()?;
@@ -145,6 +163,10 @@ impl<'a> Machine<'a> {
                 b'Q' => self.persistent_id()?,
                 b'R' => self.reduce()?,
                 0x81 => self.new_object()?,
+                0x92 => {
+                    self.pop()?;
+                    self.new_object()?;
+                }
                 b's' => {
                     let value = self.pop()?;
                     let key = self.pop()?;
@@ -185,6 +207,26 @@ impl<'a> Machine<'a> {
         let mut array = [0; N];
         array.copy_from_slice(self.bytes(N)?);
         Ok(array)
+    }
+
+    /// The length before a text or bytes, of one, four or eight bytes.
+    fn length(&mut self, opcode: u8) -> Result<usize, CheckpointError> {
+        let length = match opcode {
+            0x8c | b'C' => u64::from(self.byte()?),
+            b'X' | b'B' => u64::from(u32::from_le_bytes(self.array()?)),
+            _ => u64::from_le_bytes(self.array()?),
+        };
+        usize::try_from(length).map_err(|_| self.damaged(format!("a text of {length} bytes")))
+    }
+
+    /// A frame tells how many of the next bytes belong together, which nobody needs who has them all.
+    fn frame(&mut self) -> Result<(), CheckpointError> {
+        let length = u64::from_le_bytes(self.array()?);
+        let rest = (self.data.len() - self.at) as u64;
+        if length > rest {
+            return Err(self.damaged(format!("it ends {} bytes early", length - rest)));
+        }
+        Ok(())
     }
 
     fn text(&mut self, length: usize) -> Result<&'a str, CheckpointError> {

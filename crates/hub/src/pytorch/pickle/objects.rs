@@ -29,9 +29,16 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    pub(super) fn global(&mut self) -> Result<(), CheckpointError> {
-        let module = self.line()?;
-        let name = self.line()?;
+    /// A global whose names lie on the stack.
+    pub(super) fn stack_global(&mut self) -> Result<(), CheckpointError> {
+        let (name, module) = (self.pop()?, self.pop()?);
+        let (Value::Text(module), Value::Text(name)) = (module, name) else {
+            return Err(self.damaged("a global whose name is not a text"));
+        };
+        self.global(module, name)
+    }
+
+    pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), CheckpointError> {
         let class = Class { module, name };
         if class.is_refused() {
             return Err(CheckpointError::ForbiddenGlobal { module: module.into(), name: name.into() });
