@@ -91,6 +91,17 @@ pub enum Error {
         /// What is allowed.
         limit_gib: f64,
     },
+    /// Values of which no mask can be made.
+    #[error(
+        "the network's {of} holds {value}, of which no mask can be made: the values of the file, the preprocessing or the \
+         model's weights are at fault (`unet3p info MODEL` looks at the weights)"
+    )]
+    NotFinite {
+        /// The network's "input" or its "prediction".
+        of: &'static str,
+        /// The first such value.
+        value: f32,
+    },
     /// The operating system could not read or write a path.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
@@ -114,10 +125,10 @@ impl Error {
         Self::Io { path: path.to_path_buf(), action, source }
     }
 
-    /// An image that is too large, as one in a file; other errors as they are.
+    /// What the network cannot do with an image, as an error of the image's file; other errors as they are.
     pub(crate) fn in_input(self, path: &Path) -> Self {
         match self {
-            Self::TooLarge { .. } => Self::input(path, self.to_string()),
+            Self::TooLarge { .. } | Self::NotFinite { .. } => Self::input(path, self.to_string()),
             error => error,
         }
     }

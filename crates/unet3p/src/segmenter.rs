@@ -157,7 +157,8 @@ impl Segmenter {
     /// Segments an image file: PNG, JPEG or TIFF, of any size, 8 or 16 bits, gray or colour.
     ///
     /// # Errors
-    /// When the file cannot be read, or the model does not say how images become its input.
+    /// When the file cannot be read, the model does not say how images become its input, or what it predicts is not
+    /// finite.
     pub fn segment(&self, path: impl AsRef<Path>) -> Result<Segmentation> {
         let loaded = self.preprocessing(path.as_ref())?.load_image(path.as_ref())?;
         let (probabilities, guess) =
@@ -182,7 +183,8 @@ impl Segmenter {
     /// Segments an image that is the network's input already: `[channels, height, width]` after preprocessing.
     ///
     /// # Errors
-    /// When it has another number of channels, or no pixels.
+    /// When it has another number of channels, no pixels or values that are not finite, or what is predicted is not
+    /// finite.
     pub fn segment_input(&self, image: &Image) -> Result<Segmentation> {
         let (probabilities, guess) = self.probabilities(image)?;
         let picture = gray_picture(image.plane(image.channels / 2), image.height, image.width, None);
@@ -244,6 +246,7 @@ impl Segmenter {
     fn probabilities(&self, image: &Image) -> Result<(Image, Option<Guess>)> {
         let (height, width) = (image.height, image.width);
         let classes = self.config().num_classes;
+        check_finite(&image.data, "input")?;
         let tiling = memory::tiling(self.config(), height, width, self.tile)?;
         let ungated = tiling.blend(&image.data, classes, |tile, (height, width)| {
             self.ungated(tile, (1, image.channels, height, width))
@@ -265,7 +268,10 @@ impl Segmenter {
     fn ungated(&self, tile: &[f32], shape: (usize, usize, usize, usize)) -> Result<UngatedValues> {
         let flips: &[&[usize]] = if self.tta { &[&[], &[3], &[2], &[2, 3]] } else { &[&[]] };
         let input = Tensor::from_slice(tile, shape, &self.device)?;
-        Ok(self.network.forward_ungated(&input, flips)?.into_values()?)
+        let values = self.network.forward_ungated(&input, flips)?.into_values()?;
+        // Before the gate, which can empty an image for which the network predicts no number.
+        check_finite(values.prediction.iter().chain(values.presence.iter().flatten()), "prediction")?;
+        Ok(values)
     }
 
     fn segmentation(
@@ -320,6 +326,14 @@ impl Segmenter {
         let colors = &self.config().label2color;
         let of = |(id, label): (u8, String)| colors.get(&label).copied().unwrap_or(default_color(id));
         std::iter::once(default_color(0)).chain(self.classes().into_iter().map(of)).collect()
+    }
+}
+
+/// A value that is not finite compares as false with every threshold: it would become background without a word.
+fn check_finite<'a>(values: impl IntoIterator<Item = &'a f32>, of: &'static str) -> Result<()> {
+    match values.into_iter().find(|value| !value.is_finite()) {
+        Some(&value) => Err(Error::NotFinite { of, value }),
+        None => Ok(()),
     }
 }
 
