@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use unet3p_data::{MaskName, MaskValues, Preprocessor};
+use unet3p_data::{MaskColors, MaskName, MaskValues, Preprocessor};
 use unet3p_losses::LossConfig;
 use unet3p_models::UNet3PlusConfig;
 use unet3p_train::{
@@ -140,6 +140,7 @@ fn complete() -> TrainConfig {
         paths,
         mask_name: Some(MaskName::try_from("{name}".to_string()).unwrap()),
         mask_values: Some(MaskValues::default()),
+        mask_colors: Some(MaskColors::default()),
         ignore_label: Some(255),
         resize: Some([16, 16]),
         image_mean: Some(vec![0.5]),

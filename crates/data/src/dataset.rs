@@ -1,21 +1,22 @@
 //! Training slices: images with masks and, where organs are known, regions.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use image::DynamicImage;
 use rayon::prelude::*;
 
-use self::ids::MaskReader;
-use crate::decode::decode;
+use crate::decode::{Raster, decode};
+use crate::mask::White;
 use crate::preprocess::{luma, unit_planes};
-use crate::{Error, Image, LabelMap, Preprocessor, Result, read_mask, resize, resize_labels};
+use crate::{
+    Error, IGNORED, Image, LabelMap, MaskColors, MaskOptions, MaskReader, MaskValues, Preprocessor, Result,
+    read_mask, resize, resize_labels,
+};
 
 mod check;
 mod folder;
-mod ids;
 mod inspect;
 mod list;
 mod mask_name;
@@ -26,7 +27,6 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use ids::{IGNORED, MaskValues};
 pub use inspect::Inspection;
 pub use mask_name::MaskName;
 pub use source::Source;
@@ -90,11 +90,28 @@ pub struct DatasetOptions {
     pub preprocessor: Preprocessor,
     /// The names of masks in folders; `None`: those of the images, or `mask_` where they say `image_`.
     pub mask_name: Option<MaskName>,
-    /// The class ids of the values in masks; `None`: values are ids, and with one class a mask of 0 and 255 is one of
-    /// 0 and 1.
+    /// The class ids of the values in masks; `None`: values are ids, and with one class masks that hold 0 and 255 alone,
+    /// all of them, are masks of 0 and 1.
     pub mask_values: Option<MaskValues>,
+    /// The class ids of the colours in masks; `None`: masks of colours are refused.
+    pub mask_colors: Option<MaskColors>,
     /// The value of mask pixels that do not count; `None`: the source's own, where it has one.
     pub ignore_label: Option<u16>,
+}
+
+impl DatasetOptions {
+    /// The reader of a source's masks; `ignore` is the source's own value of pixels that do not count.
+    fn reader(&self, ignore: Option<u16>) -> Result<MaskReader> {
+        let reader = MaskReader::new(MaskOptions {
+            classes: self.classes,
+            values: self.mask_values.clone(),
+            colors: self.mask_colors.clone(),
+            ignore: self.ignore_label.or(ignore),
+        })?;
+        // Ignored pixels of any source have the last one in samples.
+        let most = usize::from(IGNORED) - 1;
+        Ok(if self.classes.is_none() { reader.up_to(most) } else { reader })
+    }
 }
 
 /// What is wrong with a dataset's files.
@@ -124,7 +141,7 @@ pub struct SliceDataset {
 /// The files of one slice as they are stored, 8 bits staying 8 bits.
 #[derive(Debug, Clone)]
 struct Decoded {
-    images: Vec<DynamicImage>,
+    images: Vec<Raster>,
     mask: LabelMap,
     regions: Option<LabelMap>,
 }
@@ -157,15 +174,15 @@ impl SliceDataset {
     ) -> Result<(Self, Findings)> {
         options.preprocessor.validate()?;
         let mut findings = Findings::default();
+        let mut readers = Vec::new();
         let mut entries = Vec::new();
         for path in paths {
             let source = Source::at(path)?;
             match source.list(options.mask_name.as_ref()) {
                 Ok(listing) => {
-                    let ignore = options.ignore_label.or(listing.ignore);
-                    let reader = MaskReader::new(options.classes, options.mask_values.clone(), ignore)?;
-                    let reader = Arc::new(reader);
-                    entries.extend(listing.entries.into_iter().map(|entry| (entry, reader.clone())));
+                    readers.push(options.reader(listing.ignore)?);
+                    let reader = readers.len() - 1;
+                    entries.extend(listing.entries.into_iter().map(|entry| (entry, reader)));
                     findings.problems.extend(listing.problems);
                     findings.unused.extend(listing.unused);
                     findings.warnings.extend(listing.warnings);
@@ -175,20 +192,30 @@ impl SliceDataset {
         }
         let marked = entries.iter().filter(|(e, _)| e.split == Some(crate::prepare::Split::Validation));
         let marked = marked.map(|(entry, _)| entry.group.clone()).collect();
-        let ignores = entries.iter().any(|(_, reader)| reader.ignores());
+        let ignores = entries.iter().any(|&(_, reader)| readers[reader].ignores());
         let (done, total) = (AtomicUsize::new(0), entries.len());
         let channels = options.preprocessor.layout.channels();
-        let checked: Vec<_> = entries
+        let looks: Vec<_> = entries
             .into_par_iter()
             .map(|(entry, reader)| {
-                let slice = check::check(entry, &reader, channels);
+                let look = check::Look::at(entry, &readers[reader], channels);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                slice
+                (look, reader)
             })
             .collect();
+        let masks = looks.iter().filter_map(|(look, reader)| {
+            let (path, tally) = look.mask()?;
+            Some((path, tally, &readers[*reader]))
+        });
+        let white = White::of(&readers, masks);
+        // A class id of 255 is an error, which says so.
+        findings.warnings.extend(if white == White::IsOne { white.note() } else { None });
+        readers.iter_mut().for_each(|reader| reader.settle(&white));
+        let readers: Vec<Arc<MaskReader>> = readers.into_iter().map(Arc::new).collect();
+        findings.warnings.extend(check::warnings(looks.iter().map(|(look, _)| look)));
         let mut slices = Vec::new();
-        for slice in checked {
-            match slice {
+        for (look, reader) in looks {
+            match look.slice(&readers[reader]) {
                 Ok(slice) => slices.push(slice),
                 Err(problems) => findings.problems.extend(problems),
             }
@@ -277,33 +304,33 @@ impl Decoded {
     fn read(slice: &Slice) -> Result<Self> {
         Ok(Self {
             images: slice.images.iter().map(|path| decode(path)).collect::<Result<_>>()?,
-            mask: slice.reader.read(&slice.mask)?,
+            mask: slice.reader.read(&slice.mask)?.labels,
             regions: slice.regions.as_deref().map(read_mask).transpose()?,
         })
     }
 
     fn bytes(&self) -> usize {
         let regions = self.regions.as_ref().map_or(0, |map| map.data.len());
-        let images: usize = self.images.iter().map(|image| image.as_bytes().len()).sum();
+        let images: usize = self.images.iter().map(Raster::bytes).sum();
         images + self.mask.data.len() + regions
     }
 }
 
 /// Planes in [0, 1] in as many channels as the network takes: of one file as prediction makes them, of several the
 /// intensity of each.
-fn planes(slice: &Slice, pictures: &[DynamicImage], channels: usize) -> Result<Image> {
-    let several = pictures.len() > 1;
+fn planes(slice: &Slice, rasters: &[Raster], channels: usize) -> Result<Image> {
+    let several = rasters.len() > 1;
     let mut image = Image::new(0, slice.height, slice.width, Vec::new())?;
-    for (path, picture) in slice.images.iter().zip(pictures) {
-        let planes = one_file(path, picture, if several { 1 } else { channels })?;
+    for raster in rasters {
+        let planes = one_file(raster, if several { 1 } else { channels })?;
         image.channels += planes.channels;
         image.data.extend(planes.data);
     }
     Ok(image)
 }
 
-fn one_file(path: &Path, picture: &DynamicImage, channels: usize) -> Result<Image> {
-    let planes = unit_planes(path, picture)?;
+fn one_file(raster: &Raster, channels: usize) -> Result<Image> {
+    let planes = unit_planes(raster)?;
     Ok(match (channels, planes.channels) {
         (1, 3) => luma(&planes),
         (3, 1) => Image { channels: 3, data: planes.data.repeat(3), ..planes },

@@ -23,14 +23,15 @@ pub use augment::{
     Shift, SingleSlice,
 };
 pub use dataset::{
-    DatasetOptions, Findings, IGNORED, Inspection, MaskName, MaskValues, Parts, Sample, Slice, SliceDataset,
-    Source, Split,
+    DatasetOptions, Findings, Inspection, MaskName, Parts, Sample, Slice, SliceDataset, Source, Split,
 };
 pub use decode::MAX_PIXELS;
 pub use error::{Error, Result};
 pub use guard::{guard, is_guarded};
 pub use listing::{FolderListing, ListedFile, OUTPUT_RECORD, Wanted, list_files};
-pub use mask::{default_color, read_mask, write_mask};
+pub use mask::{
+    IGNORED, Mask, MaskColors, MaskOptions, MaskReader, MaskValues, default_color, read_mask, write_mask,
+};
 pub use open::open_file;
 pub use picture::Picture;
 pub use planes::{Image, LabelMap};

@@ -20,6 +20,7 @@ impl TrainConfig {
             preprocessor: self.preprocessor()?,
             mask_name: self.data.mask_name.clone(),
             mask_values: self.data.mask_values.clone(),
+            mask_colors: self.data.mask_colors.clone(),
             ignore_label: self.data.ignore_label,
         })
     }

@@ -34,6 +34,9 @@ impl Findings {
         warnings.extend(named("images with one value everywhere", images(&inspected.constant)));
         warnings
             .extend(named("images with a transparency, which is dropped", images(&inspected.transparent)));
+        let dark =
+            "dark images: 16 bits whose values end below 4096, which are 12 bits to be stretched (times 16)";
+        warnings.extend(named(dark, images(&inspected.dark)));
         Self { problems, warnings }
     }
 

@@ -1,93 +1,150 @@
 //! Whether the files of a slice belong together.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Slice;
 use super::source::Entry;
-use super::{IGNORED, MaskReader, Slice};
-use crate::{Error, LabelMap, read_mask};
+use crate::decode::{Header, header};
+use crate::mask::{MaskReader, Tally};
+use crate::{Error, IGNORED, read_mask};
 
-/// Checks sizes and ids of one slice's files, `channels` being those of the network's input. All that is wrong is
-/// said.
-pub(super) fn check(entry: Entry, reader: &Arc<MaskReader>, channels: usize) -> Result<Slice, Vec<Error>> {
-    let mut problems = Vec::new();
-    let files = entry.images.len();
-    let first = entry.images.first();
-    if let Some(first) = first.filter(|_| files > 1 && files != channels) {
-        let problem = format!("is one of {files} files of a case, but the network takes {channels} channels");
-        problems.push(Error::file(first, problem));
-    }
-    let mut sizes: Vec<(&Path, (usize, usize))> = Vec::new();
-    for image in &entry.images {
-        sizes.extend(keep(image_size(image), &mut problems).map(|size| (image.as_path(), size)));
-    }
-    // The image's own size counts; where it cannot be read, there is nothing to compare with.
-    let image = sizes.first().copied();
-    // Files that have none are named where they are read.
-    let maps = std::iter::once(&entry.mask).chain(&entry.regions);
-    sizes.extend(maps.filter_map(|path| Some((path.as_path(), image_size(path).ok()?))));
-    if let Some((image, size)) = image {
-        problems
-            .extend(sizes.iter().skip(1).filter_map(|&(path, found)| other_size(image, size, path, found)));
-    }
-    let mask = keep(reader.read(&entry.mask), &mut problems);
-    if let Some(path) = &entry.regions {
-        keep(read_mask(path), &mut problems);
-    }
-    match (image, mask) {
-        (Some((_, (height, width))), Some(mask)) if problems.is_empty() => {
-            let (pixels, ignored) = count(&mask, reader);
-            Ok(Slice {
-                name: entry.name,
-                group: entry.group,
-                height,
-                width,
-                pixels,
-                ignored,
-                images: entry.images,
-                mask: entry.mask,
-                regions: entry.regions,
-                reader: reader.clone(),
-            })
+/// What a look at the files of one slice tells.
+pub(super) struct Look {
+    entry: Entry,
+    /// The size of the image.
+    size: Option<(usize, usize)>,
+    mask: Option<Tally>,
+    problems: Vec<Error>,
+    warnings: Vec<(PathBuf, String)>,
+}
+
+impl Look {
+    /// Reads the heads of images, and masks; `channels` are those of the network's input. All that is wrong is kept.
+    pub(super) fn at(entry: Entry, reader: &MaskReader, channels: usize) -> Self {
+        let mut look = Self { entry, size: None, mask: None, problems: Vec::new(), warnings: Vec::new() };
+        let images = look.entry.images.clone();
+        if let Some(first) = images.first().filter(|_| images.len() > 1 && images.len() != channels) {
+            let files = images.len();
+            let problem =
+                format!("is one of {files} files of a case, but the network takes {channels} channels");
+            look.problems.push(Error::file(first, problem));
         }
-        _ => Err(problems),
+        // The first image's own size counts; where it cannot be read, there is nothing to compare with.
+        let mut first: Option<(&Path, Header)> = None;
+        for path in &images {
+            let Some(header) = look.keep(header(path)) else { continue };
+            look.warnings.extend(header.orientation.note().map(|note| (path.clone(), note)));
+            match first {
+                Some(first) => look.compare(first, path, header.size(), header),
+                None => first = Some((path, header)),
+            }
+        }
+        look.size = first.map(|(_, header)| header.size());
+        let mask = look.entry.mask.clone();
+        look.mask = look.keep(reader.tally(&mask));
+        let warnings = look.mask.iter_mut().flat_map(|tally| std::mem::take(&mut tally.warnings));
+        look.warnings.extend(warnings.map(|warning| (mask.clone(), warning)).collect::<Vec<_>>());
+        let regions = look.entry.regions.clone();
+        if let Some(path) = &regions {
+            look.keep(read_mask(path));
+        }
+        if let Some(first) = first {
+            for path in std::iter::once(&mask).chain(&regions) {
+                // What has no size is a problem already.
+                if let Ok(header) = header(path) {
+                    look.compare(first, path, header.size(), header);
+                }
+            }
+        }
+        look
+    }
+
+    /// The mask, where it could be read.
+    pub(super) fn mask(&self) -> Option<(&Path, &Tally)> {
+        Some((&self.entry.mask, self.mask.as_ref()?))
+    }
+
+    /// The slice, or all that is wrong with it.
+    pub(super) fn slice(mut self, reader: &Arc<MaskReader>) -> Result<Slice, Vec<Error>> {
+        let mask = self.mask.take();
+        let pixels = mask.and_then(|tally| {
+            let pixels = reader.pixels(&self.entry.mask, &tally);
+            self.keep(pixels)
+        });
+        let Self { entry, size, problems, .. } = self;
+        match (size, pixels) {
+            (Some((height, width)), Some(found)) if problems.is_empty() => {
+                let (pixels, ignored) = count(found, reader);
+                Ok(Slice {
+                    name: entry.name,
+                    group: entry.group,
+                    height,
+                    width,
+                    pixels,
+                    ignored,
+                    images: entry.images,
+                    mask: entry.mask,
+                    regions: entry.regions,
+                    reader: reader.clone(),
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// The value, or nothing and one problem more.
+    fn keep<T>(&mut self, result: crate::Result<T>) -> Option<T> {
+        result.map_err(|error| self.problems.push(error)).ok()
+    }
+
+    /// Names a file of another size than the image's.
+    fn compare(&mut self, image: (&Path, Header), path: &Path, found: (usize, usize), header: Header) {
+        let (image, of_image) = image;
+        let size = of_image.size();
+        if found == size {
+            return;
+        }
+        // One of the two was turned, and the other was made before or after.
+        let turned = if found == of_image.stored_size() {
+            "; it fits the image only before its orientation is applied: make it of the image as viewers show it"
+        } else if header.stored_size() == size {
+            "; it fits the image only before its own orientation is applied: save it without one"
+        } else {
+            ""
+        };
+        let problem = format!(
+            "is {} x {} (height x width), but its image {} is {} x {}{turned}",
+            found.0,
+            found.1,
+            image.display(),
+            size.0,
+            size.1
+        );
+        self.problems.push(Error::file(path, problem));
     }
 }
 
-/// The value, or nothing and one problem more.
-fn keep<T>(result: crate::Result<T>, problems: &mut Vec<Error>) -> Option<T> {
-    result.map_err(|error| problems.push(error)).ok()
+/// What was doubtful in the files: each text once, with the first file and the number of the others.
+pub(super) fn warnings<'a>(looks: impl Iterator<Item = &'a Look>) -> Vec<String> {
+    let mut found: BTreeMap<&str, (&Path, usize)> = BTreeMap::new();
+    for (path, warning) in looks.flat_map(|look| &look.warnings) {
+        found.entry(warning).or_insert((path, 0)).1 += 1;
+    }
+    let said = |(warning, (path, count)): (&str, (&Path, usize))| match count {
+        1 => format!("{}: {warning}", path.display()),
+        count => format!("{} and {} more: each {warning}", path.display(), count - 1),
+    };
+    found.into_iter().map(said).collect()
 }
 
 /// Pixels of each class id, and ignored ones.
-fn count(mask: &LabelMap, reader: &MaskReader) -> (Vec<usize>, usize) {
+fn count(found: Vec<(u8, usize)>, reader: &MaskReader) -> (Vec<usize>, usize) {
     let mut counts = vec![0usize; 1 + usize::from(u8::MAX)];
-    mask.data.iter().for_each(|&id| counts[usize::from(id)] += 1);
+    found.into_iter().for_each(|(id, count)| counts[usize::from(id)] += count);
     let ignored = if reader.ignores() { std::mem::take(&mut counts[usize::from(IGNORED)]) } else { 0 };
     let highest = counts.iter().rposition(|&n| n > 0).unwrap_or(0);
     counts.truncate(1 + reader.classes().unwrap_or(highest));
     (counts, ignored)
-}
-
-fn other_size(image: &Path, size: (usize, usize), path: &Path, found: (usize, usize)) -> Option<Error> {
-    if found == size {
-        return None;
-    }
-    let problem = format!(
-        "is {} x {} (height x width), but its image {} is {} x {}",
-        found.0,
-        found.1,
-        image.display(),
-        size.0,
-        size.1
-    );
-    Some(Error::file(path, problem))
-}
-
-/// Height and width from a file's header.
-fn image_size(path: &Path) -> crate::Result<(usize, usize)> {
-    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-    let reader = reader.map_err(|e| Error::io(path, "open", e))?;
-    let (width, height) = reader.into_dimensions().map_err(|e| Error::file(path, e.to_string()))?;
-    Ok((height as usize, width as usize))
 }

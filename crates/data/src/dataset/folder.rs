@@ -133,6 +133,20 @@ pub(super) fn read_index(path: &Path) -> Result<Option<Index>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path, "read", e)),
     };
-    let index = serde_json::from_str(&text);
-    index.map(Some).map_err(|e| Error::file(path, format!("is no index of slices: {e}")))
+    let index: Index =
+        serde_json::from_str(&text).map_err(|e| Error::file(path, format!("is no index of slices: {e}")))?;
+    check_names(path, index.classes.iter().map(|class| class.name.as_str()))?;
+    Ok(Some(index))
+}
+
+/// Refuses two classes of one name: their scores could not be told apart.
+pub(super) fn check_names<'a>(path: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let problem = format!("names more than one class {name:?}: each needs a name of its own");
+            return Err(Error::file(path, problem));
+        }
+    }
+    Ok(())
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use image::DynamicImage;
 use rayon::prelude::*;
 
 use super::{Decoded, SliceDataset};
+use crate::decode::{Raster, Samples};
 use crate::{Error, Result};
 
 /// What decoding every image tells. Slices are given by their indices.
@@ -21,12 +21,15 @@ pub struct Inspection {
     pub equal: Vec<Vec<usize>>,
     /// Slices whose image has a transparency, which is dropped.
     pub transparent: Vec<usize>,
+    /// Slices whose image has 16 bits a sample, but no value beyond those of 12 bits: it is dark.
+    pub dark: Vec<usize>,
 }
 
 /// One image.
 struct Look {
     constant: bool,
     transparent: bool,
+    dark: bool,
     hash: u64,
 }
 
@@ -52,6 +55,9 @@ impl SliceDataset {
                     if look.transparent {
                         found.transparent.push(index);
                     }
+                    if look.dark {
+                        found.dark.push(index);
+                    }
                     if look.constant {
                         found.constant.push(index);
                     } else {
@@ -67,28 +73,27 @@ impl SliceDataset {
 }
 
 impl Look {
-    fn at(images: &[DynamicImage]) -> Self {
+    fn at(images: &[Raster]) -> Self {
         let mut hasher = DefaultHasher::new();
         for image in images {
-            (image.width(), image.height(), image.color(), image.as_bytes()).hash(&mut hasher);
+            (image.width, image.height, image.channels).hash(&mut hasher);
+            match &image.samples {
+                Samples::Eight(samples) => samples.hash(&mut hasher),
+                Samples::Sixteen(samples) => samples.hash(&mut hasher),
+            }
         }
         Self {
-            constant: images.iter().all(is_constant),
-            transparent: images.iter().any(|image| image.color().has_alpha()),
+            constant: images.iter().all(Raster::is_constant),
+            transparent: images.iter().any(|image| image.had_alpha),
+            dark: images.iter().any(|image| image.dark_highest().is_some()),
             hash: hasher.finish(),
         }
     }
 }
 
-fn is_constant(image: &DynamicImage) -> bool {
-    let pixel = usize::from(image.color().bytes_per_pixel());
-    let bytes = image.as_bytes();
-    bytes.chunks(pixel).all(|other| other == &bytes[..pixel])
-}
-
 #[cfg(test)]
 mod tests {
-    use image::{GrayImage, Luma, LumaA};
+    use image::{DynamicImage, GrayImage, ImageBuffer, Luma, LumaA};
 
     use super::*;
     use crate::DatasetOptions;
@@ -100,24 +105,28 @@ mod tests {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
         let gradient = |shift: u32| GrayImage::from_fn(5, 4, |x, y| Luma([(x + y + shift) as u8]));
-        let pictures: [DynamicImage; 6] = [
+        let pictures: [DynamicImage; 7] = [
             gradient(0).into(),
             GrayImage::from_pixel(5, 4, Luma([3])).into(),
             gradient(1).into(),
             gradient(0).into(),
             GrayImage::from_pixel(5, 4, Luma([3])).into(),
             image::GrayAlphaImage::from_fn(5, 4, |x, _| LumaA([x as u8, 9])).into(),
+            ImageBuffer::from_fn(5, 4, |x, _| Luma([x as u16 * 1023])).into(),
         ];
         for (i, picture) in pictures.iter().enumerate() {
             picture.save(dir.path().join(format!("images/{i}.png"))).unwrap();
             GrayImage::new(5, 4).save(dir.path().join(format!("masks/{i}.png"))).unwrap();
         }
         let path = dir.path().join("images/2.png");
-        let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &bytes[..bytes.len() - 20]).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() - 20;
+        bytes[at] ^= 0xff;
+        std::fs::write(&path, bytes).unwrap();
         let dataset = SliceDataset::open(&[dir.path().to_path_buf()], &DatasetOptions::default()).unwrap();
         let found = dataset.inspect(|_, _| {});
         assert_eq!((found.constant, found.equal, found.transparent), (vec![1, 4], vec![vec![0, 3]], vec![5]));
+        assert_eq!(found.dark, [6]);
         let (index, problem) = &found.problems[0];
         assert_eq!((found.problems.len(), *index), (1, 2));
         assert!(problem.to_string().contains("images/2.png"));

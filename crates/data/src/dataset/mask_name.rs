@@ -19,9 +19,10 @@ const NAME: &str = "{name}";
 pub struct MaskName(String);
 
 impl MaskName {
-    /// The name of an image's mask.
+    /// The name of an image's mask. Folders in the name stay as they are: `a/1` becomes `a/1_mask`.
     pub fn of(&self, image: &str) -> String {
-        self.0.replace(NAME, image)
+        let (folder, name) = split(image);
+        format!("{folder}{}", self.0.replace(NAME, name))
     }
 }
 
@@ -44,13 +45,19 @@ impl From<MaskName> for String {
     }
 }
 
+/// The folders of a name with their last `/`, and the file's own name.
+fn split(image: &str) -> (&str, &str) {
+    image.split_at(image.rfind('/').map_or(0, |at| at + 1))
+}
+
 /// The names that the mask of `image` may have, the likeliest first: what the rule says; without one the image's own,
 /// and `mask_` where the image's says `image_`.
 pub(super) fn candidates(rule: Option<&MaskName>, image: &str) -> Vec<String> {
+    let (folder, name) = split(image);
     match rule {
         Some(rule) => vec![rule.of(image)],
-        None if image.contains("image_") => {
-            vec![image.to_string(), image.replacen("image_", "mask_", 1)]
+        None if name.contains("image_") => {
+            vec![image.to_string(), format!("{folder}{}", name.replacen("image_", "mask_", 1))]
         }
         None => vec![image.to_string()],
     }
@@ -69,5 +76,9 @@ mod tests {
         assert_eq!(candidates(Some(&rule), "image_3"), ["mask_image_3"]);
         assert_eq!(candidates(None, "p1_image_3"), ["p1_image_3", "p1_mask_3"]);
         assert_eq!(candidates(None, "3"), ["3"]);
+        // Folders are no part of the name.
+        assert_eq!(candidates(Some(&rule), "p2/c/3"), ["p2/c/mask_3"]);
+        assert_eq!(candidates(None, "image_set/image_3"), ["image_set/image_3", "image_set/mask_3"]);
+        assert_eq!(candidates(None, "image_set/3"), ["image_set/3"]);
     }
 }

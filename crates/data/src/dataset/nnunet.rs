@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::folder::check_names;
 use super::source::{EXTENSIONS, Entry, Listing};
 use crate::prepare::DatasetIndex;
 use crate::{Error, Result};
@@ -14,17 +16,41 @@ use crate::{Error, Result};
 pub(super) const IMAGES: &str = "imagesTr";
 /// The folder of masks.
 const LABELS: &str = "labelsTr";
-/// The label whose pixels do not count.
+/// The label whose pixels do not count; it has the highest id.
 const IGNORE: &str = "ignore";
+/// The label of everything else; it has the id 0.
+const BACKGROUND: &str = "background";
 
 /// `dataset.json`, of version 2 or 1.
 #[derive(Deserialize)]
 struct Dataset {
-    labels: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "pairs")]
+    labels: Vec<(String, Value)>,
     #[serde(alias = "modality")]
     channel_names: BTreeMap<String, String>,
     #[serde(default = "volumes")]
     file_ending: String,
+}
+
+/// The keys and values of an object in their order: a key that is there twice is not lost.
+fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<(String, Value)>, D::Error> {
+    struct Pairs;
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = Vec<(String, Value)>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("an object of labels")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut pairs = Vec::new();
+            while let Some(pair) = map.next_entry()? {
+                pairs.push(pair);
+            }
+            Ok(pairs)
+        }
+    }
+    deserializer.deserialize_map(Pairs)
 }
 
 /// Version 1 knows volumes only.
@@ -123,10 +149,12 @@ fn read(dir: &Path) -> Result<Dataset> {
         .map_err(|e| Error::file(&path, format!("is no index of an nnU-Net dataset: {e}")))
 }
 
-/// Names of the classes, whose ids must be 0, 1, 2, ... without gaps; the ignore label comes last.
+/// Names of the classes, whose ids must be 0, 1, 2, ... without gaps: first the background, last the ignore label, in
+/// upper or lower case.
 fn labels(dir: &Path, dataset: &Dataset) -> Result<Labels> {
-    let wrong = |problem: String| Error::file(&dir.join(DatasetIndex::FILE_NAME), problem);
-    let mut names = BTreeMap::new();
+    let path = dir.join(DatasetIndex::FILE_NAME);
+    let wrong = |problem: String| Error::file(&path, problem);
+    let mut names: BTreeMap<u16, &str> = BTreeMap::new();
     for (key, value) in &dataset.labels {
         let (id, name) = match value {
             // Version 1 writes {"1": "liver"}, version 2 {"liver": 1}.
@@ -138,13 +166,32 @@ fn labels(dir: &Path, dataset: &Dataset) -> Result<Labels> {
                 "has the label {key} = {value}; one id a label is needed, not regions"
             )));
         };
-        names.insert(id, name.clone());
+        if let Some(other) = names.insert(id, name.trim()) {
+            return Err(wrong(format!(
+                "has the labels {other:?} and {name:?} of the id {id}: each needs its own"
+            )));
+        }
     }
-    if names.len() != dataset.labels.len() || !names.keys().copied().eq((0..).take(names.len())) {
+    check_names(&path, names.values().copied())?;
+    if !names.keys().copied().eq((0..).take(names.len())) {
         return Err(wrong("has labels whose ids are not 0, 1, 2, ... without gaps".into()));
     }
-    let last = names.last_key_value();
-    let ignore = last.filter(|(_, name)| name.as_str() == IGNORE).map(|(&id, _)| id);
-    let classes = names.into_values().skip(1).filter(|name| name != IGNORE).collect();
-    Ok(Labels { classes, ignore })
+    let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
+    let highest = names.len().saturating_sub(1);
+    for (&id, &name) in &names {
+        if is(name, BACKGROUND) && id != 0 {
+            let problem = format!(
+                "has the label {name:?} with the id {id}: the background must be 0; give masks and labels other ids"
+            );
+            return Err(wrong(problem));
+        }
+        if is(name, IGNORE) && usize::from(id) != highest {
+            return Err(wrong(format!(
+                "has the label {name:?} with the id {id}: ignore must be the highest id, here {highest}; give masks and labels other ids, or another name where its pixels are to count"
+            )));
+        }
+    }
+    let ignore = names.last_key_value().filter(|(_, name)| is(name, IGNORE)).map(|(&id, _)| id);
+    let classes = names.into_iter().filter(|&(id, _)| id > 0 && Some(id) != ignore);
+    Ok(Labels { classes: classes.map(|(_, name)| name.to_string()).collect(), ignore })
 }

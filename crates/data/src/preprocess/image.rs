@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-use image::DynamicImage;
-
 use super::{Layout, Normalize, Preprocessor, Size};
-use crate::decode::decode;
-use crate::{Error, Image, Picture, Result, resize};
+use crate::decode::{Raster, Samples, decode};
+use crate::{Image, Picture, Result, resize};
 
 /// Luma of ITU-R BT.601, as Pillow computes it.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
+
+/// An image is small where the network's input is more than so many times as high or wide.
+const SMALL: usize = 4;
+/// Channels that differ by so much at a pixel, on average, are colours: neighbouring slices of a body differ less.
+const COLORFUL: f32 = 0.2;
+/// So far apart are the means of channels that are colours: those of neighbouring slices hardly differ.
+const TINTED: f32 = 0.08;
 
 /// An image file, ready for the network.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,13 +52,16 @@ impl Preprocessor {
     /// ```
     pub fn load_image(&self, path: &Path) -> Result<Loaded> {
         self.validate()?;
-        let decoded = decode(path)?;
-        let mut warnings = Vec::new();
-        if decoded.color().has_alpha() {
+        let raster = decode(path)?;
+        let mut warnings: Vec<String> =
+            raster.orientation.note().into_iter().map(|note| format!("the image {note}")).collect();
+        if raster.had_alpha {
             warnings.push("transparency is dropped".to_owned());
         }
-        let original_size = (decoded.height() as usize, decoded.width() as usize);
-        let planes = unit_planes(path, &decoded)?;
+        let original_size = (raster.height, raster.width);
+        let planes = unit_planes(&raster)?;
+        warnings.extend(self.doubts(&raster, &planes));
+        drop(raster);
         let preview = Picture::from_planes(&planes, self.layout)?;
         let mut image = match (self.layout, planes.channels) {
             (Layout::Gray, 3) => {
@@ -78,6 +86,28 @@ impl Preprocessor {
         }
         self.normalize_unit(&mut image);
         Ok(Loaded { image, original_size, warnings, preview })
+    }
+
+    /// What does not look like what the network was trained on.
+    fn doubts(&self, raster: &Raster, planes: &Image) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if let Some(highest) = raster.dark_highest() {
+            doubts.push(format!(
+                "the values of this 16-bit image end at {highest} of 65535, so that it is dark: data of 12 bits is to be stretched (times 16) before"
+            ));
+        }
+        if self.window.is_some() && is_colorful(planes) {
+            doubts.push("the image is in colour, but the network was trained on CT".to_owned());
+        }
+        if let Some(Size { height, width }) = self.size
+            && (raster.height * SMALL < height || raster.width * SMALL < width)
+        {
+            doubts.push(format!(
+                "the image of {} x {} pixels is much smaller than the {height} x {width} that the network expects",
+                raster.height, raster.width
+            ));
+        }
+        doubts
     }
 
     /// Normalises values in place; those of image files and windowed volumes run from 0 to 1.
@@ -130,40 +160,40 @@ fn shift_and_scale(values: &mut [f32], shift: f64, scale: f64) {
     values.iter_mut().for_each(|v| *v = ((f64::from(*v) - shift) * factor) as f32);
 }
 
-/// One or three planes with values from 0 to 1, without transparency.
-pub(crate) fn unit_planes(path: &Path, decoded: &DynamicImage) -> Result<Image> {
-    use DynamicImage as D;
-    let (height, width) = (decoded.height() as usize, decoded.width() as usize);
+/// One or three planes with values from 0 to 1.
+pub(crate) fn unit_planes(raster: &Raster) -> Result<Image> {
     let units: [f32; 256] = std::array::from_fn(|value| value as f32 / 255.0);
-    let eight = |value: &u8| units[usize::from(*value)];
-    let sixteen = |value: &u16| f32::from(*value) / 65535.0;
-    let (keep, data) = match decoded {
-        D::ImageLuma8(b) => (1, planar(b, 1, 1, eight)),
-        D::ImageLumaA8(b) => (1, planar(b, 2, 1, eight)),
-        D::ImageRgb8(b) => (3, planar(b, 3, 3, eight)),
-        D::ImageRgba8(b) => (3, planar(b, 4, 3, eight)),
-        D::ImageLuma16(b) => (1, planar(b, 1, 1, sixteen)),
-        D::ImageLumaA16(b) => (1, planar(b, 2, 1, sixteen)),
-        D::ImageRgb16(b) => (3, planar(b, 3, 3, sixteen)),
-        D::ImageRgba16(b) => (3, planar(b, 4, 3, sixteen)),
-        other => {
-            let found = other.color();
-            return Err(Error::file(
-                path,
-                format!("has pixels of type {found:?}; 8 or 16 bits a channel are needed"),
-            ));
+    let data = match &raster.samples {
+        Samples::Eight(samples) => planar(samples, raster.channels, |value: &u8| units[usize::from(*value)]),
+        Samples::Sixteen(samples) => {
+            planar(samples, raster.channels, |value: &u16| f32::from(*value) / 65535.0)
         }
     };
-    Image::new(keep, height, width, data)
+    Image::new(raster.channels, raster.height, raster.width, data)
 }
 
-/// The first `keep` of `there` interleaved channels, plane by plane.
-fn planar<T>(samples: &[T], there: usize, keep: usize, value: impl Fn(&T) -> f32) -> Vec<f32> {
-    let mut planes = Vec::with_capacity(samples.len() / there * keep);
-    for channel in 0..keep {
-        planes.extend(samples.chunks_exact(there).map(|pixel| value(&pixel[channel])));
+/// Interleaved channels, plane by plane.
+fn planar<T>(samples: &[T], channels: usize, value: impl Fn(&T) -> f32) -> Vec<f32> {
+    let mut planes = Vec::with_capacity(samples.len());
+    for channel in 0..channels {
+        planes.extend(samples.chunks_exact(channels).map(|pixel| value(&pixel[channel])));
     }
     planes
+}
+
+/// Whether three planes are colours, and no neighbouring slices.
+fn is_colorful(planes: &Image) -> bool {
+    if planes.channels != 3 {
+        return false;
+    }
+    let spread = |values: [f32; 3]| {
+        values.into_iter().fold(f32::MIN, f32::max) - values.into_iter().fold(f32::MAX, f32::min)
+    };
+    let (area, count) = (planes.height * planes.width, (planes.height * planes.width) as f32);
+    let [r, g, b] = [0, 1, 2].map(|channel| planes.plane(channel));
+    let differ = (0..area).map(|i| spread([r[i], g[i], b[i]])).sum::<f32>() / count;
+    let means = [r, g, b].map(|plane| plane.iter().sum::<f32>() / count);
+    differ > COLORFUL || spread(means) > TINTED
 }
 
 pub(crate) fn luma(planes: &Image) -> Image {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use unet3p_data::{MaskName, MaskValues};
+use unet3p_data::{MaskColors, MaskName, MaskValues};
 use unet3p_models::SIZE_MULTIPLE;
 
 use super::check::{check, check_counts, is_part};
@@ -22,10 +22,13 @@ pub struct DataConfig {
     /// says `image_`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_name: Option<MaskName>,
-    /// The class ids of values in masks. Default: values are ids, and with one class 255 is 1 where a mask holds
-    /// nothing but 0 and 255.
+    /// The class ids of values in masks. Default: values are ids, and with one class 255 is 1 where no mask holds
+    /// anything but 0 and 255.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_values: Option<MaskValues>,
+    /// The class ids of colours in masks. Default: masks of colours are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_colors: Option<MaskColors>,
     /// The value of mask pixels that count neither in the loss nor in a validation. Default: that of an nnU-Net
     /// dataset, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,7 @@ impl Default for DataConfig {
             paths: Vec::new(),
             mask_name: None,
             mask_values: None,
+            mask_colors: None,
             ignore_label: None,
             resize: None,
             image_mean: None,
@@ -91,6 +95,8 @@ impl DataConfig {
         check("data.paths", "[]", !self.paths.is_empty(), "one path or more")?;
         let values = self.mask_values.as_ref().is_none_or(|values| !values.is_empty());
         check("data.mask_values", "{}", values, "one value or more")?;
+        let colors = self.mask_colors.as_ref().is_none_or(|colors| !colors.is_empty());
+        check("data.mask_colors", "{}", colors, "one colour or more")?;
         if let Some(resize) = self.resize {
             let fine = resize.iter().all(|n| (1..=MOST_PIXELS).contains(n));
             let allowed = format!("[height, width], 1 to {MOST_PIXELS}");
