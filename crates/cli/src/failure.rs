@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The end of a run that did not do all of its work. Its text names what is wrong and what would be right.
@@ -56,6 +57,11 @@ pub(crate) fn describe(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// The result of work on one of several files; nothing where it panics, so that the others are worked on.
+pub(crate) fn caught<T>(path: &Path, work: impl FnOnce() -> T) -> Option<T> {
+    unet3p_data::guard(path, || Ok::<_, unet3p_data::Error>(work())).ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -15,6 +15,9 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Whether progress and results are hidden.
 static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Warnings about the run as a whole, in the order in which they were said.
+static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The first line of the result that could not be written.
 static OUTPUT_ERROR: OnceLock<std::io::Error> = OnceLock::new();
@@ -30,6 +33,12 @@ impl Log for StderrLog {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
+            if record.level() == Level::Warn
+                && record.target().starts_with("unet3p")
+                && !remember(record.args().to_string())
+            {
+                return;
+            }
             let level = match record.level() {
                 Level::Error => "error: ",
                 Level::Warn => "warning: ",
@@ -41,6 +50,21 @@ impl Log for StderrLog {
     }
 
     fn flush(&self) {}
+}
+
+/// Keeps a warning for [`warnings`]; false where it was said before.
+fn remember(warning: String) -> bool {
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_new = !said.contains(&warning);
+    if is_new {
+        said.push(warning);
+    }
+    is_new
+}
+
+/// The warnings that were logged so far, each once: what the record of a run says beside what it says of single inputs.
+pub(crate) fn warnings() -> Vec<String> {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Sets what is shown: `quiet` leaves warnings and errors, `verbose` counts the `-v`.
@@ -99,6 +123,11 @@ pub(crate) fn note(line: impl Display) {
     if !QUIET.load(Ordering::Relaxed) {
         stderr_line(&line.to_string());
     }
+}
+
+/// A warning about the one input or case `of`, which its entry in the record holds, on stderr.
+pub(crate) fn warning(of: impl Display, warning: &str) {
+    stderr_line(&format!("warning: {of}: {warning}"));
 }
 
 /// An error, on stderr.

@@ -91,6 +91,12 @@ pub enum Error {
         /// What is allowed.
         limit_gib: f64,
     },
+    /// Values of an image of which no mask can be made.
+    #[error("the network's input holds {value}: the values of the file or the preprocessing are at fault")]
+    NotFinite {
+        /// The first such value.
+        value: f32,
+    },
     /// The operating system could not read or write a path.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
@@ -117,9 +123,9 @@ impl Error {
     /// What an image's size or values bring about, as an error of its file; other errors as they are.
     pub(crate) fn in_input(self, path: &Path) -> Self {
         match self {
-            Self::TooLarge { .. } | Self::Network(unet3p_models::Error::Probabilities { .. }) => {
-                Self::input(path, self.to_string())
-            }
+            Self::TooLarge { .. }
+            | Self::NotFinite { .. }
+            | Self::Network(unet3p_models::Error::Probabilities { .. }) => Self::input(path, self.to_string()),
             error => error,
         }
     }

@@ -42,7 +42,7 @@ pub fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
 /// Opens the array in `path`: its shape, which its length bears out, and the file at the first value.
 fn open(path: &Path) -> Result<(Vec<usize>, File)> {
     let io = |e| Error::io(path, "read", e);
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = unet3p_data::open_file(path)?;
     let length = file.metadata().map_err(io)?.len();
     let shape = read_header(&mut file, path)?;
     let start = file.stream_position().map_err(io)?;

@@ -184,7 +184,8 @@ impl Segmenter {
     /// Segments an image that is the network's input already: `[channels, height, width]` after preprocessing.
     ///
     /// # Errors
-    /// When it has another number of channels, or no pixels.
+    /// When it has another number of channels, no pixels or values that are not finite, or what is predicted is not
+    /// finite.
     pub fn segment_input(&self, image: &Image) -> Result<Segmentation> {
         let (probabilities, guess) = self.probabilities(image)?;
         let picture = gray_picture(image.plane(image.channels / 2), image.height, image.width, None);
@@ -246,6 +247,7 @@ impl Segmenter {
     fn probabilities(&self, image: &Image) -> Result<(Image, Option<Guess>)> {
         let (height, width) = (image.height, image.width);
         let classes = self.config().num_classes;
+        check_finite(&image.data)?;
         let tiling = memory::tiling(self.config(), height, width, self.tile)?;
         let ungated = tiling.blend(&image.data, classes, |tile, (height, width)| {
             self.ungated(tile, (1, image.channels, height, width))
@@ -322,6 +324,14 @@ impl Segmenter {
         let colors = &self.config().label2color;
         let of = |(id, label): (u8, String)| colors.get(&label).copied().unwrap_or(default_color(id));
         std::iter::once(default_color(0)).chain(self.classes().into_iter().map(of)).collect()
+    }
+}
+
+/// A layer can turn a value that is not finite into one that is: a prediction would show nothing of it.
+fn check_finite(values: &[f32]) -> Result<()> {
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(&value) => Err(Error::NotFinite { value }),
+        None => Ok(()),
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Case {
     /// The pair's name, or the volume's.
     pub(super) name: String,
     pub(super) content: Content,
+    /// What is doubtful about how its files were put together.
+    pub(super) warnings: Vec<String>,
 }
 
 /// The files of a case.
@@ -22,11 +24,15 @@ pub(super) enum Content {
     /// known.
     Pair { pair: Pair, spacing: Option<[f64; 2]> },
     /// Slices of one volume with their positions, from low to high, and the distance in mm between slices, rows and
-    /// columns.
-    Slices { slices: Vec<(usize, Pair)>, spacing: [f64; 3] },
+    /// columns, where it is known.
+    Slices { slices: Vec<(usize, Pair)>, spacing: Option<[f64; 3]> },
 }
 
 impl Case {
+    pub(super) fn new(name: String, content: Content) -> Self {
+        Self { name, content, warnings: Vec::new() }
+    }
+
     /// Its first pair.
     pub(super) fn first(&self) -> Option<&Pair> {
         match &self.content {
@@ -57,8 +63,7 @@ pub(super) fn assemble(
     slices: Option<&Slices>,
     per_slice: bool,
 ) -> Result<Vec<Case>, Failure> {
-    let single =
-        |pair: Pair, spacing| Case { name: pair.name.clone(), content: Content::Pair { pair, spacing } };
+    let single = |pair: Pair, spacing| Case::new(pair.name.clone(), Content::Pair { pair, spacing });
     let listed = slices.map(Slices::by_name).transpose()?.unwrap_or_default();
     let is_listed =
         |pair: &Pair| pair.reference.kind != Kind::Volume && listed.contains_key(pair.name.as_str());
@@ -89,9 +94,9 @@ pub(super) fn assemble(
             cases.push(single(pair, Some([y, x])));
             continue;
         }
-        let case = volumes.entry(volume.name.as_str()).or_insert_with(|| Case {
-            name: volume.name.clone(),
-            content: Content::Slices { slices: Vec::new(), spacing: [z, y, x] },
+        let case = volumes.entry(volume.name.as_str()).or_insert_with(|| {
+            let content = Content::Slices { slices: Vec::new(), spacing: Some([z, y, x]) };
+            Case::new(volume.name.clone(), content)
         });
         if let Content::Slices { slices, .. } = &mut case.content {
             slices.push((slice.index, pair));

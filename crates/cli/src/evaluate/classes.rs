@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::record::Outcome;
 use super::slices::Slices;
 use crate::failure::Failure;
-use crate::predict::RECORD;
+use crate::predict::{RECORD, read_record, record_beside};
 
 /// The classes of an evaluation.
 #[derive(Debug)]
@@ -48,11 +48,11 @@ impl Classes {
         &self.names
     }
 
-    /// The ids of the classes that are scored, in order. Warns of others that references hold.
+    /// The ids of the classes that are scored, in order, without the value that is left out. Warns of others that references hold.
     ///
     /// # Errors
     /// A failed run when there is none: nothing but background, and no class asked for.
-    pub(super) fn scored(&self, outcomes: &[Outcome<'_>]) -> Result<Vec<u16>, Failure> {
+    pub(super) fn scored(&self, outcomes: &[Outcome<'_>], ignore: Option<u16>) -> Result<Vec<u16>, Failure> {
         let scored = || outcomes.iter().filter_map(|outcome| outcome.scored.as_ref().ok());
         let ignored: BTreeSet<u16> = scored().flat_map(|scored| &scored.ignored).copied().collect();
         if !ignored.is_empty() {
@@ -66,6 +66,7 @@ impl Classes {
                 found.chain(self.names.keys()).copied().collect::<BTreeSet<_>>().into_iter().collect()
             }
         };
+        let ids: Vec<u16> = ids.into_iter().filter(|&id| ignore != Some(id)).collect();
         if ids.is_empty() {
             return Err(Failure::run(
                 "all masks are empty, so that there is no class to score; name the classes: --classes 1",
@@ -82,8 +83,8 @@ pub(super) fn named_in(predictions: &Path, slices: Option<&Slices>) -> BTreeMap<
     struct Record {
         labels: BTreeMap<u16, String>,
     }
-    let text = unet3p_files::read_text(&predictions.join(RECORD)).unwrap_or_default();
-    match serde_json::from_str::<Record>(&text) {
+    let record = if predictions.is_dir() { predictions.join(RECORD) } else { record_beside(predictions) };
+    match read_record::<Record>(&record) {
         Ok(record) => record.labels,
         Err(_) => (1..).zip(slices.into_iter().flat_map(Slices::class_names).map(str::to_string)).collect(),
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use unet3p_data::{LabelMap, Volume, read_mask};
 
+use super::pairs::Pair;
 use crate::predict::{Input, Kind};
 
 /// Spacings may differ by this share: single precision, and headers that were rounded.
@@ -16,6 +17,8 @@ pub(super) enum Error {
     Data(#[from] unet3p_data::Error),
     #[error(transparent)]
     Segment(#[from] unet3p::Error),
+    #[error("{}: {source}", path.display())]
+    Predicted { path: std::path::PathBuf, source: unet3p::Error },
     #[error("{}: {source}", path.display())]
     Metrics { path: std::path::PathBuf, source: unet3p_metrics::Error },
     /// Masks that do not fit together.
@@ -30,18 +33,49 @@ pub(super) enum Mask {
     Volume(Volume<u16>),
 }
 
-impl Mask {
-    /// Reads a mask file. An image of 0 and 255 alone is a mask of 0 and 1 where `white_is_one`.
-    pub(super) fn read(input: &Input, white_is_one: bool) -> Result<Self, Error> {
+/// What a pair is scored by.
+#[derive(Debug)]
+pub(super) struct Masks {
+    pub(super) prediction: Mask,
+    pub(super) reference: Mask,
+    /// What is doubtful about either.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads mask files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader {
+    /// An image of 0 and 255 alone is a mask of 0 and 1.
+    pub(super) white_is_one: bool,
+}
+
+impl Reader {
+    /// Reads a mask, with what is doubtful about it.
+    pub(super) fn read(&self, input: &Input) -> Result<(Mask, Vec<String>), Error> {
         if input.kind == Kind::Volume {
-            return Ok(Self::Volume(Volume::read_labels(&input.path)?));
+            let volume = Volume::read_labels(&input.path)?;
+            let warnings = named(&input.path, &volume.warnings);
+            return Ok((Mask::Volume(volume), warnings));
         }
         let mut mask = read_mask(&input.path)?;
-        if white_is_one && mask.data.iter().all(|&id| id == 0 || id == 255) {
+        if self.white_is_one && mask.data.iter().all(|&id| id == 0 || id == 255) {
             mask.data.iter_mut().for_each(|id| *id = (*id).min(1));
         }
-        Ok(Self::Image(mask))
+        Ok((Mask::Image(mask), Vec::new()))
     }
+
+    /// Reads both masks of a pair.
+    pub(super) fn both(&self, pair: &Pair) -> Result<Masks, Error> {
+        let (prediction, mut warnings) = self.read(&pair.prediction)?;
+        let (reference, more) = self.read(&pair.reference)?;
+        warnings.extend(more);
+        Ok(Masks { prediction, reference, warnings })
+    }
+}
+
+/// Warnings with the file that they are about.
+pub(super) fn named(path: &Path, warnings: &[String]) -> Vec<String> {
+    warnings.iter().map(|warning| format!("{}: {warning}", path.display())).collect()
 }
 
 /// Checks that two images have one size.

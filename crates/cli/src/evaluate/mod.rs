@@ -2,10 +2,14 @@
 
 mod cases;
 mod classes;
+mod job;
+mod layout;
 mod mask;
+mod own_data;
 mod pairs;
 mod predictor;
 mod record;
+mod run_folder;
 mod score;
 mod slices;
 mod summary;
@@ -13,54 +17,66 @@ mod table;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use rayon::prelude::*;
+use unet3p_data::SliceDataset;
 
 use crate::args::Global;
-use crate::failure::{Failure, describe};
+use crate::failure::{Failure, caught, describe};
 use crate::predict::{Settings, check_folder};
 use crate::report;
 use cases::Case;
 use classes::Classes;
-use mask::Mask;
-use pairs::Pair;
+use job::{Form, Job};
+use mask::{Masks, Reader};
+use pairs::{Pair, Paired};
 use predictor::Predictor;
-use record::{Files, Outcome};
-use score::Rules;
+use record::{Files, Origin, Outcome};
+use score::{Rules, Scored};
 use slices::Slices;
 use summary::Totals;
 
 /// Arguments of `unet3p evaluate`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("scored").required(true).args(["predictions", "inputs"]))]
 pub(crate) struct EvaluateArgs {
     /// Masks to score: a folder (searched to the bottom) of .png, .tif, .nii or .nii.gz, or one file
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "tta", "threshold", "tile"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["inputs", "model", "tta", "threshold", "tile"])]
     predictions: Option<PathBuf>,
-    /// Images to run the model on: files or folders, as for predict
+    /// Images to run the model on: files or folders, as for predict. Without them, and without masks, `-m RUN` is the folder
+    /// of a training run, which is scored on its own validation
     #[arg(short, long = "input", num_args = 1.., value_name = "PATH")]
     inputs: Vec<PathBuf>,
     /// The masks that are right, with the names of the predictions or images: a folder, or one file
     #[arg(short, long, value_name = "DIR")]
-    references: PathBuf,
-    /// The file for the scores, .json; a .csv with a row for each case and class goes beside it
+    references: Option<PathBuf>,
+    /// The file for the scores, .json; a .csv with a row for each case and class goes beside it [default: evaluation.json
+    /// in the folder of a training run]
     #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    output: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
     /// Class ids to score [default: the model's, else all that are found]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..), value_name = "ID[,ID]")]
     classes: Vec<u16>,
+    /// Leave pixels with this value in references out of every count [default: what the run's or an nnU-Net dataset's
+    /// configuration says, else none]
+    #[arg(long, value_name = "ID")]
+    ignore: Option<u16>,
     /// Tolerance of the surface Dice (NSD) in mm, in pixels where masks have no spacing
     #[arg(long, default_value_t = 1.0, value_parser = parse_tolerance, allow_negative_numbers = true, value_name = "MM")]
     nsd_tolerance: f64,
-    /// Score slices one by one, not the volumes that dataset.json says they are cut from
+    /// Score slices one by one, not the volumes that they are cut from
     #[arg(long)]
     per_slice: bool,
-    /// Score only the slices that dataset.json marks so
+    /// Score only this part: slices that dataset.json marks so, or a training run's own [default: all; of a training run
+    /// validation]
     #[arg(long, value_enum)]
     split: Option<Split>,
+    /// Score what has both a prediction and a reference, and name the rest
+    #[arg(long)]
+    allow_missing: bool,
     /// Replace scores that exist already
     #[arg(long)]
     overwrite: bool,
@@ -73,99 +89,184 @@ enum Split {
     Validation,
 }
 
+impl Split {
+    /// Its name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+    }
+}
+
 /// Runs `unet3p evaluate`.
 pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
-    let files = Files::new(&args.output, args.overwrite)?;
-    let slices = Slices::beside(&args.references)?;
-    let pairs = find_pairs(&args, slices.as_ref())?;
-    let cases = cases::assemble(pairs, slices.as_ref(), args.per_slice)?;
-    let mut predictor = match args.predictions {
-        Some(_) => None,
-        None => Some(Predictor::new(args.settings.open(global, &global.device.open()?)?)),
+    let job = Job::new(&args)?;
+    let files = Files::new(&job.output, args.overwrite)?;
+    let mut split = args.split;
+    let (slices, dataset);
+    let Found { cases, missing } = match &job.form {
+        Form::Masks { references, .. } | Form::Images { references, .. } => {
+            (slices, dataset) = (Slices::beside(references)?, None);
+            find_cases(&args, &job, references, slices.as_ref())?
+        }
+        Form::Run(run) => {
+            let part = *split.get_or_insert(Split::Validation);
+            let data = own_data::open(run, args.ignore)?;
+            let cases = own_data::cases(run, &data, part, args.per_slice)?;
+            (slices, dataset) = (None, Some(data));
+            Found { cases, missing: Vec::new() }
+        }
     };
-    let known = match (&predictor, &args.predictions) {
+    let ignore = match &dataset {
+        Some(data) => data.ignored().map(u16::from),
+        None => job.ignored(args.ignore),
+    };
+    if let Some(id) = ignore.filter(|id| args.classes.contains(id)) {
+        return Err(Failure::usage(format!("--classes {id}: is left out (--ignore), and cannot be scored")));
+    }
+    let mut predictor = match job.model(&args) {
+        None => None,
+        Some(model) => {
+            let device = global.device.open()?;
+            Some(Predictor::new(args.settings.open(&model.to_string_lossy(), global, &device)?))
+        }
+    };
+    let known = match (&predictor, &job.form) {
         (Some(predictor), _) => predictor.labels(),
-        (None, Some(folder)) => classes::named_in(folder, slices.as_ref()),
-        (None, None) => Default::default(),
+        (None, Form::Masks { predictions, .. }) => classes::named_in(predictions, slices.as_ref()),
+        (None, _) => Default::default(),
     };
     let classes = Classes::new(&args.classes, known, predictor.is_some());
-    let rules = Rules::new(&classes, args.nsd_tolerance);
+    let rules = Rules { classes: &classes, tolerance: args.nsd_tolerance, ignore };
+    let reader = Reader { white_is_one: classes.may_be_binary() };
+    let mut source = match (&mut predictor, &dataset) {
+        (None, _) => MaskSource::Files(reader),
+        (Some(predictor), None) => MaskSource::Model(predictor, reader),
+        (Some(predictor), Some(dataset)) => MaskSource::Run(predictor, dataset),
+    };
 
-    let outcomes = score_all(&cases, &rules, predictor.as_mut());
+    let outcomes = score_all(&cases, &rules, &mut source);
     let failed = outcomes.iter().filter(|outcome| outcome.scored.is_err()).count();
     if failed == cases.len() {
         return Err(Failure::run(format!(
             "all {failed} cases failed, each is named above; nothing is written"
         )));
     }
-    let ids = classes.scored(&outcomes)?;
+    let ids = classes.scored(&outcomes, ignore)?;
     let totals = Totals::new(&outcomes, &ids);
-    let model = predictor.is_some().then_some(args.settings.model.as_str());
-    files.write(&outcomes, &totals, &classes, &rules, model)?;
+    let model = predictor.is_some().then(|| args.settings.model());
+    let split = split.map(Split::name);
+    files.write(&outcomes, &totals, &classes, &rules, &Origin { model, split, missing })?;
     for line in table::lines(&totals, &classes) {
         report::result_line(line);
     }
     finish(cases.len(), failed, &files)
 }
 
+/// What is scored.
+struct Found {
+    cases: Vec<Case>,
+    /// References without a prediction.
+    missing: Vec<String>,
+}
+
 /// What is scored against what, without the slices of other splits.
-fn find_pairs(args: &EvaluateArgs, slices: Option<&Slices>) -> Result<Vec<Pair>, Failure> {
-    let mut predictions = match &args.predictions {
-        Some(folder) => {
-            pairs::masks(folder, true)?.into_iter().map(|(name, mask)| (name, (mask, None))).collect()
+fn find_cases(
+    args: &EvaluateArgs,
+    job: &Job,
+    references: &Path,
+    slices: Option<&Slices>,
+) -> Result<Found, Failure> {
+    let mut predictions = match &job.form {
+        Form::Masks { predictions, .. } => {
+            pairs::masks(predictions, true)?.into_iter().map(|(name, mask)| (name, (mask, None))).collect()
         }
-        None => pairs::images(&args.inputs)?,
+        _ => pairs::images(&args.inputs)?,
     };
-    let mut references = pairs::masks(slices.map_or(args.references.as_path(), Slices::masks), false)?;
+    let folder = slices.map_or_else(|| layout::masks(references), |slices| slices.masks().to_path_buf());
+    let mut masks = pairs::masks(&folder, false)?;
     if let Some(split) = args.split {
         let slices = slices.ok_or_else(|| {
             Failure::usage(format!(
                 "{}: --split needs the dataset.json that `unet3p prepare` writes, in this folder or the one above",
-                args.references.display()
+                references.display()
             ))
         })?;
         let names: BTreeSet<&str> = slices.of_split(split).collect();
         predictions.retain(|name, _| names.contains(name.as_str()));
-        references.retain(|name, _| names.contains(name.as_str()));
-        if references.is_empty() {
+        masks.retain(|name, _| names.contains(name.as_str()));
+        if masks.is_empty() {
             return Err(Failure::usage(format!(
                 "{}: marks no slice in {} as {}; `unet3p prepare` marks those of --validation or --validate-on",
                 slices.path().display(),
                 slices.masks().display(),
-                split.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+                split.name()
             )));
         }
     }
-    pairs::pair(predictions, references)
+    let Paired { pairs, missing } = pairs::pair(predictions, masks, args.allow_missing)?;
+    match &job.form {
+        Form::Masks { .. } => pairs::warn_of_same(&pairs),
+        _ => pairs::check_distinct(&pairs)?,
+    }
+    Ok(Found { cases: cases::assemble(pairs, slices, args.per_slice)?, missing })
 }
 
-/// Scores one case after the other; one that fails is named at once. Pairs of image files, of which there may be many
-/// and which are small, are shared among threads; a volume or a model keeps all of them busy by itself.
-fn score_all<'a>(
-    cases: &'a [Case],
-    rules: &Rules,
-    mut predictor: Option<&mut Predictor>,
-) -> Vec<Outcome<'a>> {
+/// Where the masks of a pair come from.
+enum MaskSource<'a> {
+    Files(Reader),
+    Model(&'a mut Predictor, Reader),
+    Run(&'a Predictor, &'a SliceDataset),
+}
+
+/// Scores one case after the other; one that fails, or panics, is named at once. Pairs of image files, of which there may
+/// be many and which are small, are shared among threads; a volume or a model keeps all of them busy by itself.
+fn score_all<'a>(cases: &'a [Case], rules: &Rules<'_>, source: &mut MaskSource<'_>) -> Vec<Outcome<'a>> {
     let bar = report::bar(cases.len() as u64, "cases");
-    let outcome = |case: &'a Case, mask: &mut dyn FnMut(&Pair) -> Result<Mask, mask::Error>| {
+    let said = Mutex::new(BTreeSet::new());
+    let outcome = |case: &'a Case, masks: &mut dyn FnMut(&Pair) -> Result<Masks, mask::Error>| {
         bar.set_message(case.name.clone());
-        let scored = score::score(case, rules, mask).map_err(|error| describe(&error));
-        if let Err(error) = &scored {
-            report::error(error);
+        let scored = caught(Path::new(&case.name), || score::score(case, rules, masks));
+        let scored = match scored {
+            Some(scored) => scored.map_err(|error| describe(&error)),
+            None => Err(format!(
+                "{}: the program stopped at this case, which is a fault of the program; please report it with the files",
+                case.name
+            )),
+        };
+        match &scored {
+            Ok(scored) => say_new(case, scored, &said, cases.len()),
+            Err(error) => report::error(error),
         }
         bar.inc(1);
         Outcome { case, scored }
     };
-    let mut read = |pair: &Pair| Mask::read(&pair.prediction, rules.white_is_one);
-    let outcomes = match &mut predictor {
-        Some(predictor) => cases.iter().map(|case| outcome(case, &mut |pair| predictor.mask(pair))).collect(),
-        None if cases.iter().all(Case::is_one_image) => {
-            cases.par_iter().map(|case| outcome(case, &mut read.clone())).collect()
+    let outcomes = match source {
+        MaskSource::Model(predictor, reader) => {
+            cases.iter().map(|case| outcome(case, &mut |pair| predictor.against(reader, pair))).collect()
         }
-        None => cases.iter().map(|case| outcome(case, &mut read)).collect(),
+        MaskSource::Run(predictor, dataset) => {
+            cases.iter().map(|case| outcome(case, &mut |pair| predictor.of_sample(dataset, pair))).collect()
+        }
+        MaskSource::Files(reader) if cases.iter().all(Case::is_one_image) => {
+            let reader = *reader;
+            cases.par_iter().map(|case| outcome(case, &mut |pair| reader.both(pair))).collect()
+        }
+        MaskSource::Files(reader) => {
+            cases.iter().map(|case| outcome(case, &mut |pair| reader.both(pair))).collect()
+        }
     };
     bar.finish_and_clear();
     outcomes
+}
+
+/// Says the warnings of a case that no case before it had; the scores name them all.
+fn say_new(case: &Case, scored: &Scored, said: &Mutex<BTreeSet<String>>, cases: usize) {
+    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    let others = if cases > 1 { " (said once, also of further cases)" } else { "" };
+    for warning in &scored.warnings {
+        if said.insert(warning.clone()) {
+            report::warning(&case.name, &format!("{warning}{others}"));
+        }
+    }
 }
 
 fn finish(cases: usize, failed: usize, files: &Files) -> Result<(), Failure> {

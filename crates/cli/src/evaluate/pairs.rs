@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::layout;
 use crate::failure::Failure;
-use crate::predict::{Input, Kind, discover, images_of, stems};
+use crate::predict::{Input, Kind, discover, images_of, stems, without_written};
 
 /// So many files are named in a message, of others the number.
 const NAMED: usize = 10;
@@ -26,8 +27,8 @@ pub(super) struct Pair {
     pub(super) reference: Input,
 }
 
-/// The masks in a folder by their names, or the one file; `outputs` enters folders that `predict` wrote. What else `predict` writes is passed over, and so is an image
-/// NAME beside its mask NAME_mask.
+/// The masks in a folder by their names, or the one file; `outputs` enters folders that `predict` wrote. What else
+/// `predict` writes is passed over, and so is an image NAME beside its mask NAME_mask.
 ///
 /// # Errors
 /// Wrong usage: no mask there, or two with one name.
@@ -63,8 +64,15 @@ pub(super) fn masks(folder: &Path, outputs: bool) -> Result<BTreeMap<String, Inp
 /// # Errors
 /// Wrong usage: no image there, or two with one name.
 pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Option<usize>)>, Failure> {
-    let paths: Vec<PathBuf> = paths.iter().map(|path| images_folder(path)).collect();
-    let inputs = discover(&paths, None, false)?;
+    let paths: Vec<PathBuf> = paths.iter().map(|path| layout::images(path)).collect();
+    let mut inputs = Vec::new();
+    for path in &paths {
+        let mut found = without_written(discover(std::slice::from_ref(path), None, false)?, &paths, None)?;
+        if layout::has_channels(path) {
+            found.iter_mut().try_for_each(name_by_case)?;
+        }
+        inputs.extend(found);
+    }
     let numbered = |input: Input| {
         let count = if input.kind == Kind::Array { images_of(&input.path) } else { None };
         let name = |stem: PathBuf| stem.to_string_lossy().replace('\\', "/");
@@ -80,29 +88,59 @@ pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Optio
             .any(|suffix| name.strip_suffix(suffix).is_some_and(|of| names.contains(of)))
     };
     let mut images = BTreeMap::new();
-    for (name, image) in found.into_iter().filter(|(name, (input, _))| input.named || !made(name)) {
-        insert(&mut images, name, image, |(input, _)| &input.path)?;
+    let mut outputs = Vec::new();
+    for (name, image) in found {
+        if !image.0.named && made(&name) {
+            outputs.push(image.0.path);
+        } else {
+            insert(&mut images, name, image, |(input, _)| &input.path)?;
+        }
+    }
+    if let Some(outputs) = list(outputs.iter().map(PathBuf::as_path)) {
+        log::warn!("{outputs}: passed over, because images of the same names without the suffix are there");
     }
     Ok(images)
 }
 
-/// Where the images of a folder that `prepare` wrote lie.
-fn images_folder(path: &Path) -> PathBuf {
-    let images = path.join("images");
-    if path.join(unet3p_data::prepare::DatasetIndex::FILE_NAME).is_file() && images.is_dir() {
-        return images;
+/// Names an image of nnU-Net after its case.
+///
+/// # Errors
+/// Wrong usage: one of several channels, which are no image each.
+fn name_by_case(input: &mut Input) -> Result<(), Failure> {
+    match layout::channel(&stem(input)) {
+        Some((case, "0000")) => {
+            input.stem = PathBuf::from(case);
+            Ok(())
+        }
+        Some((case, _)) => Err(Failure::usage(format!(
+            "{}: is one of several channels of {case}, which are not put together here; train on them and score the run \
+             by `unet3p evaluate -m RUN`",
+            input.path.display()
+        ))),
+        None => Ok(()),
     }
-    path.to_path_buf()
+}
+
+/// Pairs and what has no counterpart.
+#[derive(Debug)]
+pub(super) struct Paired {
+    pub(super) pairs: Vec<Pair>,
+    /// References without a prediction.
+    pub(super) missing: Vec<String>,
 }
 
 /// Pairs predictions with references by name; two single files belong together whatever their names.
 ///
+/// Files without a counterpart are left out where that is allowed, which a warning says.
+///
 /// # Errors
-/// Wrong usage: files without a counterpart, all of them at once, or an image whose counterpart is a volume.
+/// Wrong usage: files without a counterpart, all of them at once, where that is not allowed or no pair remains; an image
+/// whose counterpart is a volume.
 pub(super) fn pair(
     predictions: BTreeMap<String, (Input, Option<usize>)>,
     mut references: BTreeMap<String, Input>,
-) -> Result<Vec<Pair>, Failure> {
+    allow_missing: bool,
+) -> Result<Paired, Failure> {
     let single = predictions.len() == 1 && references.len() == 1;
     let named = predictions.values().all(|(input, _)| input.named) && references.values().all(|r| r.named);
     if single && named {
@@ -116,11 +154,23 @@ pub(super) fn pair(
         let parts = [("reference", list(without_reference)), ("prediction", list(without_prediction))]
             .into_iter()
             .filter_map(|(of, files)| files.map(|files| format!("without a {of}: {files}")));
-        return Err(Failure::usage(format!(
-            "{}; a prediction and its reference have the same name, but for _mask and the ending",
-            parts.collect::<Vec<_>>().join("; ")
-        )));
+        let parts = parts.collect::<Vec<_>>().join("; ");
+        if !allow_missing || missing.len() == references.len() {
+            let mend =
+                if allow_missing { "none is left to score" } else { "--allow-missing scores the others" };
+            return Err(Failure::usage(format!(
+                "{parts}; a prediction and its reference have the same name, but for _mask and the ending; {mend}"
+            )));
+        }
+        let (lonely, missing) = (lonely.len(), missing.len());
+        log::warn!(
+            "{missing} of {} references have no prediction and {lonely} predictions no reference; they are not scored: \
+             {parts}",
+            references.len()
+        );
     }
+    let missing: Vec<String> =
+        references.keys().filter(|name| !predictions.contains_key(*name)).cloned().collect();
     let mut pairs = Vec::new();
     for (name, (prediction, index)) in predictions {
         let Some(reference) = references.remove(&name) else { continue };
@@ -133,7 +183,34 @@ pub(super) fn pair(
         }
         pairs.push(Pair { name, prediction, index, reference });
     }
-    Ok(pairs)
+    Ok(Paired { pairs, missing })
+}
+
+/// Checks that no image is its own reference, as where one folder is named for both and holds no masks.
+///
+/// # Errors
+/// Wrong usage: one is.
+pub(super) fn check_distinct(pairs: &[Pair]) -> Result<(), Failure> {
+    match pairs.iter().find(|pair| is_one_file(pair)) {
+        Some(pair) => Err(Failure::usage(format!(
+            "{}: is an image and its own reference; name the folder of images by --input and that of masks by --references",
+            pair.prediction.path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Warns of masks that are compared with themselves.
+pub(super) fn warn_of_same(pairs: &[Pair]) {
+    let same = list(pairs.iter().filter(|pair| is_one_file(pair)).map(|pair| pair.prediction.path.as_path()));
+    if let Some(same) = same {
+        log::warn!("{same}: compared with itself, prediction and reference are one file");
+    }
+}
+
+fn is_one_file(pair: &Pair) -> bool {
+    let real = |input: &Input| input.path.canonicalize().ok();
+    real(&pair.prediction).is_some_and(|path| real(&pair.reference) == Some(path))
 }
 
 fn stem(input: &Input) -> String {

@@ -1,12 +1,12 @@
 //! Masks from a model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use unet3p::Segmenter;
-use unet3p_data::LabelMap;
+use unet3p_data::{LabelMap, SliceDataset};
 
-use super::mask::{Error, Mask};
+use super::mask::{Error, Mask, Masks, Reader, named};
 use super::pairs::Pair;
 use crate::predict::Kind;
 use crate::report;
@@ -16,13 +16,11 @@ pub(super) struct Predictor {
     segmenter: Segmenter,
     /// The masks of the last array: its images come one after the other.
     last: Option<(PathBuf, Vec<LabelMap>)>,
-    /// Warnings that were given: the slices of a dataset have the same ones.
-    given: BTreeSet<String>,
 }
 
 impl Predictor {
     pub(super) fn new(segmenter: Segmenter) -> Self {
-        Self { segmenter, last: None, given: BTreeSet::new() }
+        Self { segmenter, last: None }
     }
 
     /// The names of the model's classes.
@@ -30,18 +28,37 @@ impl Predictor {
         self.segmenter.labels().into_iter().map(|(id, name)| (u16::from(id), name)).collect()
     }
 
-    /// The mask of a pair's image.
-    pub(super) fn mask(&mut self, pair: &Pair) -> Result<Mask, Error> {
+    /// The mask of a pair's image and the one that is right.
+    pub(super) fn against(&mut self, reader: &Reader, pair: &Pair) -> Result<Masks, Error> {
+        let (prediction, mut warnings) = self.mask(pair)?;
+        let (reference, more) = reader.read(&pair.reference)?;
+        warnings.extend(more);
+        Ok(Masks { prediction, reference, warnings })
+    }
+
+    /// The mask of a slice of a training run's data and the one that is right, both at the size that the network sees: as
+    /// the run validates.
+    pub(super) fn of_sample(&self, dataset: &SliceDataset, pair: &Pair) -> Result<Masks, Error> {
+        let mut sample = dataset.sample(pair.index.unwrap_or(0))?;
+        dataset.normalize(&mut sample.image);
+        let found = self.segmenter.segment_input(&sample.image);
+        let found =
+            found.map_err(|source| Error::Predicted { path: pair.prediction.path.clone(), source })?;
+        Ok(Masks {
+            prediction: Mask::Image(found.mask),
+            reference: Mask::Image(sample.mask),
+            warnings: found.warnings,
+        })
+    }
+
+    /// The mask of a pair's image, with what is doubtful about the image. Images of one dataset share what is said of them,
+    /// volumes do not.
+    fn mask(&mut self, pair: &Pair) -> Result<(Mask, Vec<String>), Error> {
         let path = &pair.prediction.path;
         match pair.prediction.kind {
             Kind::Image => {
                 let found = self.segmenter.segment(path)?;
-                for warning in found.warnings {
-                    if self.given.insert(warning.clone()) {
-                        log::warn!("{}: {warning} (said once, also of further images)", path.display());
-                    }
-                }
-                Ok(Mask::Image(found.mask))
+                Ok((Mask::Image(found.mask), found.warnings))
             }
             Kind::Volume => {
                 let bar = report::bar(0, "slices");
@@ -50,7 +67,8 @@ impl Predictor {
                     bar.set_position(done as u64);
                 });
                 bar.finish_and_clear();
-                Ok(Mask::Volume(found?.mask.map(|&id| u16::from(id))))
+                let found = found?;
+                Ok((Mask::Volume(found.mask.map(|&id| u16::from(id))), named(path, &found.warnings)))
             }
             Kind::Array => {
                 if self.last.as_ref().is_none_or(|(last, _)| last != path) {
@@ -59,7 +77,8 @@ impl Predictor {
                 }
                 let masks = self.last.as_ref().map(|(_, masks)| masks);
                 let mask = masks.and_then(|masks| masks.get(pair.index.unwrap_or(0)));
-                mask.cloned().map(Mask::Image).ok_or_else(|| {
+                let mask = mask.cloned().map(|mask| (Mask::Image(mask), Vec::new()));
+                mask.ok_or_else(|| {
                     Error::Mismatch(format!("{}: changed while it was evaluated; run again", path.display()))
                 })
             }

@@ -15,6 +15,7 @@ use super::score::{Rules, Scored};
 use super::summary::{COUNTS, Total, Totals};
 use super::{check_folder, text};
 use crate::failure::{Failure, describe};
+use crate::report;
 
 /// What became of a case.
 #[derive(Debug)]
@@ -22,6 +23,17 @@ pub(super) struct Outcome<'a> {
     pub(super) case: &'a Case,
     /// Its scores, or why it has none.
     pub(super) scored: Result<Scored, String>,
+}
+
+/// Where the cases come from.
+#[derive(Debug, Default)]
+pub(super) struct Origin<'a> {
+    /// What `-m` named.
+    pub(super) model: Option<&'a str>,
+    /// The part of the dataset, where one is asked for.
+    pub(super) split: Option<String>,
+    /// Names of references without a prediction.
+    pub(super) missing: Vec<String>,
 }
 
 /// The two files of an evaluation.
@@ -73,14 +85,14 @@ impl Files {
         totals: &Totals,
         classes: &Classes,
         rules: &Rules<'_>,
-        model: Option<&str>,
+        origin: &Origin<'_>,
     ) -> Result<(), Failure> {
         if !self.folder().as_os_str().is_empty() {
             fs::create_dir_all(self.folder()).map_err(|e| {
                 Failure::run(format!("{}: cannot create the folder: {e}", self.folder().display()))
             })?;
         }
-        let record = json(outcomes, totals, classes, rules, model);
+        let record = json(outcomes, totals, classes, rules, origin);
         let rows = csv(outcomes, totals, classes)
             .map_err(|e| Failure::run(format!("{}: cannot be written: {e}", self.csv.display())))?;
         write_atomically(&self.json, |file| {
@@ -97,7 +109,7 @@ fn json(
     totals: &Totals,
     classes: &Classes,
     rules: &Rules<'_>,
-    model: Option<&str>,
+    origin: &Origin<'_>,
 ) -> Value {
     let by_class = |value: &dyn Fn(&Total) -> Value| -> Map<String, Value> {
         totals.classes.iter().map(|(id, total)| (id.to_string(), value(total))).collect()
@@ -124,6 +136,7 @@ fn json(
                     "prediction_file": files.prediction,
                     "spacing": scored.spacing,
                     "metrics": metrics,
+                    "warnings": scored.warnings,
                 });
                 if let Some(slices) = case.slices() {
                     entry["slices"] = json!(slices);
@@ -135,9 +148,11 @@ fn json(
     let bootstrap = Bootstrap::default();
     json!({
         "unet3p": env!("CARGO_PKG_VERSION"),
-        "model": model,
+        "model": origin.model,
+        "split": origin.split,
         "labels": classes.names(),
         "nsd_tolerance": rules.tolerance,
+        "ignore": rules.ignore,
         "foreground_mean": means(&totals.foreground),
         "mean": by_class(&means),
         "statistics": {
@@ -149,6 +164,8 @@ fn json(
         },
         "metric_per_case": cases,
         "failed": failed,
+        "missing": origin.missing,
+        "warnings": report::warnings(),
     })
 }
 

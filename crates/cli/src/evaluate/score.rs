@@ -8,29 +8,23 @@ use unet3p_metrics::{Labels, Scores};
 
 use super::cases::{Case, Content};
 use super::classes::Classes;
-use super::mask::{Error, Mask, check_grid, check_size};
+use super::mask::{Error, Mask, Masks, check_grid, check_size};
 use super::pairs::Pair;
 
 /// How cases are scored.
 #[derive(Debug)]
 pub(super) struct Rules<'a> {
-    classes: &'a Classes,
-    /// An image of 0 and 255 alone is a mask of 0 and 1.
-    pub(super) white_is_one: bool,
+    pub(super) classes: &'a Classes,
     /// The surface Dice's tolerance.
     pub(super) tolerance: f64,
-}
-
-impl<'a> Rules<'a> {
-    pub(super) fn new(classes: &'a Classes, tolerance: f64) -> Self {
-        Self { classes, white_is_one: classes.may_be_binary(), tolerance }
-    }
+    /// The value of references whose pixels do not count.
+    pub(super) ignore: Option<u16>,
 }
 
 /// What was found in one case.
 #[derive(Debug)]
 pub(super) struct Scored {
-    /// Pixels or voxels.
+    /// Pixels or voxels that count.
     pub(super) samples: u64,
     /// Distance in mm between samples along each axis as the arrays have them, where it is known.
     pub(super) spacing: Option<Vec<f64>>,
@@ -38,6 +32,8 @@ pub(super) struct Scored {
     pub(super) scores: BTreeMap<u16, Scores>,
     /// Class ids in the reference that are not asked for.
     pub(super) ignored: BTreeSet<u16>,
+    /// What is doubtful about the masks.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Scored {
@@ -47,45 +43,52 @@ impl Scored {
     }
 }
 
-/// Scores a case; `predicted` is where the mask of a pair's prediction comes from.
+/// Scores a case; `masks` reads or predicts those of a pair.
 pub(super) fn score(
     case: &Case,
     rules: &Rules<'_>,
-    predicted: &mut dyn FnMut(&Pair) -> Result<Mask, Error>,
+    masks: &mut dyn FnMut(&Pair) -> Result<Masks, Error>,
 ) -> Result<Scored, Error> {
+    let mut warnings = case.warnings.clone();
     let mut masks = |pair: &Pair| {
-        let prediction = predicted(pair)?;
-        Ok((prediction, Mask::read(&pair.reference, rules.white_is_one)?))
+        let found = masks(pair)?;
+        for warning in found.warnings {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        Ok((found.prediction, found.reference))
     };
-    match &case.content {
+    let scored = match &case.content {
         Content::Pair { pair, spacing } => {
             let (prediction_path, path) = (pair.prediction.path.as_path(), pair.reference.path.as_path());
             match masks(pair)? {
                 (Mask::Volume(prediction), Mask::Volume(reference)) => {
                     check_grid((prediction_path, &prediction), (path, &reference))?;
                     let (shape, spacing) = axes(&reference);
-                    compare(path, [&prediction.data, &reference.data], &shape, Some(spacing), rules)
+                    compare(path, [prediction.data, reference.data], &shape, Some(spacing), rules)?
                 }
                 (prediction, reference) => {
                     let (prediction, reference) = images(pair, prediction, reference)?;
                     let shape = [reference.height, reference.width];
                     let spacing = spacing.map(|spacing| spacing.to_vec());
-                    compare(path, [&prediction.data, &reference.data], &shape, spacing, rules)
+                    compare(path, [prediction.data, reference.data], &shape, spacing, rules)?
                 }
             }
         }
         Content::Slices { slices, spacing } => {
             let read = |pair: &Pair| masks(pair).and_then(|(p, r)| images(pair, p, r));
-            stack(case, slices, *spacing, rules, read)
+            stack(case, slices, *spacing, rules, read)?
         }
-    }
+    };
+    Ok(Scored { warnings: [warnings, scored.warnings].concat(), ..scored })
 }
 
 /// Scores the slices of a volume as one. Slices that are missing in between are background in both masks.
 fn stack(
     case: &Case,
     slices: &[(usize, Pair)],
-    spacing: [f64; 3],
+    spacing: Option<[f64; 3]>,
     rules: &Rules<'_>,
     mut read: impl FnMut(&Pair) -> Result<(LabelMap, LabelMap), Error>,
 ) -> Result<Scored, Error> {
@@ -93,13 +96,12 @@ fn stack(
         return Err(Error::Mismatch(format!("the volume {} has no slices", case.name)));
     };
     let depth = high - low + 1;
-    if depth > slices.len() {
-        log::warn!(
-            "the volume {}: {} of the slices {low} to {high} are missing and count as background in both masks",
-            case.name,
+    let missing = (depth > slices.len()).then(|| {
+        format!(
+            "{} of the slices {low} to {high} are missing and count as background in both masks",
             depth - slices.len()
-        );
-    }
+        )
+    });
     let (mut predictions, mut references, mut size) = (Vec::new(), Vec::new(), None);
     for (position, pair) in slices {
         let (prediction, reference) = read(pair)?;
@@ -129,7 +131,9 @@ fn stack(
     }
     let (height, width) = size.unwrap_or_default();
     let path = &first.reference.path;
-    compare(path, [&predictions, &references], &[depth, height, width], Some(spacing.to_vec()), rules)
+    let spacing = spacing.map(|spacing| spacing.to_vec());
+    let scored = compare(path, [predictions, references], &[depth, height, width], spacing, rules)?;
+    Ok(Scored { warnings: missing.into_iter().chain(scored.warnings).collect(), ..scored })
 }
 
 fn images(pair: &Pair, prediction: Mask, reference: Mask) -> Result<(LabelMap, LabelMap), Error> {
@@ -155,27 +159,45 @@ fn axes(volume: &Volume<u16>) -> (Vec<usize>, Vec<f64>) {
 }
 
 /// Scores all classes of two label maps of one shape; without spacing, distances are counted in pixels.
-fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16>>(
+///
+/// Samples that the reference marks to be ignored become background in both maps, before surfaces are looked for: where a
+/// structure reaches into them, both maps have a surface at their border. They are taken out of the true negatives again.
+fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
     path: &Path,
-    [prediction, reference]: [&[T]; 2],
+    [mut prediction, mut reference]: [Vec<T>; 2],
     shape: &[usize],
     spacing: Option<Vec<f64>>,
     rules: &Rules<'_>,
 ) -> Result<Scored, Error> {
+    let mut left_out = 0;
+    if let Some(ignored) = rules.ignore {
+        for (prediction, reference) in prediction.iter_mut().zip(&mut reference) {
+            if (*reference).into() == ignored {
+                (*prediction, *reference) = (T::default(), T::default());
+                left_out += 1;
+            }
+        }
+    }
     let failed = |source| Error::Metrics { path: path.to_path_buf(), source };
     let distances = spacing.clone().unwrap_or_else(|| vec![1.0; shape.len()]);
-    let view = |ids| Labels::new(ids, shape, &distances).map_err(failed);
-    let (prediction, reference) = (view(prediction)?, view(reference)?);
-    let in_reference = ids(reference.ids());
+    let (predicted, referred) = (
+        Labels::new(&prediction, shape, &distances).map_err(failed)?,
+        Labels::new(&reference, shape, &distances).map_err(failed)?,
+    );
+    let in_reference = ids(&reference);
     let mut scores = BTreeMap::new();
-    for &class in in_reference.union(&ids(prediction.ids())).filter(|&&class| rules.classes.wants(class)) {
+    let wanted = |class: &u16| rules.classes.wants(*class) && rules.ignore != Some(*class);
+    for &class in in_reference.union(&ids(&prediction)).filter(|class| wanted(class)) {
         if let Ok(id) = T::try_from(class) {
-            let found = Scores::of_class(&prediction, &reference, id, rules.tolerance).map_err(failed)?;
+            let mut found = Scores::of_class(&predicted, &referred, id, rules.tolerance).map_err(failed)?;
+            found.counts.true_negatives -= left_out;
             scores.insert(class, found);
         }
     }
     let ignored = in_reference.into_iter().filter(|&class| !rules.classes.wants(class)).collect();
-    Ok(Scored { samples: reference.ids().len() as u64, spacing, scores, ignored })
+    let samples = reference.len() as u64 - left_out;
+    let nothing = (samples == 0).then(|| "every pixel of the reference is left out".to_string());
+    Ok(Scored { samples, spacing, scores, ignored, warnings: nothing.into_iter().collect() })
 }
 
 /// The class ids that occur, without the background.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use unet3p_data::prepare::{DatasetIndex, IndexedSlice, IndexedVolume};
 
-use super::Split;
+use super::{Split, layout};
 use crate::failure::Failure;
+use crate::predict::read_record;
 
 /// The index of a folder of prepared slices.
 #[derive(Debug)]
@@ -29,19 +30,20 @@ impl Slices {
             std::path::absolute(references).ok().and_then(|path| path.parent().map(Path::to_path_buf));
         for folder in [Some(references.to_path_buf()), above].into_iter().flatten() {
             let path = folder.join(DatasetIndex::FILE_NAME);
-            let Ok(text) = unet3p_files::read_text(&path) else { continue };
-            if !serde_json::from_str::<Value>(&text).is_ok_and(|json| json.get("slices").is_some()) {
+            let Ok(json) = read_record::<Value>(&path) else { continue };
+            if json.get("slices").is_none() {
                 continue;
             }
-            let index = serde_json::from_str(&text).map_err(|error| {
+            let index = serde_json::from_value(json).map_err(|error| {
                 Failure::usage(format!(
                     "{}: does not tell where the slices lie in their volumes: {error}; prepare the folder with \
                      `unet3p prepare`, or move dataset.json away to score slices one by one",
                     path.display()
                 ))
             })?;
-            let masks = folder.join("masks");
-            let masks = if folder == references && masks.is_dir() { masks } else { references.to_path_buf() };
+            let inside = folder.join("masks");
+            let masks =
+                if folder == references && inside.is_dir() { inside } else { layout::masks(references) };
             return Ok(Some(Self { path, masks, index }));
         }
         Ok(None)

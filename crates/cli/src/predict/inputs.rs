@@ -47,7 +47,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    fn new(path: PathBuf, relative: &Path, named: bool) -> Option<Self> {
+    pub(super) fn new(path: PathBuf, relative: &Path, named: bool) -> Option<Self> {
         let kind = kind_of(relative)?;
         let mut stem = relative.with_extension("");
         if has_ending(relative, "gz") && has_ending(&stem, "nii") {
@@ -62,7 +62,7 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 }
 
 /// What a path's name says it is; `None` for what is not read.
-fn kind_of(path: &Path) -> Option<Kind> {
+pub(super) fn kind_of(path: &Path) -> Option<Kind> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     ENDINGS.iter().find_map(|&(ending, kind)| {
         let stem = name.strip_suffix(ending)?.strip_suffix('.')?;

@@ -1,17 +1,22 @@
 //! `unet3p predict`: images and volumes to masks.
 
+mod earlier;
 mod inputs;
+mod journal;
+mod lock;
 mod plan;
 mod record;
 mod settings;
+mod target;
 mod work;
 
+pub(crate) use earlier::{read as read_record, without_written};
 pub(crate) use inputs::{Input, Kind, discover};
-pub(crate) use plan::{RECORD, check_folder, stems};
+pub(crate) use plan::{check_folder, stems};
 pub(crate) use settings::Settings;
+pub(crate) use target::{RECORD, record_beside};
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -20,8 +25,11 @@ use unet3p::{Segmenter, read_npy_shape};
 use crate::args::Global;
 use crate::failure::{Failure, describe};
 use crate::report;
+use earlier::{Earlier, Kept};
+use journal::Journal;
 use plan::{Extras, Item};
-use record::{Entry, Record};
+use record::{Entry, Options};
+use target::Target;
 
 /// Arguments of `unet3p predict`.
 #[derive(Debug, Args)]
@@ -30,8 +38,9 @@ pub(crate) struct PredictArgs {
     /// Folders are searched to the bottom
     #[arg(short, long = "input", required = true, num_args = 1.., value_name = "PATH")]
     inputs: Vec<PathBuf>,
-    /// Folder for NAME_mask.png, or NAME_mask.nii.gz of a volume, and predictions.json
-    #[arg(short, long, value_name = "DIR")]
+    /// Folder for NAME_mask.png, or NAME_mask.nii.gz of a volume, and predictions.json; of a single input also the mask's
+    /// own name: a .png, or the .nii.gz or .nii of a volume
+    #[arg(short, long, value_name = "DIR|FILE")]
     output: PathBuf,
     #[command(flatten)]
     settings: Settings,
@@ -44,31 +53,59 @@ pub(crate) struct PredictArgs {
     /// Replace outputs that exist already
     #[arg(long)]
     overwrite: bool,
+    /// Go on with a run that was cut off or in which inputs failed: what is finished is not segmented again
+    #[arg(long = "continue", conflicts_with = "overwrite")]
+    go_on: bool,
 }
 
 /// Runs `unet3p predict`.
 pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
+    let target = Target::at(&args.output)?;
     let extras = Extras { overlay: args.overlay, probabilities: args.save_probabilities };
-    let inputs = discover(&args.inputs, Some(&args.output), false)?;
-    let items = plan::plan(inputs, &args.output, extras, args.overwrite, images_of)?;
-    check_folder(&args.output)?;
-    let device = global.device.open()?;
-    let segmenter = args.settings.open(global, &device)?;
-    create_folder(&args.output)?;
-
-    let predictions = segment_all(&segmenter, &items, &args.output)?;
-    let failed = predictions.iter().filter(|entry| matches!(entry, Entry::Failed { .. })).count();
-    let record = Record {
-        unet3p: env!("CARGO_PKG_VERSION"),
-        labels: segmenter.labels(),
+    let skip = matches!(target, Target::Folder(_)).then(|| target.folder());
+    let inputs = without_written(discover(&args.inputs, skip, false)?, &args.inputs, Some(&target))?;
+    let items = plan::plan(inputs, &target, extras, images_of)?;
+    check_folder(target.folder())?;
+    let options = Options {
+        model: args.settings.model().to_string(),
         threshold: args.settings.threshold,
         tta: args.settings.tta,
         tile: args.settings.tile,
-        model: args.settings.model,
-        predictions,
     };
-    write_record(&record, &args.output.join(RECORD))?;
-    finish(items.len(), failed, &args.output)
+    let earlier = || -> Result<Option<Earlier>, Failure> {
+        let earlier = if args.go_on { Earlier::read(&target, &options)? } else { None };
+        if !args.overwrite && earlier.is_none() {
+            plan::check_new(&items, &target.record())?;
+        }
+        Ok(earlier)
+    };
+    let mut lock = lock::lock(&target)?;
+    let mut found = earlier()?;
+    let device = global.device.open()?;
+    let segmenter = args.settings.open(&options.model, global, &device)?;
+    create_folder(target.folder())?;
+    if lock.is_none() {
+        // Another process may have made the folder, and filled it.
+        lock = lock::lock(&target)?;
+        found = earlier()?;
+    }
+    let kept = match found {
+        Some(earlier) => {
+            earlier.check_labels(&target, &segmenter.labels())?;
+            earlier.kept(&items, &target)?
+        }
+        None => Kept { finished: items.iter().map(|_| Vec::new()).collect(), others: Vec::new() },
+    };
+    let mut journal = Journal::begin(target.record(), options, segmenter.labels(), kept)?;
+    let finished = (0..items.len()).filter(|&i| journal.is_finished(i)).count();
+    if args.go_on {
+        report::note(format!("{finished} of {} inputs are finished already", items.len()));
+    }
+    segment_all(&segmenter, &items, target.folder(), &mut journal);
+    let failed = journal.failed();
+    journal.end()?;
+    drop(lock);
+    finish(items.len(), failed, &target)
 }
 
 /// How many images the array in `path` holds, `None` when it is a single one. An array that cannot be read is
@@ -82,55 +119,56 @@ pub(crate) fn images_of(path: &Path) -> Option<usize> {
 }
 
 fn create_folder(folder: &Path) -> Result<(), Failure> {
+    if folder.as_os_str().is_empty() {
+        return Ok(());
+    }
     fs::create_dir_all(folder)
         .map_err(|e| Failure::run(format!("{}: cannot create the folder: {e}", folder.display())))
 }
 
 /// Segments one input after the other; one that fails is named at once and recorded.
-fn segment_all(segmenter: &Segmenter, items: &[Item], folder: &Path) -> Result<Vec<Entry>, Failure> {
+fn segment_all(segmenter: &Segmenter, items: &[Item], folder: &Path, journal: &mut Journal) {
     let bar = report::bar(items.len() as u64, "inputs");
-    let mut entries = Vec::new();
-    for item in items {
+    for (index, item) in items.iter().enumerate() {
+        if journal.is_finished(index) {
+            bar.inc(1);
+            continue;
+        }
         bar.set_message(record::text(&item.input.path));
-        match work::segment(segmenter, item, folder) {
+        let entries = match work::segment(segmenter, item, folder) {
             Ok(done) => {
-                for done in done {
-                    for warning in &done.warnings {
-                        log::warn!("{}: {warning}", done.input);
-                    }
+                for done in &done {
+                    done.warnings.iter().for_each(|warning| report::warning(&done.input, warning));
                     report::result_line(done.summary(folder));
-                    entries.push(Entry::Done(done));
                 }
+                done.into_iter().map(Entry::Done).collect()
             }
             Err(e) => {
                 let error = describe(&e);
                 report::error(&error);
-                entries.push(Entry::Failed { input: record::text(&item.input.path), error });
+                vec![Entry::Failed { input: record::text(&item.input.path), error }]
             }
-        }
+        };
+        journal.add(index, entries);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(entries)
-}
-
-fn write_record(record: &Record, path: &Path) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(record)
-        .map_err(|e| Failure::run(format!("{}: cannot be written: {e}", path.display())))?;
-    unet3p_data::write_atomically(path, |file| writeln!(file, "{text}"))
-        .map_err(|e| Failure::run(describe(&e)))
 }
 
 /// The end of the run: all, some or none of the inputs are done.
-fn finish(inputs: usize, failed: usize, folder: &Path) -> Result<(), Failure> {
+fn finish(inputs: usize, failed: usize, target: &Target) -> Result<(), Failure> {
+    let record = target.record();
     if failed == 0 {
-        report::result_line(format!("done: outputs and {RECORD} are in {}", folder.display()));
+        report::result_line(match target {
+            Target::Folder(folder) => format!("done: outputs and {RECORD} are in {}", folder.display()),
+            Target::File(file) => {
+                format!("done: the mask is {}, its record {}", file.display(), record.display())
+            }
+        });
         return Ok(());
     }
-    let message = format!(
-        "{failed} of {inputs} inputs failed, each is named above and in {}",
-        folder.join(RECORD).display()
-    );
+    let message =
+        format!("{failed} of {inputs} inputs failed, each is named above and in {}", record.display());
     if failed == inputs {
         return Err(Failure::run(message));
     }

@@ -4,10 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::inputs::{Input, Kind};
+use super::target::{Target, stem};
 use crate::failure::Failure;
-
-/// The record of a run, in the output folder.
-pub(crate) const RECORD: &str = "predictions.json";
 
 /// Which outputs are written besides the mask.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,18 +23,23 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// The outputs of the input `stem` of kind `kind` in `folder`.
-    fn new(folder: &Path, stem: &Path, kind: Kind, extras: Extras) -> Self {
+    /// The outputs of the input `stem` of kind `kind`.
+    fn new(target: &Target, input: &Path, kind: Kind, extras: Extras) -> Self {
+        let (base, mask) = match target {
+            Target::Folder(folder) => (folder.join(input), None),
+            Target::File(file) => (stem(file), Some(file.clone())),
+        };
         let named = |suffix: &str| {
-            let mut name = folder.join(stem).into_os_string();
+            let mut name = base.clone().into_os_string();
             name.push(suffix);
             PathBuf::from(name)
         };
+        let ending = match kind {
+            Kind::Volume => "_mask.nii.gz",
+            Kind::Image | Kind::Array => "_mask.png",
+        };
         Self {
-            mask: named(match kind {
-                Kind::Volume => "_mask.nii.gz",
-                Kind::Image | Kind::Array => "_mask.png",
-            }),
+            mask: mask.unwrap_or_else(|| named(ending)),
             overlay: extras.overlay.then(|| named("_overlay.png")),
             probabilities: extras.probabilities.then(|| named("_probabilities.npy")),
         }
@@ -57,20 +60,18 @@ pub(crate) struct Item {
     pub(crate) numbered: bool,
 }
 
-/// Plans the outputs of `inputs` in `folder`. `images` tells how many images an array holds, `None` when it is
+/// Plans the outputs of `inputs`. `images` tells how many images an array holds, `None` when it is
 /// a single one without a number of its own.
 ///
 /// Files found in folders that are themselves outputs of other inputs (of an earlier run into the same folder)
 /// are no inputs.
 ///
 /// # Errors
-/// Wrong usage: two inputs with one output, an output that is an input, an output that exists already unless
-/// `overwrite`.
+/// Wrong usage: two inputs with one output, an output that is an input, one file for what becomes several.
 pub(crate) fn plan(
     inputs: Vec<Input>,
-    folder: &Path,
+    target: &Target,
     extras: Extras,
-    overwrite: bool,
     images: impl Fn(&Path) -> Option<usize>,
 ) -> Result<Vec<Item>, Failure> {
     let counted = inputs.into_iter().map(|input| {
@@ -80,11 +81,14 @@ pub(crate) fn plan(
         };
         (input, count)
     });
-    let items: Vec<Item> = without_outputs(counted.collect(), folder)
+    let counted: Vec<_> = counted.collect();
+    let inputs: Vec<Input> = counted.iter().map(|(input, _)| input.clone()).collect();
+    target.check(&inputs, counted.first().map_or(1, |(_, count)| count.unwrap_or(1)))?;
+    let items: Vec<Item> = without_outputs(counted, target)
         .into_iter()
         .map(|(input, count)| {
             let outputs = stems(&input.stem, count)
-                .map(|stem| Outputs::new(folder, &stem, input.kind, extras))
+                .map(|stem| Outputs::new(target, &stem, input.kind, extras))
                 .collect();
             Item { input, outputs, numbered: count.is_some() }
         })
@@ -117,27 +121,27 @@ pub(crate) fn plan(
             }
         }
     }
-    let record = folder.join(RECORD);
-    if !overwrite {
-        let existing: Vec<_> = items
-            .iter()
-            .flat_map(|item| item.outputs.iter().flat_map(Outputs::files))
-            .chain([&record])
-            .filter(|file| file.symlink_metadata().is_ok())
-            .collect();
-        if let Some(first) = existing.first() {
-            let more = match existing.len() - 1 {
-                0 => String::new(),
-                n => format!(" (and {n} more)"),
-            };
-            return Err(Failure::usage(format!(
-                "{}{more}: the output exists already; use --overwrite to replace it, \
-                 or another output folder",
-                first.display()
-            )));
-        }
-    }
     Ok(items)
+}
+
+/// Checks that no output exists.
+///
+/// # Errors
+/// Wrong usage: one does.
+pub(crate) fn check_new(items: &[Item], record: &Path) -> Result<(), Failure> {
+    let files = items.iter().flat_map(|item| item.outputs.iter().flat_map(Outputs::files));
+    let exists = |file: &&Path| file.symlink_metadata().is_ok();
+    let existing: Vec<&Path> = files.map(PathBuf::as_path).chain([record]).filter(exists).collect();
+    let Some(first) = existing.first() else { return Ok(()) };
+    let more = match existing.len() - 1 {
+        0 => String::new(),
+        n => format!(" (and {n} more)"),
+    };
+    Err(Failure::usage(format!(
+        "{}{more}: the output exists already; use --overwrite to replace it, --continue to go on with a run that did not \
+         finish, or another output folder",
+        first.display()
+    )))
 }
 
 /// `stem` itself, or `stem_0`, `stem_1`, ... with as many digits as the last one has.
@@ -154,12 +158,12 @@ pub(crate) fn stems(stem: &Path, count: Option<usize>) -> impl Iterator<Item = P
 }
 
 /// `inputs` without the files found in folders that an earlier run made of the others.
-fn without_outputs(inputs: Vec<(Input, Option<usize>)>, folder: &Path) -> Vec<(Input, Option<usize>)> {
+fn without_outputs(inputs: Vec<(Input, Option<usize>)>, target: &Target) -> Vec<(Input, Option<usize>)> {
     let all = Extras { overlay: true, probabilities: true };
     let made: HashSet<PathBuf> = inputs
         .iter()
         .flat_map(|(input, count)| {
-            let outputs = stems(&input.stem, *count).map(|stem| Outputs::new(folder, &stem, input.kind, all));
+            let outputs = stems(&input.stem, *count).map(|stem| Outputs::new(target, &stem, input.kind, all));
             outputs.flat_map(|outputs| outputs.files().map(|file| real(file)).collect::<Vec<_>>())
         })
         .collect();
@@ -167,7 +171,7 @@ fn without_outputs(inputs: Vec<(Input, Option<usize>)>, folder: &Path) -> Vec<(I
 }
 
 /// A path in the one spelling that all paths to the same file share, as far as the file exists.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 

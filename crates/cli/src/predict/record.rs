@@ -4,30 +4,58 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use unet3p::ClassArea;
 
 use super::plan::Outputs;
 
 /// The record of a run.
 #[derive(Debug, Serialize)]
-pub(crate) struct Record {
+pub(super) struct Record<'a> {
     /// The version of this program.
-    pub(crate) unet3p: &'static str,
+    pub(super) unet3p: &'static str,
     /// The bundled model or the model folder.
-    pub(crate) model: String,
+    pub(super) model: &'a str,
     /// Names of the classes by their ids in the masks.
-    pub(crate) labels: BTreeMap<u8, String>,
-    pub(crate) threshold: f32,
-    pub(crate) tta: bool,
+    pub(super) labels: &'a BTreeMap<u8, String>,
+    pub(super) threshold: f32,
+    pub(super) tta: bool,
     /// The side of tiles, where the run was told one.
-    pub(crate) tile: Option<usize>,
+    pub(super) tile: Option<usize>,
+    /// Whether the run came to its end.
+    pub(super) finished: bool,
+    /// What was said of the run as a whole.
+    pub(super) warnings: Vec<String>,
     /// One entry for each mask and for each input that failed, in the order of the inputs.
-    pub(crate) predictions: Vec<Entry>,
+    pub(super) predictions: Vec<&'a Entry>,
+}
+
+/// The part of a record that tells whether two runs make the same masks.
+#[derive(Debug, Deserialize)]
+pub(super) struct Options {
+    pub(super) model: String,
+    pub(super) threshold: f32,
+    pub(super) tta: bool,
+    pub(super) tile: Option<usize>,
+}
+
+impl Options {
+    /// What is different `now`.
+    pub(super) fn differences(&self, now: &Self) -> Vec<String> {
+        let tile = |tile: Option<usize>| tile.map_or("none".to_string(), |tile| tile.to_string());
+        let all = [
+            ("model", self.model.clone(), now.model.clone()),
+            ("threshold", self.threshold.to_string(), now.threshold.to_string()),
+            ("tta", self.tta.to_string(), now.tta.to_string()),
+            ("tile", tile(self.tile), tile(now.tile)),
+        ];
+        let different = all.into_iter().filter(|(_, earlier, now)| earlier != now);
+        different.map(|(name, earlier, now)| format!("{name} = {earlier}, now {now}")).collect()
+    }
 }
 
 /// What became of one input, or of one image of an array.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Entry {
     Done(Done),
@@ -38,8 +66,16 @@ pub(crate) enum Entry {
     },
 }
 
+impl Entry {
+    /// The input.
+    pub(super) fn input(&self) -> &str {
+        let (Self::Done(Done { input, .. }) | Self::Failed { input, .. }) = self;
+        input
+    }
+}
+
 /// One mask and what is in it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) input: String,
     /// Which image of an array with four axes.
@@ -64,7 +100,7 @@ pub(crate) struct Done {
 }
 
 /// Files, relative to the folder of the record.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Files {
     mask: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +110,7 @@ pub(crate) struct Files {
 }
 
 /// How much of a mask one class takes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ClassShare {
     id: u8,
     label: String,
@@ -104,6 +140,11 @@ impl Files {
     /// The mask.
     pub(crate) fn mask(&self) -> &str {
         &self.mask
+    }
+
+    /// Every file.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.mask).chain(&self.overlay).chain(&self.probabilities)
     }
 }
 

@@ -13,8 +13,9 @@ use crate::model;
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// A bundled model's name, a model folder, a .safetensors file, or ORG/NAME or ORG/NAME@REV on the Hugging Face Hub
-    #[arg(short, long, default_value = DEFAULT_MODEL)]
-    pub(crate) model: String,
+    /// [default: liver-ct]
+    #[arg(short, long)]
+    pub(crate) model: Option<String>,
     /// Average the image and its flips: slower, usually a little better
     #[arg(long)]
     pub(crate) tta: bool,
@@ -28,12 +29,17 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the model on `device`.
+    /// The name of the model.
+    pub(crate) fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or(DEFAULT_MODEL)
+    }
+
+    /// Reads the model `name` on `device`, to run it with these options.
     ///
     /// # Errors
     /// A failed run when the model cannot be read.
-    pub(crate) fn open(&self, global: &Global, device: &Device) -> Result<Segmenter, Failure> {
-        model::load(&self.model, global, device)?
+    pub(crate) fn open(&self, name: &str, global: &Global, device: &Device) -> Result<Segmenter, Failure> {
+        model::load(name, global, device)?
             .with_threshold(self.threshold)
             .with_tta(self.tta)
             .with_tile(self.tile)

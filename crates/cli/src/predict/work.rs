@@ -10,6 +10,7 @@ use unet3p::{Segmentation, Segmenter};
 use super::inputs::Kind;
 use super::plan::{Item, Outputs};
 use super::record::{ClassShare, Done, Files, text};
+use crate::failure::caught;
 use crate::report;
 
 /// Why an input has no outputs.
@@ -21,15 +22,20 @@ pub(crate) enum Error {
     Picture(#[from] unet3p_data::Error),
     #[error("{}: cannot create the folder: {source}", path.display())]
     Folder { path: PathBuf, source: io::Error },
+    /// A fault of this program, or of a decoder that it uses.
+    #[error("{}: the program stopped at this input, which is a fault of the program; please report it with the file", .0.display())]
+    Stopped(PathBuf),
     #[error("{}: changed while it was segmented; run again", .0.display())]
     Changed(PathBuf),
 }
 
 /// Segments one input and writes its outputs below `folder`: one mask, or one for each image of an array. When it
-/// fails, what it has written is removed.
+/// fails, or panics, what it has written is removed.
 pub(crate) fn segment(segmenter: &Segmenter, item: &Item, folder: &Path) -> Result<Vec<Done>, Error> {
     let mut written = Vec::new();
-    let done = segment_and_write(segmenter, item, folder, &mut written);
+    let path = &item.input.path;
+    let done = caught(path, || segment_and_write(segmenter, item, folder, &mut written))
+        .unwrap_or_else(|| Err(Error::Stopped(path.clone())));
     if done.is_err() {
         // A file that cannot be removed could be written: it is whole, and the error that matters is named.
         written.iter().for_each(|file| drop(fs::remove_file(file)));

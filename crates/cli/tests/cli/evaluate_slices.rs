@@ -10,7 +10,7 @@ use crate::support::{Place, slices_preprocessor, tiny};
 const LINE: &str = "evaluate --predictions out --references slices/masks -o metrics.json";
 
 /// Two volumes in RAS of 6 x 8 x 5 voxels, with label maps, cut into slices; `out` has masks that lack a row.
-fn prepared(place: &Place) {
+pub(crate) fn prepared(place: &Place) {
     let affine = [[0.5, 0.0, 0.0, 0.0], [0.0, 0.75, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 1.0]];
     for name in ["one", "two"] {
         let shape = [6, 8, 5];
@@ -114,8 +114,11 @@ fn missing_slices_are_background_and_said() {
     for name in ["slices/masks/one_z0002.png", "out/one_z0002_mask.png"] {
         fs::remove_file(place.path(name)).unwrap();
     }
-    place.line(LINE).ends(0, &["warning", "the volume one: 1 of the slices 0 to 4 are missing"]);
+    place.line(LINE).ends(0, &["warning: one: 1 of the slices 0 to 4 are missing"]);
     let record = place.json("metrics.json");
+    let warnings = &record["metric_per_case"][0]["warnings"];
+    assert!(warnings[0].as_str().unwrap().contains("1 of the slices 0 to 4"), "{warnings}");
+    assert_eq!(record["metric_per_case"][1]["warnings"], json!([]));
     let scores = &record["metric_per_case"][0]["metrics"]["1"];
     let samples: u64 = ["TP", "FP", "FN", "TN"].iter().map(|count| scores[count].as_u64().unwrap()).sum();
     assert_eq!(samples, 6 * 8 * 5);

@@ -52,7 +52,7 @@ fn one_bad_input_alone_is_a_failed_run() {
         ("none.npy", "no side 0"),
     ];
     for (name, word) in cases {
-        let out = format!("out_{name}");
+        let out = format!("out/{name}_");
         place.line(&format!("predict -i {name} -o {out} -m m")).ends(1, &[name, word]);
         assert_eq!(place.files(&out), ["predictions.json"]);
         let entry = &place.json(&format!("{out}/predictions.json"))["predictions"][0];
@@ -188,4 +188,52 @@ fn a_failed_input_leaves_no_output() {
     fs::create_dir_all(place.path("out/a_overlay.png/x")).unwrap();
     place.line("predict -i a.png -o out -m m --overlay --overwrite").ends(1, &["a_overlay.png"]);
     assert_eq!(place.files("out"), ["predictions.json"]);
+}
+
+/// A PNG of 32 x 32 pixels whose palette is shorter than its values: the `png` crate panics on it.
+const PANICS: [u8; 92] = [
+    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00,
+    0x00, 0x00, 0x20, 0x00, 0x00, 0x00, 0x20, 0x08, 0x03, 0x00, 0x00, 0x00, 0x44, 0xa4, 0x8a, 0xc6, 0x00,
+    0x00, 0x00, 0x05, 0x50, 0x4c, 0x54, 0x45, 0x01, 0x02, 0x03, 0x04, 0x05, 0xe3, 0x4f, 0xba, 0xe8, 0x00,
+    0x00, 0x00, 0x12, 0x49, 0x44, 0x41, 0x54, 0x78, 0x9c, 0x63, 0x60, 0x18, 0x05, 0xa3, 0x60, 0x14, 0x8c,
+    0x02, 0xec, 0x00, 0x00, 0x04, 0x20, 0x00, 0x01, 0x86, 0xb3, 0x3d, 0x44, 0x00, 0x00, 0x00, 0x00, 0x49,
+    0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
+];
+
+#[test]
+fn a_decoder_that_panics_costs_one_input() {
+    let place = Place::new();
+    place.model();
+    place.gray("in/a.png", 20, 16);
+    place.write("in/m.png", PANICS);
+    place.gray("in/z.png", 20, 16);
+    place.line("predict -i in -o out -m m").ends(3, &["in/m.png", "1 of 3"]);
+    assert_eq!(place.files("out"), ["a_mask.png", "predictions.json", "z_mask.png"]);
+    let record = place.json("out/predictions.json");
+    assert_eq!(record["finished"], true);
+    assert!(record["predictions"][1]["error"].as_str().unwrap().contains("in/m.png"), "{record}");
+
+    place.mask("out/m_mask.png", &["01"]);
+    for name in ["a", "z"] {
+        fs::copy(place.path(&format!("out/{name}_mask.png")), place.path(&format!("masks/{name}.png")))
+            .unwrap();
+    }
+    place.write("masks/m.png", PANICS);
+    place.line("evaluate --predictions out -r masks -o m.json --classes 1").ends(3, &["m", "1 of 3 cases"]);
+    assert_eq!(place.json("m.json")["metric_per_case"].as_array().unwrap().len(), 2);
+}
+
+/// A pipe would wait for a writer for ever, a device has no end.
+#[cfg(unix)]
+#[test]
+fn what_is_named_like_an_array_and_is_no_file_is_a_failed_input() {
+    let place = Place::new();
+    place.model();
+    place.gray("in/a.png", 20, 16);
+    fs::create_dir(place.path("in/folder.npy")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", place.path("in/device.npy")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(place.path("in/pipe.npy")).status().unwrap();
+    assert!(made.success());
+    place.line("predict -i in -o out -m m").ends(3, &["folder.npy", "device.npy", "pipe.npy", "3 of 4"]);
+    assert_eq!(place.files("out"), ["a_mask.png", "predictions.json"]);
 }

@@ -1,0 +1,94 @@
+//! Datasets that hold images and masks side by side: which folder of them is meant.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use unet3p_data::prepare::DatasetIndex;
+
+use crate::predict::read_record;
+
+/// Folders of images with those of their masks: ours, and nnU-Net's.
+const PAIRS: [(&str, &str); 2] = [("images", "masks"), (NNUNET_IMAGES, "labelsTr")];
+const NNUNET_IMAGES: &str = "imagesTr";
+/// nnU-Net's images to test on, which are named as those to train on.
+const NNUNET_TEST_IMAGES: &str = "imagesTs";
+/// The label of nnU-Net whose pixels do not count.
+const IGNORE: &str = "ignore";
+
+/// Where the images of a dataset lie; other folders and files hold them themselves.
+pub(super) fn images(path: &Path) -> PathBuf {
+    let prepared = path.join("images");
+    if path.join(DatasetIndex::FILE_NAME).is_file() && prepared.is_dir() {
+        return prepared;
+    }
+    pair(path).map_or_else(|| path.to_path_buf(), |(images, _)| images)
+}
+
+/// Where the masks of a dataset lie; other folders and files hold them themselves.
+pub(super) fn masks(path: &Path) -> PathBuf {
+    pair(path).map_or_else(|| path.to_path_buf(), |(_, masks)| masks)
+}
+
+fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let pairs = PAIRS.map(|(images, masks)| (path.join(images), path.join(masks)));
+    pairs.into_iter().find(|(images, masks)| images.is_dir() && masks.is_dir())
+}
+
+/// Whether images of this folder are named as nnU-Net's: CASE_0000, CASE_0001 for the channels of CASE.
+pub(super) fn has_channels(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name == NNUNET_IMAGES || name == NNUNET_TEST_IMAGES)
+}
+
+/// The case and the channel of an image's name, as nnU-Net has them.
+pub(super) fn channel(name: &str) -> Option<(&str, &str)> {
+    let is_channel = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.rsplit_once('_').filter(|(_, channel)| is_channel(channel))
+}
+
+/// The value that nnU-Net's `dataset.json` in the folder of references, or in the one above, says not to count, with the
+/// file.
+pub(super) fn ignored(references: &Path) -> Option<(u16, PathBuf)> {
+    let above = std::path::absolute(references).ok()?.parent().map(Path::to_path_buf);
+    [Some(references.to_path_buf()), above].into_iter().flatten().find_map(|folder| {
+        let path = folder.join(DatasetIndex::FILE_NAME);
+        let index: Value = read_record(&path).ok()?;
+        let id = index.get("labels")?.get(IGNORE)?.as_u64()?;
+        Some((u16::try_from(id).ok()?, path))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folders_of_a_dataset_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let make = |name: &str| std::fs::create_dir_all(root.join(name)).unwrap();
+        make("ours/images");
+        assert_eq!(
+            (images(&root.join("ours")), masks(&root.join("ours"))),
+            (root.join("ours"), root.join("ours"))
+        );
+        make("ours/masks");
+        make("nn/imagesTr");
+        make("nn/labelsTr");
+        assert_eq!(images(&root.join("ours")), root.join("ours/images"));
+        assert_eq!(masks(&root.join("ours")), root.join("ours/masks"));
+        assert_eq!(images(&root.join("nn")), root.join("nn/imagesTr"));
+        assert_eq!(masks(&root.join("nn")), root.join("nn/labelsTr"));
+        assert!(has_channels(&root.join("nn/imagesTr")) && !has_channels(&root.join("ours/images")));
+        assert_eq!(channel("a_b_0001"), Some(("a_b", "0001")));
+        assert_eq!((channel("a_b"), channel("a_00001")), (None, None));
+        std::fs::write(
+            root.join("nn/dataset.json"),
+            r#"{"labels": {"background": 0, "liver": 1, "ignore": 2}}"#,
+        )
+        .unwrap();
+        for references in ["nn", "nn/labelsTr"] {
+            assert_eq!(ignored(&root.join(references)), Some((2, root.join("nn/dataset.json"))));
+        }
+        assert_eq!(ignored(&root.join("ours")), None);
+    }
+}

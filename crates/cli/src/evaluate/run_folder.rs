@@ -1,0 +1,54 @@
+//! The folder of a training run, of which the configuration says what its model is scored on.
+
+use std::path::{Path, PathBuf};
+
+use unet3p_train::TrainConfig;
+
+use crate::failure::Failure;
+use crate::train::read_config;
+
+/// The file that tells a run's folder from others.
+const CONFIG: &str = "config.toml";
+
+/// A training run.
+#[derive(Debug)]
+pub(super) struct RunFolder {
+    pub(super) folder: PathBuf,
+    /// The model folder to score: the best, unless another one is named.
+    pub(super) model: PathBuf,
+    pub(super) config: TrainConfig,
+}
+
+impl RunFolder {
+    /// The run whose folder `name` is, or of which it is the best or the last model; nothing for other models.
+    ///
+    /// # Errors
+    /// Wrong usage: a configuration that cannot be read, or a run without a model.
+    pub(super) fn at(name: &str) -> Result<Option<Self>, Failure> {
+        let path = Path::new(name);
+        if path.join(CONFIG).is_file() {
+            let models = ["best", "last"].map(|model| path.join(model));
+            let model = models.into_iter().find(|model| model.is_dir()).ok_or_else(|| {
+                Failure::usage(format!("{name}: the run has no model yet, neither best nor last"))
+            })?;
+            return Ok(Some(Self::new(path, model)?));
+        }
+        let is_model = path.is_dir() && (path.ends_with("best") || path.ends_with("last"));
+        // The folder above "best" is "".
+        let above = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        match above.filter(|above| is_model && above.join(CONFIG).is_file()) {
+            Some(folder) => Ok(Some(Self::new(folder, path.to_path_buf())?)),
+            None => Ok(None),
+        }
+    }
+
+    fn new(folder: &Path, model: PathBuf) -> Result<Self, Failure> {
+        let config = read_config(&folder.join(CONFIG), &[])?;
+        Ok(Self { folder: folder.to_path_buf(), model, config })
+    }
+
+    /// The configuration's file.
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.folder.join(CONFIG)
+    }
+}

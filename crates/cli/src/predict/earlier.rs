@@ -1,0 +1,208 @@
+//! What earlier runs left: their records, which outputs these name, and which inputs need not be segmented again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::inputs::Input;
+use super::plan::{Item, real};
+use super::record::{Entry, Files, Options, text};
+use super::target::{RECORD, Target, record_beside};
+use crate::failure::{Failure, describe};
+
+/// Longer files are no records: one has less than a kilobyte for each input.
+const MAX_RECORD: u64 = 1 << 28;
+
+/// Reads a record, or a part of it.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn read<T: DeserializeOwned>(record: &Path) -> Result<T, String> {
+    let file = unet3p_data::open_file(record).map_err(|e| describe(&e))?;
+    let mut text = String::new();
+    file.take(MAX_RECORD)
+        .read_to_string(&mut text)
+        .map_err(|e| format!("{}: cannot be read: {e}", record.display()))?;
+    serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|e| format!("{}: is no record of predictions: {e}", record.display()))
+}
+
+/// `inputs` without those that the records beside them name as outputs. Each record is named in a warning, but for that of
+/// `target`, which tells of the user's own folder.
+///
+/// # Errors
+/// Wrong usage: no input remains.
+pub(crate) fn without_written(
+    inputs: Vec<Input>,
+    roots: &[PathBuf],
+    target: Option<&Target>,
+) -> Result<Vec<Input>, Failure> {
+    let listed = inputs.iter().filter(|input| !input.named).map(|input| record_beside(&input.path));
+    let records: BTreeSet<PathBuf> =
+        roots.iter().map(|root| root.join(RECORD)).chain(listed).filter(|record| record.is_file()).collect();
+    if records.is_empty() {
+        return Ok(inputs);
+    }
+    let own = target.map(|target| real(&target.record()));
+    let mut rest = inputs;
+    for record in &records {
+        let made = written(record);
+        let (outputs, others): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|input| !input.named && made.contains(&real(&input.path)));
+        rest = others;
+        if let Some(first) = outputs.first().filter(|_| own.as_ref() != Some(&real(record))) {
+            let more = match outputs.len() - 1 {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            log::warn!(
+                "{}{more}: passed over, because {} names outputs of an earlier run",
+                first.path.display(),
+                record.display()
+            );
+        }
+    }
+    if rest.is_empty() {
+        let records: Vec<_> = records.iter().map(|record| record.display().to_string()).collect();
+        return Err(Failure::usage(format!(
+            "{}: all files here are outputs of an earlier run; name the images that they were made of",
+            records.join(", ")
+        )));
+    }
+    Ok(rest)
+}
+
+/// The files that a record names.
+fn written(record: &Path) -> BTreeSet<PathBuf> {
+    #[derive(Deserialize)]
+    struct Record {
+        predictions: Vec<Prediction>,
+    }
+    #[derive(Deserialize)]
+    struct Prediction {
+        outputs: Option<Files>,
+    }
+    let folder = record.parent().unwrap_or(Path::new(""));
+    // What is no record of ours names no file.
+    let predictions = read::<Record>(record).map_or_else(|_| Vec::new(), |record| record.predictions);
+    let files = predictions.iter().filter_map(|prediction| prediction.outputs.as_ref());
+    files.flat_map(Files::all).map(|file| real(&folder.join(file))).collect()
+}
+
+/// The record of a run that is gone on with.
+#[derive(Debug, Deserialize)]
+pub(super) struct Earlier {
+    labels: BTreeMap<u8, String>,
+    #[serde(flatten)]
+    options: Options,
+    predictions: Vec<Entry>,
+}
+
+/// What an earlier run leaves to this one.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Of each of this run's inputs, what is finished: all of it or nothing.
+    pub(super) finished: Vec<Vec<Entry>>,
+    /// Entries of other inputs.
+    pub(super) others: Vec<Entry>,
+}
+
+impl Earlier {
+    /// Reads the record of `target`; nothing where there is none.
+    ///
+    /// # Errors
+    /// Wrong usage: it cannot be read, or its run had other options.
+    pub(super) fn read(target: &Target, now: &Options) -> Result<Option<Self>, Failure> {
+        let record = target.record();
+        if record.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        let earlier: Self = read(&record).map_err(|problem| {
+            Failure::usage(format!("{problem}; --continue needs it, --overwrite does not"))
+        })?;
+        earlier.check(&record, &earlier.options.differences(now))?;
+        Ok(Some(earlier))
+    }
+
+    /// Checks that the model still has the same classes.
+    ///
+    /// # Errors
+    /// Wrong usage: it is another model.
+    pub(super) fn check_labels(&self, target: &Target, labels: &BTreeMap<u8, String>) -> Result<(), Failure> {
+        let differ = self.labels != *labels;
+        let difference = format!("labels = {:?}, now {labels:?}", self.labels);
+        self.check(&target.record(), if differ { std::slice::from_ref(&difference) } else { &[] })
+    }
+
+    fn check(&self, record: &Path, differences: &[String]) -> Result<(), Failure> {
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{}: the run that --continue goes on with had {}; use its options, another output folder, or --overwrite",
+            record.display(),
+            differences.join(", ")
+        )))
+    }
+
+    /// What is finished of `items`.
+    ///
+    /// # Errors
+    /// Wrong usage: an output of `items` is another input's in the earlier run.
+    pub(super) fn kept(self, items: &[Item], target: &Target) -> Result<Kept, Failure> {
+        let folder = target.folder();
+        let mut by_mask: HashMap<String, Entry> = HashMap::new();
+        let mut others = Vec::new();
+        let inputs: BTreeSet<String> = items.iter().map(|item| text(&item.input.path)).collect();
+        let masks: BTreeSet<String> = items
+            .iter()
+            .flat_map(|i| &i.outputs)
+            .map(|o| Files::relative(o, folder).mask().to_string())
+            .collect();
+        for entry in self.predictions {
+            match &entry {
+                Entry::Done(done) if masks.contains(done.outputs.mask()) => {
+                    by_mask.insert(done.outputs.mask().to_string(), entry);
+                }
+                Entry::Done(done) if !folder.join(done.outputs.mask()).is_file() => {}
+                entry if inputs.contains(entry.input()) => {}
+                _ => others.push(entry),
+            }
+        }
+        let mut finished = Vec::new();
+        for item in items {
+            let mut entries = Vec::new();
+            for outputs in &item.outputs {
+                let files = Files::relative(outputs, folder);
+                let Some(entry) = by_mask.remove(files.mask()) else { continue };
+                let input = Path::new(entry.input());
+                if input != item.input.path && real(input) != real(&item.input.path) {
+                    return Err(Failure::usage(format!(
+                        "{}: is the output of {} in the run that --continue goes on with, and would be that of {}; choose \
+                         another output folder",
+                        outputs.mask.display(),
+                        input.display(),
+                        item.input.path.display()
+                    )));
+                }
+                let is_whole = matches!(&entry, Entry::Done(done) if files.all().all(|file| done.outputs.all().any(|f| f == file)))
+                    && outputs.files().all(|file| file.is_file() && !is_newer(&item.input.path, file));
+                entries.extend(is_whole.then_some(entry));
+            }
+            let all = entries.len() == item.outputs.len();
+            finished.push(if all { entries } else { Vec::new() });
+        }
+        Ok(Kept { finished, others })
+    }
+}
+
+/// Whether a file was changed after another one, as far as the system tells.
+fn is_newer(file: &Path, than: &Path) -> bool {
+    let changed = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
+    matches!((changed(file), changed(than)), (Some(file), Some(than)) if file > than)
+}

@@ -1,0 +1,146 @@
+//! `predict --continue`, and several processes with one output folder.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::Place;
+
+const RECORD: &str = "out/predictions.json";
+
+fn entries(place: &Place) -> Vec<Value> {
+    place.json(RECORD)["predictions"].as_array().unwrap().clone()
+}
+
+#[test]
+fn failed_inputs_are_retried_and_finished_ones_are_kept() {
+    let place = Place::new();
+    place.model();
+    for name in ["a", "c"] {
+        place.gray(&format!("in/{name}.png"), 20, 16);
+    }
+    place.write("in/b.png", "no image");
+    unet3p::write_npy(&place.path("in/d.npy"), &[2, 1, 4, 4], &[0.5; 32]).unwrap();
+    place.line("predict -i in -o out -m m --threshold 0.45").ends(3, &["b.png"]);
+    let before = entries(&place);
+    let mask = fs::metadata(place.path("out/a_mask.png")).unwrap().modified().unwrap();
+    place.line("predict -i in -o out -m m --threshold 0.45").ends(2, &["--continue"]);
+
+    place.gray("in/b.png", 9, 9);
+    place.gray("in/e.png", 9, 9);
+    let run = place.line("predict -i in -o out -m m --threshold 0.45 --continue");
+    run.ends(0, &["3 of 5 inputs are finished"]);
+    assert!(!run.stdout.contains("a_mask.png") && run.stdout.contains("b_mask.png"), "{}", run.stdout);
+    let after = entries(&place);
+    let inputs: Vec<_> = after.iter().map(|entry| entry["input"].as_str().unwrap()).collect();
+    assert_eq!(inputs, ["in/a.png", "in/b.png", "in/c.png", "in/d.npy", "in/d.npy", "in/e.png"]);
+    for (old, new) in [(0, 0), (2, 2), (3, 3), (4, 4)] {
+        assert_eq!(before[old], after[new]);
+    }
+    assert_eq!(fs::metadata(place.path("out/a_mask.png")).unwrap().modified().unwrap(), mask);
+
+    // All is finished; then a mask is lost, and an input changes.
+    place.line("predict -i in -o out -m m --threshold 0.45 --continue").ends(0, &["5 of 5"]);
+    fs::remove_file(place.path("out/a_mask.png")).unwrap();
+    let later = fs::File::options().write(true).open(place.path("in/c.png")).unwrap();
+    later.set_modified(std::time::SystemTime::now() + Duration::from_secs(9)).unwrap();
+    place.line("predict -i in -o out -m m --threshold 0.45 --continue").ends(0, &["3 of 5"]);
+    assert!(place.path("out/a_mask.png").exists());
+    // Outputs that are asked for now, and were not before.
+    place.line("predict -i in/a.png -o out -m m --threshold 0.45 --continue --overlay").ends(0, &["0 of 1"]);
+    assert!(place.path("out/a_overlay.png").exists());
+    // The record goes on to tell of the others.
+    assert_eq!(entries(&place).len(), 6);
+}
+
+#[test]
+fn other_options_are_wrong_usage() {
+    let place = Place::new();
+    place.model();
+    place.gray("a.png", 20, 16);
+    place.gray("b/a.png", 20, 16);
+    place.line("predict -i a.png -o out -m m").ends(0, &[]);
+    let record = fs::read(place.path(RECORD)).unwrap();
+    fs::create_dir(place.path("n")).unwrap();
+    let cases: [(&str, &[&str]); 6] = [
+        ("-i a.png -m n", &["model = m, now n"]),
+        ("-i a.png -m m --threshold 0.4", &["threshold = 0.5, now 0.4"]),
+        ("-i a.png -m m --tta --tile 32", &["tta = false, now true", "tile = none, now 32"]),
+        ("-i b/a.png -m m", &["out/a_mask.png", "the output of a.png", "b/a.png"]),
+        ("-i a.png -m m --overwrite", &["cannot be used"]),
+        ("-i a.png -m m --threshold 2", &["probability"]),
+    ];
+    for (line, words) in cases {
+        place.line(&format!("predict {line} -o out --continue")).ends(2, words);
+        assert_eq!(fs::read(place.path(RECORD)).unwrap(), record, "{line}");
+    }
+    // Without a record there is nothing to go on with: a new run, which keeps what others wrote.
+    place.line("predict -i a.png -o new -m m --continue").ends(0, &["0 of 1"]);
+    fs::remove_file(place.path("new/predictions.json")).unwrap();
+    place.line("predict -i a.png -o new -m m --continue").ends(2, &["new/a_mask.png", "exists already"]);
+    place.write("new/predictions.json", "{}");
+    place.line("predict -i a.png -o new -m m --continue").ends(2, &["new/predictions.json", "no record"]);
+}
+
+/// A killed run leaves a record of nearly all that it did, and no lock.
+#[test]
+fn a_killed_run_is_gone_on_with() {
+    let place = Place::new();
+    place.model();
+    for i in 0..400 {
+        place.gray(&format!("in/{i:03}.png"), 64, 64);
+    }
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unet3p"));
+        command
+            .args("predict -i in -o out -m m -q".split(' '))
+            .current_dir(place.path(""))
+            .stderr(Stdio::null());
+        command
+    };
+    let mut child = command().spawn().unwrap();
+    let start = Instant::now();
+    while !place.path("out").join("008_mask.png").exists() {
+        assert!(start.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let record = place.json(RECORD);
+    assert_eq!(record["finished"], false);
+    let done = record["predictions"].as_array().unwrap().len();
+    assert!((1..400).contains(&done), "{done}");
+
+    place
+        .line("predict -i in -o out -m m --continue")
+        .ends(0, &[&format!("{done} of 400 inputs are finished")]);
+    assert_eq!(place.json(RECORD)["finished"], true);
+    assert_eq!(entries(&place).len(), 400);
+    assert_eq!(entries(&place)[..done], record["predictions"].as_array().unwrap()[..]);
+    place.line("predict -i in -o whole -m m").ends(0, &[]);
+    for name in place.files("whole").iter().filter(|name| name.ends_with(".png")) {
+        let read = |folder: &str| fs::read(place.path(&format!("{folder}/{name}"))).unwrap();
+        assert!(read("out") == read("whole"), "{name}");
+    }
+}
+
+/// The system's lock on the folder, as the program takes it.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_another_process_writes_is_wrong_usage() {
+    let place = Place::new();
+    place.model();
+    place.gray("a.png", 20, 16);
+    fs::create_dir(place.path("out")).unwrap();
+    let held = fs::File::open(place.path("out")).unwrap();
+    held.lock().unwrap();
+    for flags in ["", "--overwrite", "--continue"] {
+        place.line(&format!("predict -i a.png -o out -m m {flags}")).ends(2, &["out", "another process"]);
+        assert!(place.files("out").is_empty());
+    }
+    drop(held);
+    place.line("predict -i a.png -o out -m m").ends(0, &[]);
+    assert_eq!(place.json(RECORD)["predictions"][0]["warnings"], json!([]));
+}
