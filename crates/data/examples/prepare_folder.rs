@@ -35,13 +35,14 @@ fn main() -> ExitCode {
         regions: true,
         ..FolderOptions::default()
     };
-    let index = match_folders(Path::new(images), Path::new(labels)).and_then(|pairs| {
-        folder(&pairs, Path::new(out), &options, |name, i, n| eprintln!("{} of {n}: {name}", i + 1))
+    let index = match_folders(Path::new(images), Path::new(labels), None).and_then(|found| {
+        folder(&found.pairs, Path::new(out), &options, |name, i, n| eprintln!("{} of {n}: {name}", i + 1))
     });
     match index {
         Ok(index) => {
             let foreground = index.slices.iter().filter(|slice| slice.foreground).count();
             println!("{} slices, {foreground} with a class, in {out}", index.slices.len());
+            index.failed.iter().for_each(|failed| eprintln!("{}", failed.error));
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -113,15 +113,12 @@ impl Picture {
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
     pub fn write_png(&self, path: &Path) -> Result<()> {
-        write_rgb_png(path, Size { height: self.height, width: self.width }, &self.pixels)
+        let size = Size { height: self.height, width: self.width };
+        write_png(path, size, png::ColorType::Rgb, None, self.pixels.as_flattened())
     }
 }
 
-pub(crate) fn write_rgb_png(path: &Path, size: Size, pixels: &[[u8; 3]]) -> Result<()> {
-    write_png(path, size, png::ColorType::Rgb, None, pixels.as_flattened())
-}
-
-/// An 8-bit PNG of any kind.
+/// Writes an 8-bit PNG of any kind, atomically.
 pub(crate) fn write_png(
     path: &Path,
     size: Size,
@@ -132,7 +129,8 @@ pub(crate) fn write_png(
     write_atomically(path, |file| encode_png(file, size, color, palette, data))
 }
 
-fn encode_png(
+/// An 8-bit PNG of any kind, to anywhere.
+pub(crate) fn encode_png(
     file: impl std::io::Write,
     size: Size,
     color: png::ColorType,

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use common::{RAS, affine, volume};
 use unet3p_data::prepare::{
-    ClassLabels, DatasetIndex, FolderOptions, Split, Validation, VolumePair, folder, match_folders,
+    ClassLabels, DatasetIndex, FolderOptions, LabelGrid, NamePatterns, Split, Validation, VolumePair, folder,
+    match_folders,
 };
 use unet3p_data::{DatasetOptions, Normalize, Preprocessor, Size, SliceDataset, Volume, read_mask};
 
@@ -45,7 +46,7 @@ fn liver() -> FolderOptions {
 }
 
 fn pairs(input: &Path) -> Vec<VolumePair> {
-    match_folders(&input.join("images"), &input.join("labels")).unwrap()
+    match_folders(&input.join("images"), &input.join("labels"), None).unwrap().pairs
 }
 
 /// Every file below a folder with its content.
@@ -252,66 +253,223 @@ fn earlier_slices_are_kept_unless_they_may_go() {
 }
 
 #[test]
-fn a_run_that_fails_leaves_the_folder_as_it_was() {
+fn a_run_in_which_every_volume_fails_leaves_the_folder_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out) = (dir.path().join("in"), dir.path().join("out"));
-    write_person(&input, "a", [6, 6, 4], RAS);
-    write_person(&input, "b", [6, 6, 4], RAS);
+    for name in ["a", "b"] {
+        write_person(&input, name, [6, 6, 4], RAS);
+    }
     folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
     let before = content(&out);
-
-    let truncated = input.join("labels/b.nii.gz");
-    let bytes = std::fs::read(&truncated).unwrap();
-    std::fs::write(&truncated, &bytes[..bytes.len() / 2]).unwrap();
+    for name in ["a", "b"] {
+        let truncated = input.join(format!("labels/{name}.nii.gz"));
+        let bytes = std::fs::read(&truncated).unwrap();
+        std::fs::write(&truncated, &bytes[..bytes.len() / 2]).unwrap();
+    }
     let options = FolderOptions { overwrite: true, ..liver() };
     let error = folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap_err().to_string();
-    assert!(error.contains("labels/b.nii.gz"), "{error}");
-    let published = |out: &Path| {
-        let mut files = content(out);
-        files.retain(|path, _| !path.starts_with(".unet3p-prepare"));
-        files
-    };
-    assert_eq!(published(&out), before);
-
-    // Into a new folder nothing is written, but for what waits for the rest.
+    assert!(error.contains("labels/a.nii.gz") && error.contains("labels/b.nii.gz"), "{error}");
+    assert_eq!(content(&out), before);
+    // Into a new folder nothing is written.
     let fresh = dir.path().join("fresh");
     assert!(folder(&pairs(&input), &fresh, &liver(), |_, _, _| {}).is_err());
-    assert_eq!(published(&fresh), BTreeMap::new());
+    assert_eq!(content(&fresh), BTreeMap::new());
+}
+
+/// Files that others see.
+fn published(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = content(out);
+    files.retain(|path, _| !path.starts_with(".unet3p-prepare"));
+    files
 }
 
 #[test]
-fn a_run_goes_on_from_the_volumes_that_are_done() {
+fn a_volume_that_fails_does_not_keep_the_others_and_is_made_up_for() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out, whole) = (dir.path().join("in"), dir.path().join("out"), dir.path().join("whole"));
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c"] {
         write_person(&input, name, [6, 6, 4], RAS);
     }
     folder(&pairs(&input), &whole, &liver(), |_, _, _| {}).unwrap();
     let labels = input.join("labels/b.nii.gz");
     let good = std::fs::read(&labels).unwrap();
     std::fs::write(&labels, b"cut off").unwrap();
-    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err();
+    let index = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    assert_eq!(DatasetIndex::load(&out).unwrap(), index);
+    assert_eq!(index.slices.len(), 8);
+    let [failed] = index.failed.as_slice() else { panic!("{:?}", index.failed) };
+    assert!(failed.name == "b" && failed.error.contains("labels/b.nii.gz"), "{failed:?}");
+    assert!(out.join("images/c_z0001.png").exists() && !out.join("images/b_z0001.png").exists());
 
-    // A slice that is marked shows whether it was cut again.
-    let marked = out.join(".unet3p-prepare/images/a_z0001.png");
+    // A slice that is marked shows whether it was cut again; half a file is none.
+    let marked = out.join("images/a_z0001.png");
     std::fs::write(&marked, b"marked").unwrap();
+    std::fs::write(out.join(".unet3p-prepare/images/.unet3p-locked-x.tmp"), b"half").unwrap();
+    std::fs::write(out.join("images/c_z0002.png"), b"").unwrap();
     std::fs::write(&labels, &good).unwrap();
-    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    let index = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    assert!(index.failed.is_empty());
     let (mut found, mut expected) = (content(&out), content(&whole));
     assert_eq!(found.remove(Path::new("images/a_z0001.png")), Some(b"marked".to_vec()));
     expected.remove(Path::new("images/a_z0001.png"));
     assert_eq!(found, expected);
+    // Now that all is there the folder is as any other.
+    assert!(folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err().to_string().contains("exists"));
+}
 
-    // Other options begin anew, and so do files that changed.
+#[test]
+fn what_has_changed_since_is_cut_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
+    for name in ["a", "b"] {
+        write_person(&input, name, [6, 6, 6], RAS);
+    }
+    let labels = input.join("labels/b.nii.gz");
+    let good = std::fs::read(&labels).unwrap();
     std::fs::write(&labels, b"cut off").unwrap();
-    let again = FolderOptions { overwrite: true, ..liver() };
-    folder(&pairs(&input), &out, &again, |_, _, _| {}).unwrap_err();
-    std::fs::write(&marked, b"marked").unwrap();
+    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    // The volume has fewer slices now: none of the old ones stays.
     write_person(&input, "a", [6, 6, 5], RAS);
+    std::fs::write(out.join("images/a_z0001.png"), b"marked").unwrap();
     std::fs::write(&labels, &good).unwrap();
-    let index = folder(&pairs(&input), &out, &again, |_, _, _| {}).unwrap();
-    assert_eq!(index.slices.len(), 5 + 4);
+    let index = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
+    assert_eq!(index.slices.len(), 5 + 6);
     assert_ne!(std::fs::read(out.join("images/a_z0001.png")).unwrap(), b"marked");
+    let slices = published(&out).into_keys().filter(|path| path.starts_with("images")).count();
+    assert_eq!(slices, 5 + 6);
+
+    // Other options begin anew.
+    std::fs::write(&labels, b"cut off").unwrap();
+    let options = FolderOptions { overwrite: true, ..liver() };
+    folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
+    std::fs::write(out.join("images/a_z0001.png"), b"marked").unwrap();
+    let options = FolderOptions { window: [-100.0, 100.0], ..options };
+    folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
+    assert_ne!(std::fs::read(out.join("images/a_z0001.png")).unwrap(), b"marked");
+}
+
+#[test]
+fn a_label_map_with_another_affine_takes_the_images_grid_where_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out, whole) = (dir.path().join("in"), dir.path().join("out"), dir.path().join("whole"));
+    write_person(&input, "a", [6, 6, 4], LEFT_ANTERIOR);
+    folder(&pairs(&input), &whole, &liver(), |_, _, _| {}).unwrap();
+    let path = input.join("labels/a.nii.gz");
+    let labels = Volume::read_labels(&path).unwrap();
+    // What a tool that lost the affine writes.
+    Volume::new(labels.data, labels.shape, affine(RAS, [1.0; 3], [1.0; 3])).unwrap().write(&path).unwrap();
+    let refusal = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err().to_string();
+    for word in ["labels/a.nii.gz", "LAS", "RAS", "--grid image"] {
+        assert!(refusal.contains(word), "{refusal}");
+    }
+    let options = FolderOptions { grid: LabelGrid::Image, ..liver() };
+    let index = folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
+    let warnings = &index.volumes[0].warnings;
+    let said = |w: &String| w.starts_with("label map: its affine") && w.ends_with("image's grid is taken");
+    assert!(warnings.iter().any(said), "{warnings:?}");
+    assert_eq!(
+        std::fs::read(out.join("masks/a_z0002.png")).unwrap(),
+        std::fs::read(whole.join("masks/a_z0002.png")).unwrap()
+    );
+    // Another shape is another volume.
+    Volume::new(vec![0u8; 120], [6, 5, 4], affine(RAS, [1.0; 3], [0.0; 3])).unwrap().write(&path).unwrap();
+    assert!(folder(&pairs(&input), &dir.path().join("o"), &options, |_, _, _| {}).is_err());
+}
+
+/// The names of the pairs in folders of empty files.
+fn paired(
+    files: &[&str],
+    images: &str,
+    labels: &str,
+    patterns: Option<[&str; 2]>,
+) -> Result<Vec<[String; 3]>, String> {
+    let dir = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = dir.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    let names = patterns.map(|[image, labels]| NamePatterns {
+        image: image.parse().unwrap(),
+        labels: labels.parse().unwrap(),
+    });
+    let found = match_folders(&dir.path().join(images), &dir.path().join(labels), names.as_ref());
+    let relative = |path: &Path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
+    let matched = found.map_err(|error| error.to_string())?;
+    assert!(matched.left_out.is_empty());
+    Ok(matched
+        .pairs
+        .iter()
+        .map(|pair| [pair.name.clone(), relative(&pair.image), relative(&pair.labels)])
+        .collect())
+}
+
+#[test]
+fn names_are_paired_by_patterns_and_by_those_of_known_data_sets() {
+    let btcv = ["i/img0001.nii.gz", "i/IMG0002.NII", "l/label0001.nii.gz", "l/label0002.nii"];
+    assert!(paired(&btcv, "i", "l", None).unwrap_err().contains("no label map named"));
+    let btcv = ["i/img0001.nii.gz", "i/img0002.NII", "l/label0001.nii.gz", "l/label0002.nii"];
+    let expected = [["0001", btcv[0], btcv[2]], ["0002", btcv[1], btcv[3]]];
+    assert_eq!(paired(&btcv, "i", "l", None).unwrap(), expected);
+    assert_eq!(paired(&btcv, "i", "l", Some(["img{name}", "label{name}"])).unwrap(), expected);
+
+    let kits =
+        ["d/c1/imaging.nii.gz", "d/c1/segmentation.nii.gz", "d/c2/imaging.nii.gz", "d/c2/segmentation.nii"];
+    let expected = [["c1", kits[0], kits[1]], ["c2", kits[2], kits[3]]];
+    assert_eq!(paired(&kits, "d", "d", None).unwrap(), expected);
+    // With files of other names beside them only patterns tell.
+    let more = [&kits[..], &["d/c1/other.nii.gz"]].concat();
+    assert!(paired(&more, "d", "d", None).unwrap_err().contains("which is which"));
+    assert_eq!(paired(&more, "d", "d", Some(["{name}/imaging", "{name}/segmentation"])).unwrap(), expected);
+    assert!(
+        paired(&kits[..3], "d", "d", Some(["{name}/imaging", "{name}/segmentation"]))
+            .unwrap_err()
+            .contains("c2")
+    );
+
+    // A file that fits both patterns is what the longer one says.
+    let acdc = ["d/p1.nii", "d/p1_gt.nii", "d/p2.nii", "d/p2_gt.nii"];
+    let expected = [["p1", acdc[0], acdc[1]], ["p2", acdc[2], acdc[3]]];
+    assert_eq!(paired(&acdc, "d", "d", None).unwrap(), expected);
+    assert_eq!(paired(&acdc, "d", "d", Some(["{name}", "{name}_gt"])).unwrap(), expected);
+    assert!(paired(&acdc, "d", "d", Some(["{name}", "{name}"])).unwrap_err().contains("patterns"));
+    // Label maps may lie below the volumes.
+    let below = ["d/a.nii", "d/labels/a.nii"];
+    assert_eq!(paired(&below, "d", "d/labels", None).unwrap(), [["a", below[0], below[1]]]);
+}
+
+#[test]
+fn volumes_in_folders_get_names_that_files_can_have() {
+    let nested = ["i/x/1.NII.GZ", "i/y/1.nii", "l/x/1.nii.gz", "l/y/1.nii"];
+    let expected = [["x_1", nested[0], nested[2]], ["y_1", nested[1], nested[3]]];
+    assert_eq!(paired(&nested, "i", "l", None).unwrap(), expected);
+    let clash = ["i/x/1.nii", "i/x_1.nii", "l/x/1.nii", "l/x_1.nii"];
+    assert!(paired(&clash, "i", "l", None).unwrap_err().contains("both be called x_1"));
+
+    let dir = tempfile::tempdir().unwrap();
+    write_person(dir.path(), "x", [6, 6, 4], RAS);
+    for side in ["images", "labels"] {
+        let deep = dir.path().join(side).join("deep");
+        std::fs::create_dir(&deep).unwrap();
+        std::fs::rename(dir.path().join(side).join("x.nii.gz"), deep.join("x.nii.gz")).unwrap();
+    }
+    let out = dir.path().join("out");
+    let index = folder(&pairs(dir.path()), &out, &liver(), |_, _, _| {}).unwrap();
+    assert_eq!(index.slices[3].name, "deep_x_z0003");
+    assert!(out.join("masks/deep_x_z0003.png").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_are_told() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    write_person(dir.path(), "a", [6, 6, 4], RAS);
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.nii");
+    std::fs::write(dir.path().join("images").join(name), "").unwrap();
+    let found = match_folders(&dir.path().join("images"), &dir.path().join("labels"), None).unwrap();
+    assert_eq!(found.pairs.len(), 1);
+    assert!(found.left_out[0].to_string().contains("not UTF-8"), "{:?}", found.left_out);
 }
 
 #[test]
@@ -394,22 +552,24 @@ fn volumes_and_label_maps_must_belong_together() {
 
     std::fs::rename(&labels, input.join("labels/b.nii.gz")).unwrap();
     let folders = (input.join("images"), input.join("labels"));
-    let error = match_folders(&folders.0, &folders.1).unwrap_err().to_string();
+    let error = match_folders(&folders.0, &folders.1, None).unwrap_err().to_string();
     assert!(error.contains("no label map named a"), "{error}");
     std::fs::rename(input.join("labels/b.nii.gz"), &labels).unwrap();
     std::fs::copy(&labels, input.join("labels/c.nii.gz")).unwrap();
-    let error = match_folders(&folders.0, &folders.1).unwrap_err().to_string();
+    let error = match_folders(&folders.0, &folders.1, None).unwrap_err().to_string();
     assert!(error.contains("label maps named c"), "{error}");
     std::fs::remove_file(input.join("labels/c.nii.gz")).unwrap();
     // As in a dataset of nnU-Net.
     let image = input.join("images/a_0000.nii.gz");
     std::fs::rename(input.join("images/a.nii.gz"), &image).unwrap();
-    let pairs = match_folders(&folders.0, &folders.1).unwrap();
+    let pairs = match_folders(&folders.0, &folders.1, None).unwrap().pairs;
     assert_eq!(pairs, [VolumePair { name: "a".into(), image: image.clone(), labels }]);
     std::fs::copy(&image, input.join("images/a_0001.nii.gz")).unwrap();
-    let error = match_folders(&folders.0, &folders.1).unwrap_err().to_string();
+    let error = match_folders(&folders.0, &folders.1, None).unwrap_err().to_string();
     assert!(error.contains("a_0001.nii.gz") && error.contains("second channel"), "{error}");
-    let error = match_folders(&out, &folders.1).unwrap_err().to_string();
+    let error = match_folders(&out, &folders.1, None).unwrap_err().to_string();
     assert!(error.contains("no volume"), "{error}");
-    assert!(match_folders(Path::new("/nowhere"), &folders.1).unwrap_err().to_string().contains("/nowhere"));
+    assert!(
+        match_folders(Path::new("/nowhere"), &folders.1, None).unwrap_err().to_string().contains("/nowhere")
+    );
 }

@@ -188,6 +188,48 @@ fn a_grid_that_no_memory_holds_is_refused() {
 }
 
 #[test]
+fn a_grid_grows_in_proportion_to_the_voxels_that_are_there() {
+    let refusal = |shape, size: f64, spacing: f64| {
+        let native = volume(shape, affine(RAS, [size; 3], [0.0; 3]), |_| 0.5);
+        let preprocessor = Preprocessor { spacing: Some([spacing; 3]), ..plain() };
+        preprocessor.prepare_volume(&native).err().map(|error| error.to_string())
+    };
+    // 512 voxels in a header that says 383 mm would become 2^30.
+    let message = refusal([8, 8, 8], 383.0, 3.0).unwrap();
+    for word in ["383 x 383 x 383 mm", "spacing = [3.0, 3.0, 3.0]", "at most 4194304", "header"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert!(refusal([80, 80, 80], 5.0, 1.0).unwrap().contains("at most 32768000"));
+    // A small grid is always made, a larger one up to 64 times.
+    assert_eq!(refusal([8, 8, 8], 20.0, 1.0), None);
+    assert_eq!(refusal([48, 48, 48], 4.0, 1.0), None);
+}
+
+#[test]
+fn what_the_model_was_not_made_for_is_said() {
+    let prepare = |shape, sizes, spacing, value: f32| {
+        let native =
+            volume(shape, affine(RAS, sizes, [0.0; 3]), |[x, ..]| if x > 0.0 { value } else { -1000.0 });
+        let preprocessor = Preprocessor::for_slices([-200.0, 250.0], spacing);
+        preprocessor.prepare_volume(&native).unwrap().warnings().to_vec()
+    };
+    let three = Some([3.0; 3]);
+    assert_eq!(prepare([64, 64, 8], [0.8, 0.8, 5.0], three, 40.0), Vec::<String>::new());
+    // Small as it is, it keeps its pixels.
+    assert_eq!(prepare([12, 12, 8], [1.0; 3], None, 40.0), Vec::<String>::new());
+    for (shape, sizes) in [([37, 29, 11], [0.0013, 0.0011, 0.004]), ([64, 64, 8], [0.6, 0.6, 5.0])] {
+        let [warning] = &prepare(shape, sizes, three, 40.0)[..] else { panic!("{shape:?}") };
+        assert!(warning.contains("model's grid") && warning.contains("mm"), "{warning}");
+    }
+    // Mostly interpolated.
+    assert_eq!(prepare([64, 64, 4], [3.0, 3.0, 27.0], three, 40.0).len(), 1);
+
+    let native = volume([4, 4, 2], affine(RAS, [1.0; 3], [0.0; 3]), |[x, ..]| (x / 3.0) as f32);
+    let prepared = Preprocessor::for_slices([-200.0, 250.0], None).prepare_volume(&native).unwrap();
+    assert!(prepared.warnings()[0].contains("Hounsfield") && prepared.warnings()[0].contains("-200 to 250"));
+}
+
+#[test]
 fn a_window_clamps_and_volumes_without_one_are_refused_where_it_is_needed() {
     let native =
         Volume::new(vec![-1000.0, -200.0, 25.0, 250.0, 3000.0], [5, 1, 1], affine(RAS, [1.0; 3], [0.0; 3]));

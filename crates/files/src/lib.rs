@@ -17,4 +17,4 @@ mod write;
 pub use open::{Content, open};
 pub use replace::{NewFolder, recover_folder};
 pub use text::{MAX_TEXT, decode, read_text};
-pub use write::write;
+pub use write::{is_temporary, sync_folder, write};

@@ -125,7 +125,9 @@ impl Error {
         match self {
             Self::TooLarge { .. }
             | Self::NotFinite { .. }
-            | Self::Network(unet3p_models::Error::Probabilities { .. }) => Self::input(path, self.to_string()),
+            | Self::Network(unet3p_models::Error::Probabilities { .. }) => {
+                Self::input(path, self.to_string())
+            }
             error => error,
         }
     }

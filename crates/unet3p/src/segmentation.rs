@@ -205,6 +205,7 @@ mod tests {
             presence: None,
             present: None,
             classes: Vec::new(),
+            warnings: Vec::new(),
             window: Some([0.0, 100.0]),
             palette: vec![[0; 3], [255, 0, 0]],
         }

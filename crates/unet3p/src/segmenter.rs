@@ -220,7 +220,7 @@ impl Segmenter {
         Ok(VolumeSegmentation {
             classes: class_areas(&mask.data, &self.classes()),
             mask,
-            warnings: volume.warnings.clone(),
+            warnings: volume.warnings.iter().chain(prepared.warnings()).cloned().collect(),
             volume,
             probabilities: slices,
             presence: guesses.iter().map(|guess| guess.presence).reduce(f32::max),

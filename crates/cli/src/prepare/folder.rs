@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use unet3p_data::Size;
-use unet3p_data::prepare::{ClassLabels, FolderOptions, Validation, match_folders};
+use unet3p_data::prepare::{
+    ClassLabels, FolderOptions, Matched, NamePattern, NamePatterns, Validation, match_folders,
+};
 
-use super::parse::{parse_class, parse_size, parse_spacing, parse_window};
-use super::{Scaling, cut};
+use super::parse::{parse_class, parse_pattern, parse_size, parse_spacing, parse_window};
+use super::{Grid, Scaling, cut};
 use crate::failure::{Failure, describe};
 
 /// Arguments of `unet3p prepare folder`.
@@ -17,9 +19,18 @@ pub(crate) struct FolderArgs {
     /// Folder of volumes: NAME.nii or NAME.nii.gz
     #[arg(long, value_name = "DIR")]
     images: PathBuf,
-    /// Folder of label maps with the same names
+    /// Folder of label maps with the same names; may be that of the volumes
     #[arg(long, value_name = "DIR")]
     labels: PathBuf,
+    /// How volumes are named, without the ending: img{name}, {name}/imaging [default: as their label maps]
+    #[arg(long, value_parser = parse_pattern, value_name = "PATTERN")]
+    image_name: Option<NamePattern>,
+    /// How label maps are named, without the ending: label{name}, {name}/segmentation
+    #[arg(long, value_parser = parse_pattern, value_name = "PATTERN")]
+    label_name: Option<NamePattern>,
+    /// What becomes of a label map with the shape of its volume and another affine
+    #[arg(long, value_enum, default_value = "refuse")]
+    grid: Grid,
     /// Folder for images/, masks/, dataset.json and preprocessor_config.json
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -67,11 +78,18 @@ pub(super) fn run(args: FolderArgs) -> Result<(), Failure> {
             "--class {name}: given twice; name all of its labels at once, as {name}=2,3"
         )));
     }
-    let pairs = match_folders(&args.images, &args.labels).map_err(|e| Failure::usage(describe(&e)))?;
+    let names = patterns(args.image_name, args.label_name);
+    let Matched { pairs, left_out } =
+        match_folders(&args.images, &args.labels, names.as_ref()).map_err(|e| {
+            let remedy =
+                if names.is_none() { " (--image-name and --label-name pair other names)" } else { "" };
+            Failure::usage(format!("{}{remedy}", describe(&e)))
+        })?;
     let validation = if args.validate_on.is_empty() {
         Validation::Share { share: args.validation, seed: args.seed }
     } else {
-        Validation::Volumes(args.validate_on)
+        // Volumes in folders are called by both names.
+        Validation::Volumes(args.validate_on.iter().map(|name| name.replace('/', "_")).collect())
     };
     let options = FolderOptions {
         window: args.window,
@@ -80,9 +98,19 @@ pub(super) fn run(args: FolderArgs) -> Result<(), Failure> {
         size: args.size,
         canvas: args.canvas,
         classes: args.classes,
+        grid: args.grid.into(),
         regions: args.regions,
         validation,
         overwrite: args.overwrite,
     };
-    cut(&pairs, &args.output, &options)
+    cut(&pairs, &left_out, &args.output, &options)
+}
+
+/// The patterns, where one is given; the other's is then the name alone.
+fn patterns(image: Option<NamePattern>, labels: Option<NamePattern>) -> Option<NamePatterns> {
+    if image.is_none() && labels.is_none() {
+        return None;
+    }
+    let plain = || parse_pattern("{name}").ok();
+    Some(NamePatterns { image: image.or_else(plain)?, labels: labels.or_else(plain)? })
 }

@@ -7,7 +7,7 @@ use unet3p_data::Size;
 use unet3p_data::prepare::{FolderOptions, Lits, Tumors};
 
 use super::parse::{parse_size, parse_window};
-use super::{Scaling, cut};
+use super::{Grid, Scaling, cut};
 use crate::failure::{Failure, describe};
 
 /// What becomes of tumours.
@@ -34,6 +34,9 @@ pub(crate) struct LitsArgs {
     /// Crop every slice to this size about its centre, instead of resampling it
     #[arg(long, value_parser = parse_size, value_name = "HEIGHTxWIDTH", conflicts_with = "size")]
     crop: Option<Size>,
+    /// What becomes of a segmentation with the shape of its volume and another affine; some of LiTS have lost theirs
+    #[arg(long, value_enum, default_value = "image")]
+    grid: Grid,
     /// What becomes of tumours
     #[arg(long, value_enum, default_value = "merge")]
     tumor: Tumor,
@@ -64,9 +67,10 @@ pub(super) fn run(args: LitsArgs) -> Result<(), Failure> {
         size: args.crop.is_none().then_some(args.size),
         canvas: args.crop,
         classes: tumors.classes(),
+        grid: args.grid.into(),
         validation: lits.validation(args.validate_to),
         overwrite: args.overwrite,
         ..FolderOptions::default()
     };
-    cut(&lits.pairs(), &args.output, &options)
+    cut(&lits.pairs(), &[], &args.output, &options)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use unet3p_data::Normalize;
-use unet3p_data::prepare::{self, DatasetIndex, FolderOptions, Split, VolumePair};
+use unet3p_data::prepare::{self, DatasetIndex, FolderOptions, LabelGrid, Split, VolumePair};
 
 use crate::failure::{Failure, describe};
 use crate::report;
@@ -39,6 +39,24 @@ impl From<Scaling> for Normalize {
     }
 }
 
+/// What becomes of a label map with the shape of its volume and another affine.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Grid {
+    /// It lies on the volume's grid, which is said
+    Image,
+    /// It is refused, and its volume with it
+    Refuse,
+}
+
+impl From<Grid> for LabelGrid {
+    fn from(grid: Grid) -> Self {
+        match grid {
+            Grid::Image => Self::Image,
+            Grid::Refuse => Self::Refuse,
+        }
+    }
+}
+
 /// Runs `unet3p prepare`.
 pub(crate) fn run(command: PrepareCommand) -> Result<(), Failure> {
     match command {
@@ -47,11 +65,17 @@ pub(crate) fn run(command: PrepareCommand) -> Result<(), Failure> {
     }
 }
 
-/// Cuts the volumes, with a bar, and tells what became of each.
-fn cut(pairs: &[VolumePair], output: &Path, options: &FolderOptions) -> Result<(), Failure> {
+/// Cuts the volumes, with a bar, and tells what became of each. Files that were left out count as failed.
+fn cut(
+    pairs: &[VolumePair],
+    left_out: &[unet3p_data::Error],
+    output: &Path,
+    options: &FolderOptions,
+) -> Result<(), Failure> {
     crate::predict::check_folder(output)?;
     prepare::check_output(output, options)
         .map_err(|e| Failure::usage(format!("{} (--overwrite)", describe(&e))))?;
+    left_out.iter().for_each(|error| report::error(describe(error)));
     let bar = report::bar(pairs.len() as u64, "volumes");
     let index = prepare::folder(pairs, output, options, |name, done, _| {
         bar.set_position(done as u64);
@@ -59,11 +83,25 @@ fn cut(pairs: &[VolumePair], output: &Path, options: &FolderOptions) -> Result<(
     })
     .map_err(failure)?;
     bar.finish_and_clear();
+    for volume in &index.volumes {
+        volume.warnings.iter().for_each(|warning| log::warn!("{}: {warning}", volume.name));
+    }
+    index.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    index.failed.iter().for_each(|failed| report::error(&failed.error));
     for line in summary(&index) {
         report::result_line(line);
     }
-    report::result_line(format!("done: the slices are in {}", output.display()));
-    Ok(())
+    match left_out.len() + index.failed.len() {
+        0 => {
+            report::result_line(format!("done: the slices are in {}", output.display()));
+            Ok(())
+        }
+        failed => Err(Failure::Partial(format!(
+            "{failed} inputs failed, each is named above; the slices of the others are in {}. The same command prepares \
+             what was mended since",
+            output.display()
+        ))),
+    }
 }
 
 /// Settings that cannot be followed are wrong usage, files that cannot be read or written a failed run.

@@ -1,7 +1,7 @@
 //! Values of the options.
 
 use unet3p_data::Size;
-use unet3p_data::prepare::ClassLabels;
+use unet3p_data::prepare::{ClassLabels, NamePattern};
 
 pub(super) fn parse_class(text: &str) -> Result<ClassLabels, String> {
     let wrong = || "use NAME=ID or NAME=ID,ID,... with ids from 1 to 65535".to_string();
@@ -12,6 +12,10 @@ pub(super) fn parse_class(text: &str) -> Result<ClassLabels, String> {
         Some(labels) if !name.is_empty() => Ok(ClassLabels { name: name.to_string(), labels }),
         _ => Err(wrong()),
     }
+}
+
+pub(super) fn parse_pattern(text: &str) -> Result<NamePattern, String> {
+    text.parse().map_err(|error: unet3p_data::Error| error.to_string())
 }
 
 fn parse_numbers(text: &str) -> Option<Vec<f64>> {

@@ -67,12 +67,6 @@ pub fn write_mask(path: &Path, mask: &LabelMap, palette: &[[u8; 3]]) -> Result<(
     write_png(path, size, png::ColorType::Indexed, Some(colors), &mask.data)
 }
 
-/// Class ids as an 8-bit gray PNG.
-pub(crate) fn write_gray_png(path: &Path, mask: &LabelMap) -> Result<()> {
-    let size = Size { height: mask.height, width: mask.width };
-    write_png(path, size, png::ColorType::Grayscale, None, &mask.data)
-}
-
 /// Reads a mask whose values are class ids from 0 to 255: [`MaskReader::read`] without settings.
 ///
 /// # Errors

@@ -5,16 +5,12 @@ use std::path::Path;
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::cut::Cut;
 use super::staging::Staging;
-use super::{DatasetIndex, IndexedSlice, IndexedVolume, Split, VolumePair};
-use crate::mask::write_gray_png;
-use crate::picture::write_rgb_png;
-use crate::preprocess::displayed;
-use crate::volume::resample_classes;
-use crate::{Error, LabelMap, Normalize, Orientation, PreparedVolume, Preprocessor, Result, Size, Volume};
+use super::{DatasetIndex, FailedVolume, Split, VolumePair};
+use crate::{Error, Normalize, Preprocessor, Result, Size};
 
 /// A class and the labels that belong to it in the label maps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +36,16 @@ pub enum Validation {
     Volumes(Vec<String>),
 }
 
+/// What becomes of a label map with the shape of its image and another affine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelGrid {
+    /// It is refused, unless its affine is another program's reading of the image's header.
+    Refuse,
+    /// It lies on the image's grid, which is noted among the volume's warnings. Some data sets have label maps whose
+    /// affine was lost.
+    Image,
+}
+
 /// What [`folder`] does with volumes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderOptions {
@@ -56,6 +62,8 @@ pub struct FolderOptions {
     pub canvas: Option<Size>,
     /// The classes; the first gets id 1.
     pub classes: Vec<ClassLabels>,
+    /// What becomes of label maps with another affine than their image's; default [`LabelGrid::Refuse`].
+    pub grid: LabelGrid,
     /// Whether all the labels are kept in `regions/` (ids above 255 become 255).
     pub regions: bool,
     /// The volumes kept for validation; default none.
@@ -73,6 +81,7 @@ impl Default for FolderOptions {
             size: None,
             canvas: None,
             classes: Vec::new(),
+            grid: LabelGrid::Refuse,
             regions: false,
             validation: Validation::Share { share: 0.0, seed: 0 },
             overwrite: false,
@@ -91,17 +100,19 @@ impl Default for FolderOptions {
 /// - `regions/NAME_z0042.png`, if asked for: the original labels, 8-bit gray;
 ///
 /// and the folder gets `preprocessor_config.json` and, last of all, `dataset.json`. None of this changes before every
-/// volume has been read and cut: a run that fails leaves what was there. Finished volumes wait in a hidden folder, and
-/// the next run with the same options goes on from them. `progress` is called with the volume's name, its position and
-/// their number before each volume is read.
+/// volume has been read and cut. Finished volumes wait in a hidden folder, and the next run with the same options goes on
+/// from them. `progress` is called with the volume's name, its position and their number before each volume is read.
+///
+/// A volume or label map that cannot be used does not keep the others from being written: it is among
+/// [`DatasetIndex::failed`], and a later run with the same options prepares what failed and what has changed alone.
 ///
 /// # Errors
-/// [`Error::Setting`] for options that cannot be followed, [`Error::File`] or [`Error::Io`] for a volume
-/// that cannot be read, a label map on another grid, or a folder that holds slices already.
+/// [`Error::Setting`] for options that cannot be followed, [`Error::File`] or [`Error::Io`] where not one volume could be
+/// used, the output cannot be written, or the folder holds slices already.
 ///
 /// ```no_run
 /// use unet3p_data::prepare::{ClassLabels, FolderOptions, folder, match_folders};
-/// let pairs = match_folders("ct/images".as_ref(), "ct/labels".as_ref())?;
+/// let pairs = match_folders("ct/images".as_ref(), "ct/labels".as_ref(), None)?.pairs;
 /// let options = FolderOptions {
 ///     spacing: Some([3.0; 3]),
 ///     classes: vec![ClassLabels { name: "liver".into(), labels: vec![5] }],
@@ -132,148 +143,69 @@ pub fn folder(
         regions: options.regions,
         volumes: Vec::new(),
         slices: Vec::new(),
+        failed: Vec::new(),
+        warnings: Vec::new(),
     };
     let mut found = BTreeSet::new();
+    let mut problems = Vec::new();
     for (i, pair) in pairs.iter().enumerate() {
         progress(&pair.name, i, pairs.len());
+        let split = if validation.contains(&pair.name) { Split::Validation } else { Split::Train };
         let part = match staging.finished(pair)? {
-            Some(part) => part,
-            None => {
-                let split = if validation.contains(&pair.name) { Split::Validation } else { Split::Train };
-                let part = prepare_pair(pair, split, staging.path(), &preprocessor, options)?;
-                staging.finish(pair, &part)?;
+            Some(mut part) => {
+                // With other volumes beside it the draw may differ.
+                part.volume.split = split;
                 part
             }
+            None => match Cut::new(pair, split, &preprocessor, options) {
+                Ok(cut) => {
+                    let part = cut.write(staging.path())?;
+                    staging.finish(pair, &part)?;
+                    part
+                }
+                Err(problem) => {
+                    index.failed.push(FailedVolume { name: pair.name.clone(), error: problem.to_string() });
+                    problems.push(problem);
+                    continue;
+                }
+            },
         };
         index.volumes.push(part.volume);
         index.slices.extend(part.slices);
         found.extend(part.labels);
     }
-    for class in options.classes.iter().filter(|class| !class.labels.iter().any(|id| found.contains(id))) {
-        log::warn!("no volume has a voxel of the class {}, labels {:?}", class.name, class.labels);
+    if index.volumes.is_empty() {
+        staging.remove()?;
+        return Err(nothing_prepared(out, problems));
     }
-    staging.publish()?;
+    for class in options.classes.iter().filter(|class| !class.labels.iter().any(|id| found.contains(id))) {
+        index
+            .warnings
+            .push(format!("no volume has a voxel of the class {}, labels {:?}", class.name, class.labels));
+    }
+    for (split, wanted) in
+        [(Split::Validation, !validation.is_empty()), (Split::Train, validation.len() < pairs.len())]
+    {
+        if wanted && index.volumes.iter().all(|volume| volume.split != split) {
+            index.warnings.push(format!("every volume of the {split:?} split failed").to_lowercase());
+        }
+    }
+    staging.publish(&index)?;
     preprocessor.save(out)?;
     index.save(out)?;
-    staging.remove()?;
+    if index.failed.is_empty() {
+        staging.remove()?;
+    }
     Ok(index)
 }
 
-/// What one volume became.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Part {
-    volume: IndexedVolume,
-    slices: Vec<IndexedSlice>,
-    /// Every label that its label map holds.
-    labels: Vec<u16>,
-}
-
-/// Reads, resamples and writes one volume.
-fn prepare_pair(
-    pair: &VolumePair,
-    split: Split,
-    out: &Path,
-    preprocessor: &Preprocessor,
-    options: &FolderOptions,
-) -> Result<Part> {
-    let image = Volume::read(&pair.image)?;
-    let labels = Volume::read_labels(&pair.labels)?;
-    if !image.same_grid(&labels) {
-        return Err(Error::file(
-            &pair.labels,
-            format!(
-                "is not on the grid of {}: {:?} voxels and affine {:?} instead of {:?} and {:?}",
-                pair.image.display(),
-                labels.shape,
-                labels.affine,
-                image.shape,
-                image.affine
-            ),
-        ));
+/// The error of a run in which every volume failed.
+fn nothing_prepared(out: &Path, mut problems: Vec<Error>) -> Error {
+    if problems.len() == 1 {
+        return problems.remove(0);
     }
-    let orientation = Orientation::of(&image);
-    let prepared = preprocessor.prepare_volume(&image)?;
-    let volume = IndexedVolume {
-        name: pair.name.clone(),
-        split,
-        shape: [prepared.size().1, prepared.size().0, prepared.len()],
-        spacing: prepared.spacing(),
-        native_shape: image.shape,
-        native_spacing: image.spacing(),
-        native_orientation: orientation.code(),
-    };
-    drop(image);
-
-    let labels = orientation.to_ras(&labels);
-    let mut class_of = vec![0u8; 1 << 16];
-    for (class, id) in options.classes.iter().zip(1..) {
-        class.labels.iter().for_each(|&label| class_of[usize::from(label)] = id);
-    }
-    let mut seen = vec![false; 1 << 16];
-    labels.data.iter().for_each(|&label| seen[usize::from(label)] = true);
-    let found = (0..=u16::MAX).filter(|&label| seen[usize::from(label)]).collect();
-    let classes = resample_classes(&labels.map(|&label| class_of[usize::from(label)]), volume.shape);
-    let regions = options.regions.then(|| labels.resample_nearest(volume.shape));
-    drop(labels);
-
-    let slices: Result<Vec<IndexedSlice>> = (0..prepared.len())
-        .into_par_iter()
-        .map(|z| write_slice(pair, z, out, &prepared, &classes, regions.as_ref(), options.canvas))
-        .collect();
-    Ok(Part { volume, slices: slices?, labels: found })
-}
-
-fn write_slice(
-    pair: &VolumePair,
-    z: usize,
-    out: &Path,
-    prepared: &PreparedVolume,
-    classes: &Volume<u8>,
-    regions: Option<&Volume<u16>>,
-    canvas: Option<Size>,
-) -> Result<IndexedSlice> {
-    let name = format!("{}_z{z:04}", pair.name);
-    let (height, width) = prepared.size();
-    let size = Size { height, width };
-    let canvas = canvas.unwrap_or(size);
-
-    let planes = prepared.values(z)?;
-    let area = height * width;
-    let rgb: Vec<[u8; 3]> = (0..area)
-        .map(|pixel| [0, 1, 2].map(|c| (planes.data[c * area + pixel] * 255.0).round() as u8))
-        .collect();
-    write_rgb_png(&out.join("images").join(format!("{name}.png")), canvas, &fit(&rgb, size, canvas))?;
-
-    let mask: Vec<u8> = displayed(classes, z).collect();
-    let mask = fit(&mask, size, canvas);
-    let foreground = mask.iter().any(|&id| id != 0);
-    let write = |folder: &str, data: Vec<u8>| {
-        let labels = LabelMap { height: canvas.height, width: canvas.width, data };
-        write_gray_png(&out.join(folder).join(format!("{name}.png")), &labels)
-    };
-    write("masks", mask)?;
-    if let Some(regions) = regions {
-        let ids: Vec<u8> = displayed(regions, z).map(|id| id.min(255) as u8).collect();
-        write("regions", fit(&ids, size, canvas))?;
-    }
-    Ok(IndexedSlice { name, volume: pair.name.clone(), index: z, foreground })
-}
-
-/// Crops or pads (with the default value) about the centre.
-fn fit<T: Copy + Default>(pixels: &[T], from: Size, to: Size) -> Vec<T> {
-    let source = |o: usize, from: usize, to: usize| {
-        let shifted = o as isize + (from as isize - to as isize).div_euclid(2);
-        usize::try_from(shifted).ok().filter(|&i| i < from)
-    };
-    let mut out = Vec::with_capacity(to.height * to.width);
-    for y in 0..to.height {
-        let row = source(y, from.height, to.height);
-        out.extend((0..to.width).map(|x| match (row, source(x, from.width, to.width)) {
-            (Some(row), Some(column)) => pixels[row * from.width + column],
-            _ => T::default(),
-        }));
-    }
-    out
+    let all: Vec<String> = problems.iter().map(Error::to_string).collect();
+    Error::file(out, format!("gets no slices, because every volume failed:\n  {}", all.join("\n  ")))
 }
 
 fn check(pairs: &[VolumePair], options: &FolderOptions) -> Result<Preprocessor> {

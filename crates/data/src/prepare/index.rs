@@ -34,6 +34,18 @@ pub struct IndexedVolume {
     pub native_spacing: [f64; 3],
     /// The axes' directions as it was read, such as "LAS".
     pub native_orientation: String,
+    /// What was doubtful in its files, and what was made of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A volume that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedVolume {
+    /// The name that it would have.
+    pub name: String,
+    /// What is wrong with it, with the name of the file.
+    pub error: String,
 }
 
 /// A slice: `images/NAME.png`, `masks/NAME.png` and, where kept, `regions/NAME.png`.
@@ -68,6 +80,12 @@ pub struct DatasetIndex {
     pub volumes: Vec<IndexedVolume>,
     /// The slices, by volume and position.
     pub slices: Vec<IndexedSlice>,
+    /// The volumes that could not be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedVolume>,
+    /// What is doubtful about all of them together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl DatasetIndex {

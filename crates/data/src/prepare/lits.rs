@@ -94,19 +94,28 @@ fn collect(
 ) -> Result<()> {
     let listing = list_files(folder, VOLUMES)?;
     listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let mut others: Vec<PathBuf> = Vec::new();
     for ListedFile { path, .. } in listing.files {
-        let Some(name) = volume_name(&path) else { continue };
-        let Some((kind, Ok(number))) = name.split_once('-').map(|(kind, n)| (kind, n.parse::<u32>())) else {
-            continue;
+        let name = volume_name(&path);
+        let files = match name.as_deref().and_then(|name| name.split_once('-')) {
+            Some(("volume", number)) => number.parse().ok().map(|number| (number, &mut *images)),
+            Some(("segmentation", number)) => number.parse().ok().map(|number| (number, &mut *labels)),
+            _ => None,
         };
-        let files = match kind {
-            "volume" => &mut *images,
-            "segmentation" => &mut *labels,
-            _ => continue,
+        let Some((number, files)) = files else {
+            others.push(path);
+            continue;
         };
         if let Some(other) = files.insert(number, path.clone()) {
             return Err(Error::file(&path, format!("has the same number as {}", other.display())));
         }
+    }
+    if let Some(first) = others.first() {
+        let more = if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
+        log::warn!(
+            "{}{more}: passed over, because the name is not volume-N or segmentation-N",
+            first.display()
+        );
     }
     Ok(())
 }

@@ -1,9 +1,14 @@
 //! Which label map belongs to which volume.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, Wanted, list_files};
+use super::names::{NamePattern, NamePatterns};
+use crate::{Error, ListedFile, Result, Wanted, list_files};
+
+/// The volumes of a folder.
+pub(super) const VOLUMES: Wanted<'_> = Wanted { endings: &["nii", "nii.gz"], skip: None, outputs: false };
 
 /// A volume and its label map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,45 +29,199 @@ impl VolumePair {
     }
 }
 
+/// What two folders hold.
+#[derive(Debug)]
+pub struct Matched {
+    /// The volumes with their label maps, by name.
+    pub pairs: Vec<VolumePair>,
+    /// A word on each file whose name cannot be used.
+    pub left_out: Vec<Error>,
+}
+
 /// What nnU-Net adds to the name of a case's first channel.
 const FIRST_CHANNEL: &str = "_0000";
 
-/// Pairs the volumes of two folders by name: `images/NAME.nii.gz` with `labels/NAME.nii.gz` (or `.nii`).
+/// Pairs the volumes below two folders by the names of their cases. What is passed over is logged.
 ///
-/// As in a raw dataset of nnU-Net, the volume may also be called `NAME_0000.nii.gz`.
+/// Without `names`, `images/NAME.nii.gz` belongs to `labels/NAME.nii.gz` (or `.nii`); as in a raw dataset of nnU-Net, the
+/// volume may also be called `NAME_0000.nii.gz`. Where no names are equal, the patterns of well-known data sets are tried,
+/// such as `img0001` with `label0001`; the one by which every file has its partner is taken, and that is logged. Both folders may
+/// be the same one. A volume in a folder is called by both names: `day/1` is `day_1`.
 ///
 /// # Errors
 /// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, a volume
 /// has no label map or a label map no volume (all are named), two files share a name, or a case has more
 /// than one channel.
-pub fn match_folders(images: &Path, labels: &Path) -> Result<Vec<VolumePair>> {
-    let (volumes, mut maps) = (list_volumes(images)?, list_volumes(labels)?);
-    if volumes.is_empty() {
+pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>) -> Result<Matched> {
+    let mut left_out = Vec::new();
+    let volumes = list_volumes(images, labels, &mut left_out)?;
+    let both =
+        fs::canonicalize(images).ok().is_some_and(|path| fs::canonicalize(labels).is_ok_and(|l| l == path));
+    let maps = if both { volumes.clone() } else { list_volumes(labels, images, &mut left_out)? };
+    let files = Files { images, labels, volumes, maps, both };
+    if files.volumes.is_empty() {
         return Err(Error::file(images, "holds no volume (.nii or .nii.gz)"));
     }
-    let mut pairs = Vec::new();
-    let mut missing = Vec::new();
-    for (name, image) in volumes {
-        let case = name.strip_suffix(FIRST_CHANNEL).filter(|case| maps.contains_key(*case));
-        let name = case.map_or(name.clone(), String::from);
-        match maps.remove(&name) {
-            Some(labels) => pairs.push(VolumePair { name, image, labels }),
-            None if pairs.last().is_some_and(|pair| is_channel_of(&name, &pair.name)) => {
-                return Err(Error::file(&image, "is a second channel of its case; one is read"));
+    let pairs = match names {
+        Some(names) => {
+            let (pairs, rest) = files.pair(names)?;
+            if let Some(first) = rest.first() {
+                let more =
+                    if rest.len() > 1 { format!(" and {} more", rest.len() - 1) } else { String::new() };
+                log::warn!(
+                    "{}{more}: passed over, because the name is not as {} or {}",
+                    first.display(),
+                    names.image,
+                    names.labels
+                );
             }
-            None => missing.push(name),
+            pairs
+        }
+        None => files.pair_unasked()?,
+    };
+    Ok(Matched { pairs: flat_names(pairs)?, left_out })
+}
+
+/// A volume's path below the listed folder without its ending, with `/` between folders.
+type Volumes = Vec<(String, PathBuf)>;
+
+/// The files of both folders.
+struct Files<'a> {
+    images: &'a Path,
+    labels: &'a Path,
+    volumes: Volumes,
+    maps: Volumes,
+    /// Whether it is one folder, with the same files on both sides.
+    both: bool,
+}
+
+impl Files<'_> {
+    /// The pairs by equal names or, where that fails, by the only usual patterns that fit.
+    fn pair_unasked(&self) -> Result<Vec<VolumePair>> {
+        let plain = if self.both {
+            Err(Error::file(
+                self.images,
+                "holds images and label maps, and their names do not tell which is which",
+            ))
+        } else {
+            self.pair_equal()
+        };
+        let problem = match plain {
+            Ok(pairs) => return Ok(pairs),
+            Err(problem) => problem,
+        };
+        let mut fitting: Vec<(NamePatterns, Vec<VolumePair>)> = Vec::new();
+        for names in NamePatterns::common() {
+            if let Ok((pairs, rest)) = self.pair(&names)
+                && rest.is_empty()
+            {
+                fitting.push((names, pairs));
+            }
+        }
+        match fitting.pop() {
+            Some((names, pairs)) if fitting.is_empty() => {
+                log::warn!("volumes and label maps are paired as {} and {}", names.image, names.labels);
+                Ok(pairs)
+            }
+            _ => Err(problem),
         }
     }
-    if !missing.is_empty() {
-        return Err(Error::file(labels, format!("has no label map named {}", missing.join(", "))));
+
+    /// The pairs with equal names.
+    fn pair_equal(&self) -> Result<Vec<VolumePair>> {
+        let (volumes, mut maps) = (by_name(&self.volumes, Some)?, by_name(&self.maps, Some)?);
+        let mut pairs: Vec<VolumePair> = Vec::new();
+        let mut missing = Vec::new();
+        for (name, image) in volumes {
+            let case = name.strip_suffix(FIRST_CHANNEL).filter(|case| maps.contains_key(*case));
+            let name = case.map_or(name.clone(), String::from);
+            match maps.remove(&name) {
+                Some(labels) => pairs.push(VolumePair { name, image, labels }),
+                None if pairs.last().is_some_and(|pair| is_channel_of(&name, &pair.name)) => {
+                    return Err(Error::file(&image, "is a second channel of its case; one is read"));
+                }
+                None => missing.push(name),
+            }
+        }
+        self.check_all_paired(missing, maps.into_keys().collect())?;
+        Ok(pairs)
     }
-    if !maps.is_empty() {
-        let left: Vec<String> = maps.into_keys().collect();
-        return Err(Error::file(
-            images,
-            format!("has no volume for the label maps named {}", left.join(", ")),
-        ));
+
+    /// The pairs whose names fit patterns, and the files that fit neither.
+    fn pair(&self, names: &NamePatterns) -> Result<(Vec<VolumePair>, Vec<&Path>)> {
+        // In one folder a file that fits both patterns is what the longer one says.
+        let takes = |pattern: &NamePattern, other: &NamePattern, stem: String| {
+            let others = self.both && other.literal() > pattern.literal() && other.name_in(&stem).is_some();
+            if others { None } else { pattern.name_in(&stem) }
+        };
+        let image = |stem| takes(&names.image, &names.labels, stem);
+        let label = |stem| takes(&names.labels, &names.image, stem);
+        let (volumes, mut maps) = (by_name(&self.volumes, image)?, by_name(&self.maps, label)?);
+        let mut rest: Vec<&Path> = Vec::new();
+        for (side, mine, other) in [(&self.volumes, &volumes, &maps), (&self.maps, &maps, &volumes)] {
+            let known =
+                |path| mine.values().any(|p| p == path) || (self.both && other.values().any(|p| p == path));
+            rest.extend(side.iter().map(|(_, path)| path).filter(|path| !known(*path)).map(PathBuf::as_path));
+        }
+        if self.both {
+            rest.sort();
+            rest.dedup();
+        }
+        if volumes.is_empty() {
+            return Err(Error::file(self.images, format!("holds no volume with a name as {}", names.image)));
+        }
+        let (mut pairs, mut missing) = (Vec::new(), Vec::new());
+        for (name, image) in volumes {
+            match maps.remove(&name) {
+                Some(labels) if labels == image => {
+                    return Err(Error::file(
+                        &image,
+                        "is a volume and a label map by its name: give other patterns",
+                    ));
+                }
+                Some(labels) => pairs.push(VolumePair { name, image, labels }),
+                None => missing.push(name),
+            }
+        }
+        self.check_all_paired(missing, maps.into_keys().collect())?;
+        Ok((pairs, rest))
     }
+
+    fn check_all_paired(&self, images: Vec<String>, labels: Vec<String>) -> Result<()> {
+        if !images.is_empty() {
+            return Err(Error::file(self.labels, format!("has no label map named {}", images.join(", "))));
+        }
+        if !labels.is_empty() {
+            let problem = format!("has no volume for the label maps named {}", labels.join(", "));
+            return Err(Error::file(self.images, problem));
+        }
+        Ok(())
+    }
+}
+
+/// The files that have a name, by it.
+fn by_name(files: &Volumes, name: impl Fn(String) -> Option<String>) -> Result<BTreeMap<String, PathBuf>> {
+    let mut named: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (stem, path) in files {
+        let Some(name) = name(stem.clone()) else { continue };
+        if let Some(other) = named.insert(name, path.clone()) {
+            return Err(Error::file(path, format!("has the same name as {}", other.display())));
+        }
+    }
+    Ok(named)
+}
+
+/// Names that are names of files: slices of all volumes lie in one folder.
+fn flat_names(mut pairs: Vec<VolumePair>) -> Result<Vec<VolumePair>> {
+    let mut taken: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for pair in &mut pairs {
+        pair.name = pair.name.replace('/', "_");
+        if let Some(other) = taken.insert(pair.name.clone(), pair.image.clone()) {
+            let problem = format!("and {} would both be called {}: rename one", other.display(), pair.name);
+            return Err(Error::file(&pair.image, problem));
+        }
+    }
+    pairs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pairs)
 }
 
@@ -72,20 +231,20 @@ fn is_channel_of(name: &str, case: &str) -> bool {
     number.is_some_and(|number| number.len() == 4 && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The volumes below a folder by their names; what is passed over is logged.
-fn list_volumes(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let listing = list_files(folder, VOLUMES)?;
+/// The volumes below a folder without those of the other one, which may lie in it; what is passed over is logged.
+fn list_volumes(folder: &Path, other: &Path, left_out: &mut Vec<Error>) -> Result<Volumes> {
+    let listing = list_files(folder, Wanted { skip: Some(other), ..VOLUMES })?;
     listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let mut problems = Vec::new();
-    let volumes = listing.by_name(&mut problems);
-    match problems.into_iter().next() {
-        Some(problem) => Err(problem),
-        None => Ok(volumes),
+    let mut volumes = Vec::new();
+    for ListedFile { path, stem, .. } in listing.files {
+        let parts: Option<Vec<&str>> = stem.iter().map(|part| part.to_str()).collect();
+        match parts {
+            Some(parts) => volumes.push((parts.join("/"), path)),
+            None => left_out.push(Error::file(&path, "has a name that is not UTF-8: rename it")),
+        }
     }
+    Ok(volumes)
 }
-
-/// The volumes of a folder.
-pub(super) const VOLUMES: Wanted<'_> = Wanted { endings: &["nii", "nii.gz"], skip: None, outputs: false };
 
 /// The file's name without `.nii` or `.nii.gz`; nothing for other files.
 pub(super) fn volume_name(path: &Path) -> Option<String> {

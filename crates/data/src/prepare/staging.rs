@@ -1,12 +1,15 @@
 //! Where slices wait until all of them are written.
 
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use unet3p_files::{is_temporary, sync_folder};
 
-use super::folder::Part;
+use super::cut::Part;
 use super::{DatasetIndex, FolderOptions, VolumePair};
 use crate::atomic::create_folder;
 use crate::{Error, Result, write_atomically};
@@ -21,11 +24,11 @@ const LOCK: &str = "lock";
 const OPTIONS: &str = "options";
 /// A record for each volume that is done.
 const DONE: &str = "volumes";
-/// There while slices are moved to the output.
+/// There while slices are moved to the output, and after that where volumes failed.
 const MOVING: &str = "moving";
 
-/// A hidden folder inside the output. It outlives a run that is cut off: the next one with the same options takes over
-/// the volumes that are done.
+/// A hidden folder inside the output. It outlives a run that is cut off or could not use all volumes: the next one with the
+/// same options takes over the volumes that are done.
 pub(super) struct Staging {
     folder: PathBuf,
     out: PathBuf,
@@ -67,6 +70,10 @@ impl Staging {
         for folder in staging.folders().chain([DONE]) {
             create_folder(&staging.folder.join(folder))?;
         }
+        // The lock is ours: what looks like being written is not.
+        for folder in [&staging.folder, &staging.folder.join(DONE)] {
+            files(folder)?.iter().filter(|path| is_temporary(path)).try_for_each(|path| remove_file(path))?;
+        }
         if !continues {
             write(&staging.folder.join(OPTIONS), key(options).as_bytes())?;
         }
@@ -83,7 +90,20 @@ impl Staging {
         let Ok(text) = fs::read_to_string(self.record(pair)) else { return Ok(None) };
         let Ok(record) = serde_json::from_str::<Record>(&text) else { return Ok(None) };
         let same = record.image == source(&pair.image)? && record.labels == source(&pair.labels)?;
-        Ok(same.then_some(record.part))
+        Ok((same && self.has_all(&record.part)).then_some(record.part))
+    }
+
+    /// Whether every slice is where it was written. After a power cut a file may be there and empty.
+    fn has_all(&self, part: &Part) -> bool {
+        let moving = self.folder.join(MOVING).exists();
+        let filled = |path: PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
+        part.slices.iter().all(|slice| {
+            let file = format!("{}.png", slice.name);
+            self.folders().all(|folder| {
+                filled(self.folder.join(folder).join(&file))
+                    || (moving && filled(self.out.join(folder).join(&file)))
+            })
+        })
     }
 
     /// Notes that all slices of a volume are written.
@@ -95,30 +115,36 @@ impl Staging {
         write(&path, &text)
     }
 
-    /// Replaces an earlier run's slices (stale ones would be trained on) by the new ones. The index goes first,
+    /// Replaces an earlier run's slices (stale ones would be trained on) by those of an index. The old index goes first,
     /// so that a folder in between does not pass for a finished one.
-    pub(super) fn publish(&self) -> Result<()> {
-        let index = self.out.join(DatasetIndex::FILE_NAME);
-        if index.exists() {
-            remove_file(&index)?;
+    pub(super) fn publish(&self, index: &DatasetIndex) -> Result<()> {
+        let names: HashSet<String> = index.slices.iter().map(|slice| format!("{}.png", slice.name)).collect();
+        let old = self.out.join(DatasetIndex::FILE_NAME);
+        if old.exists() {
+            remove_file(&old)?;
         }
         let moving = self.folder.join(MOVING);
-        if !moving.exists() {
-            for folder in FOLDERS {
-                for path in files(&self.out.join(folder))?.iter().filter(|path| is_slice(path)) {
+        // Slices that this run, or the one that it goes on from, has moved are there already.
+        let goes_on = moving.exists();
+        for folder in FOLDERS {
+            let used = self.folders().any(|other| other == folder);
+            for path in files(&self.out.join(folder))?.iter().filter(|path| is_slice(path)) {
+                let name = path.file_name().and_then(|name| name.to_str());
+                if !(goes_on && used && name.is_some_and(|name| names.contains(name))) {
                     remove_file(path)?;
                 }
             }
+        }
+        if !goes_on {
             write(&moving, b"")?;
         }
         for folder in self.folders() {
-            let to = self.out.join(folder);
+            let (from, to) = (self.folder.join(folder), self.out.join(folder));
             create_folder(&to)?;
-            for from in files(&self.folder.join(folder))? {
-                let to = to.join(from.file_name().unwrap_or_default());
-                fs::rename(&from, &to).map_err(|source| Error::io(&to, "write", source))?;
-            }
+            names.par_iter().try_for_each(|name| publish_file(&from.join(name), &to.join(name)))?;
+            sync_folder(&to);
         }
+        sync_folder(&self.out);
         Ok(())
     }
 
@@ -155,7 +181,7 @@ impl Staging {
 }
 
 /// Checks that slices may be written to a folder: it holds neither an index nor any file where slices go, unless they may
-/// be overwritten or a run with the same options was cut off while it moved its slices there.
+/// be overwritten, or a run with the same options was cut off while it moved its slices there or could not use all volumes.
 ///
 /// # Errors
 /// [`Error::File`] naming what is there, [`Error::Io`] when the folder cannot be listed.
@@ -178,7 +204,7 @@ pub fn check_output(out: &Path, options: &FolderOptions) -> Result<()> {
     }
 }
 
-/// Whether a run with the same options was cut off.
+/// Whether a run with the same options has left something to go on from.
 fn continues(out: &Path, options: &FolderOptions) -> bool {
     fs::read_to_string(out.join(STAGING).join(OPTIONS)).is_ok_and(|found| found == key(options))
 }
@@ -208,6 +234,17 @@ fn source(path: &Path) -> Result<Source> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically(path, |file| std::io::Write::write_all(file, bytes))
+}
+
+/// Moves a slice, unless it has been moved already. Its content is on the disk before: of thousands of slices the system
+/// has written most by then, so that this costs little, while a sync of each when it is cut would cost more than the cut.
+fn publish_file(from: &Path, to: &Path) -> Result<()> {
+    let failed = |source| Error::io(to, "write", source);
+    match File::options().write(true).open(from) {
+        Ok(file) => file.sync_all().and_then(|()| fs::rename(from, to)).map_err(failed),
+        Err(_) if to.exists() => Ok(()),
+        Err(source) => Err(failed(source)),
+    }
 }
 
 fn remove_file(path: &Path) -> Result<()> {

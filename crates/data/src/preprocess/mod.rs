@@ -1,6 +1,7 @@
 //! From files to the network's input, by one description that training and prediction share.
 
 mod config;
+mod hints;
 mod image;
 mod volume;
 

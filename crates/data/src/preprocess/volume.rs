@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Layout, Normalize, Preprocessor};
+use super::{Layout, Normalize, Preprocessor, hints};
 use crate::resample::{Resample, taps};
 use crate::volume::keep_largest_components;
 use crate::{Error, Image, Orientation, Result, Volume, resize};
@@ -48,6 +48,7 @@ pub struct PreparedVolume {
     orientation: Orientation,
     /// Shape of the native grid when turned to RAS.
     ras_shape: [usize; 3],
+    warnings: Vec<String>,
 }
 
 impl Preprocessor {
@@ -58,7 +59,7 @@ impl Preprocessor {
     ///
     /// # Errors
     /// [`Error::Setting`] when the model has no window but needs one, or a spacing that does not suit
-    /// the volume.
+    /// the volume, see [`Volume::shape_at`].
     pub fn prepare_volume(&self, volume: &Volume) -> Result<PreparedVolume> {
         self.validate()?;
         if self.window.is_none() && matches!(self.normalize, Normalize::Fixed | Normalize::Window) {
@@ -82,6 +83,8 @@ impl Preprocessor {
             },
         };
         let ras_shape = ras.shape;
+        let mut warnings = Vec::from_iter(hints::resampling(&ras, shape));
+        warnings.extend(self.window.and_then(|window| hints::hounsfield(&ras.data, window)));
         let mut on_grid = if shape == ras_shape { ras } else { ras.resample(shape) };
         if let Some([low, high]) = self.window {
             let (low, scale) = (low as f32, 1.0 / (high - low) as f32);
@@ -93,6 +96,7 @@ impl Preprocessor {
             native: volume.without_values(),
             orientation,
             ras_shape,
+            warnings,
         })
     }
 }
@@ -111,6 +115,12 @@ impl PreparedVolume {
     /// Rows and columns of every slice.
     pub fn size(&self) -> (usize, usize) {
         (self.volume.shape[1], self.volume.shape[0])
+    }
+
+    /// Signs that the volume is not what the model was made for: values that are no HU, voxel sizes that leave little of
+    /// it. The texts do not name the file; what was doubtful in the file itself is in [`Volume::warnings`].
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Distance in mm between columns, rows and slices.

@@ -1,4 +1,4 @@
-//! 4 x 4 matrices from voxel indices to millimetres, and the three ways a NIfTI header states one.
+//! 4 x 4 matrices from voxel indices to millimetres, and the ways in which a NIfTI header states one.
 
 use nifti::NiftiHeader;
 
@@ -27,36 +27,40 @@ pub(crate) fn apply(affine: &Affine, index: [f64; 3]) -> [f64; 3] {
     [0, 1, 2].map(|row| (0..3).map(|axis| affine[row][axis] * index[axis]).sum::<f64>() + affine[row][3])
 }
 
+/// The cosine of the angle between an axis of one grid and an axis of another.
+pub(super) fn cosine((a, i): (&Affine, usize), (b, j): (&Affine, usize)) -> f64 {
+    (0..3).map(|row| a[row][i] * b[row][j]).sum::<f64>() / (spacing(a)[i] * spacing(b)[j])
+}
+
+/// The same directions and origin with other distances between neighbours.
+pub(super) fn with_spacing(affine: &Affine, sizes: [f64; 3]) -> Affine {
+    let lengths = spacing(affine);
+    let mut scaled = *affine;
+    for row in scaled.iter_mut().take(3) {
+        (0..3).for_each(|axis| row[axis] *= sizes[axis] / lengths[axis]);
+    }
+    scaled
+}
+
+/// Every coordinate times a factor: another unit.
+pub(super) fn in_unit(mut affine: Affine, factor: f64) -> Affine {
+    affine[..3].iter_mut().flatten().for_each(|value| *value *= factor);
+    affine
+}
+
 fn determinant(m: &Affine) -> f64 {
     m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
         + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
 }
 
-/// The header's affine in mm: the sform where it is set and valid, else the qform, else the voxel sizes.
-pub(crate) fn from_header(header: &NiftiHeader) -> Option<Affine> {
-    let unit = match header.xyzt_units & 7 {
-        1 => 1000.0, // metres
-        3 => 0.001,  // micrometres
-        _ => 1.0,    // millimetres, or unknown, which everyone reads as millimetres
-    };
-    let candidates = [
-        (header.sform_code > 0).then(|| sform(header)),
-        (header.qform_code > 0).then(|| qform(header)),
-        Some(zooms(header)),
-    ];
-    candidates.into_iter().flatten().find(is_valid).map(|mut affine| {
-        affine[..3].iter_mut().flatten().for_each(|v| *v *= unit);
-        affine
-    })
-}
-
-fn sform(header: &NiftiHeader) -> Affine {
+/// "Method 3" of nifti1.h: the matrix itself.
+pub(super) fn sform(header: &NiftiHeader) -> Affine {
     let row = |row: [f32; 4]| row.map(f64::from);
     [row(header.srow_x), row(header.srow_y), row(header.srow_z), [0.0, 0.0, 0.0, 1.0]]
 }
 
 /// "Method 2" of nifti1.h: a rotation as the quaternion (a, b, c, d), voxel sizes, and an offset.
-fn qform(header: &NiftiHeader) -> Affine {
+pub(super) fn qform(header: &NiftiHeader, size: [f64; 3]) -> Affine {
     let [mut b, mut c, mut d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
     let norm = b * b + c * c + d * d;
     let a = if norm > 1.0 {
@@ -72,7 +76,6 @@ fn qform(header: &NiftiHeader) -> Affine {
         [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - c * c - b * b],
     ];
     let handedness = if header.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
-    let size = [1, 2, 3].map(|axis| f64::from(header.pixdim[axis]));
     let scale = [size[0], size[1], size[2] * handedness];
     let offset = [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from);
     let row = |r: usize| {
@@ -81,8 +84,13 @@ fn qform(header: &NiftiHeader) -> Affine {
     [row(0), row(1), row(2), [0.0, 0.0, 0.0, 1.0]]
 }
 
-/// "Method 1" of nifti1.h: voxel sizes only.
-fn zooms(header: &NiftiHeader) -> Affine {
-    let size = |axis: usize| f64::from(header.pixdim[axis]).abs();
-    [[size(1), 0.0, 0.0, 0.0], [0.0, size(2), 0.0, 0.0], [0.0, 0.0, size(3), 0.0], [0.0, 0.0, 0.0, 1.0]]
+/// Axes along the world's, with signed distances between neighbours.
+pub(super) fn diagonal(steps: [f64; 3], offset: [f64; 3]) -> Affine {
+    let mut affine = [[0.0; 4]; 4];
+    for row in 0..3 {
+        affine[row][row] = steps[row];
+        affine[row][3] = offset[row];
+    }
+    affine[3][3] = 1.0;
+    affine
 }

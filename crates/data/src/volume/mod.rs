@@ -2,10 +2,13 @@
 
 mod affine;
 mod component;
+mod geometry;
+mod gzip;
 mod header;
 mod orientation;
 mod read;
 mod resample;
+mod values;
 mod write;
 
 pub use orientation::Orientation;
@@ -13,9 +16,12 @@ pub use read::MAX_VOXELS;
 pub use write::Voxel;
 
 pub(crate) use component::keep_largest_components;
+pub(crate) use geometry::listed;
 pub(crate) use resample::resample_classes;
 
 use crate::{Error, Result};
+use affine::Affine;
+use geometry::Reading;
 use header::RawHeader;
 
 /// Voxels `[nx, ny, nz]` with `x` running fastest, and the affine that maps a voxel's index to
@@ -33,6 +39,8 @@ pub struct Volume<T = f32> {
     pub affine: [[f64; 4]; 4],
     /// What was doubtful in the file, and what was made of it. The texts do not name the file.
     pub warnings: Vec<String>,
+    /// Other affines that programs take from the file's header.
+    readings: Vec<Reading>,
     pub(crate) header: Option<Box<RawHeader>>,
 }
 
@@ -53,7 +61,7 @@ impl<T> Volume<T> {
         if !affine::is_valid(&affine) {
             return Err(Error::Shape(format!("the affine {affine:?} is not finite and invertible")));
         }
-        Ok(Self { data, shape, affine, warnings: Vec::new(), header: None })
+        Ok(Self { data, shape, affine, warnings: Vec::new(), readings: Vec::new(), header: None })
     }
 
     /// Distance in mm between neighbouring voxels along each axis.
@@ -61,20 +69,39 @@ impl<T> Volume<T> {
         affine::spacing(&self.affine)
     }
 
-    /// Whether both volumes have the same shape, and affines that place no corner of the grid more than
-    /// a tenth of a voxel apart. (Label maps are often saved with a rounded affine.)
+    /// Whether both volumes lie on one grid. (Label maps are often saved with a rounded affine.)
+    ///
+    /// That is so where they have the same shape, and affines that place no corner of the grid more than a tenth of a
+    /// voxel apart; or where one's affine is what another program reads from the other's header, which leaves its
+    /// orientation open or contradicts itself. [`Volume::grid_reading`] tells the second from the first.
     pub fn same_grid<U>(&self, other: &Volume<U>) -> bool {
-        if self.shape != other.shape {
-            return false;
+        self.shape == other.shape
+            && (self.places_alike(&self.affine, &other.affine) || self.grid_reading(other).is_some())
+    }
+
+    /// By which reading of which header two volumes with different affines lie on one grid, as a phrase: "the
+    /// other's affine is ITK's reading of this header". Nothing where the affines are alike, or no reading fits.
+    pub fn grid_reading<U>(&self, other: &Volume<U>) -> Option<String> {
+        if self.shape != other.shape || self.places_alike(&self.affine, &other.affine) {
+            return None;
         }
-        let smallest = self.spacing().into_iter().fold(f64::INFINITY, f64::min);
+        let mine = self.readings.iter().find(|reading| self.places_alike(&reading.affine, &other.affine));
+        if let Some(reading) = mine {
+            return Some(format!("the other's affine is {} of this header", reading.name));
+        }
+        let theirs = other.readings.iter().find(|reading| self.places_alike(&self.affine, &reading.affine));
+        theirs.map(|reading| format!("this affine is {} of the other's header", reading.name))
+    }
+
+    /// Whether two affines place no corner of this grid more than a tenth of a voxel apart.
+    fn places_alike(&self, a: &Affine, b: &Affine) -> bool {
+        let smallest = affine::spacing(a).into_iter().fold(f64::INFINITY, f64::min);
         (0..8).all(|corner| {
             let index = [0, 1, 2].map(|axis| {
                 let last = (self.shape[axis] - 1) as f64;
                 if corner >> axis & 1 == 1 { last } else { 0.0 }
             });
-            let a = affine::apply(&self.affine, index);
-            let b = affine::apply(&other.affine, index);
+            let (a, b) = (affine::apply(a, index), affine::apply(b, index));
             (0..3).all(|axis| (a[axis] - b[axis]).abs() <= 0.1 * smallest)
         })
     }
@@ -96,6 +123,7 @@ impl<T> Volume<T> {
             shape: self.shape,
             affine: self.affine,
             warnings: self.warnings.clone(),
+            readings: self.readings.clone(),
             header: self.header.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! Turning a volume's axes to right, anterior, superior (RAS), and back.
 
 use super::Volume;
+use super::affine::{Affine, spacing};
 use crate::{Error, Result};
 
 /// How a grid's axes lie in the patient: the permutation and the flips that make them point to the
@@ -17,8 +18,12 @@ impl Orientation {
     /// The orientation of a volume: of the six ways to pair its axes with the world's, the one whose
     /// axes are closest (largest sum of absolute cosines).
     pub fn of<T>(volume: &Volume<T>) -> Self {
-        let lengths = volume.spacing();
-        let cosine = |world: usize, axis: usize| volume.affine[world][axis] / lengths[axis];
+        Self::of_affine(&volume.affine)
+    }
+
+    pub(super) fn of_affine(affine: &Affine) -> Self {
+        let lengths = spacing(affine);
+        let cosine = |world: usize, axis: usize| affine[world][axis] / lengths[axis];
         let pairings = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         let closeness = |source: &[usize; 3]| (0..3).map(|a| cosine(a, source[a]).abs()).sum::<f64>();
         // The first of equals wins, so that a grid at exactly 45 degrees is not turned.
@@ -66,7 +71,7 @@ impl Orientation {
                 }
             }
         }
-        Volume { data, shape, affine, warnings: volume.warnings.clone(), header: None }
+        Volume { data, shape, affine, warnings: volume.warnings.clone(), readings: Vec::new(), header: None }
     }
 
     /// Voxels `[nx, ny, nz]` of an RAS grid, in the order of this orientation's own grid: undoes

@@ -4,31 +4,32 @@
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-use nifti::{Endianness, NiftiHeader, NiftiType};
+use nifti::NiftiHeader;
 
+use super::Volume;
+use super::geometry::Geometry;
+use super::gzip::Members;
 use super::header::{DATA_OFFSET, HEADER_LEN, RawHeader};
-use super::{Volume, affine};
-use crate::{Error, Result, open_file};
+use super::values::{Filling, Values};
+use crate::{Error, Result, guard, open_file};
 
 /// Volumes with more voxels are refused: 2^30, four times a 1000-slice CT.
 pub const MAX_VOXELS: usize = 1 << 30;
 /// Longer extensions are refused, and so is more behind the voxels.
 const MAX_OFFSET: f32 = (64 << 20) as f32;
-/// Bytes converted at a time; a multiple of every voxel size.
-const CHUNK: usize = 1 << 16;
 
 impl Volume<f32> {
     /// Reads a 3D volume from `.nii` or `.nii.gz` (told apart by content), scaled by the header's slope
     /// and intercept.
     ///
-    /// The affine is the header's sform, else its qform, else its voxel sizes. Values that are not finite
-    /// (padding outside the field of view, in some files) become the smallest finite value.
+    /// The affine is the header's sform, else its qform, else what nibabel makes of the voxel sizes. Values that are
+    /// not finite (padding outside the field of view, in some files) become the smallest finite value. What a header
+    /// leaves open or contradicts itself in is told by [`Volume::warnings`].
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is no NIfTI-1 file, is
     /// truncated, has more than one volume or more than [`MAX_VOXELS`] voxels, or voxels that are not
-    /// real numbers.
+    /// real numbers, or none of them finite.
     ///
     /// ```no_run
     /// let volume = unet3p_data::Volume::read("scan.nii.gz".as_ref())?;
@@ -36,50 +37,74 @@ impl Volume<f32> {
     /// # Ok::<(), unet3p_data::Error>(())
     /// ```
     pub fn read(path: &Path) -> Result<Self> {
-        let file = open_file(path)?;
-        let mut file = BufReader::with_capacity(1 << 16, file);
-        let head = io::BufRead::fill_buf(&mut file).map_err(|source| Error::io(path, "read", source))?;
-        if head.starts_with(&[0x1f, 0x8b]) {
-            let mut stream = MultiGzDecoder::new(file);
-            let volume = read_stream(path, &mut stream)?;
-            check_end(path, &mut stream)?;
-            Ok(volume)
-        } else {
-            read_stream(path, &mut file)
-        }
+        read(path, Filling::Lowest).map(|(volume, _)| volume)
     }
 }
 
 impl Volume<u16> {
-    /// Reads a label volume: whole numbers from 0 to 65535, stored as any type.
+    /// Reads a label volume: whole numbers from 0 to 65535, stored as any type. Voxels that are not finite are 0.
+    ///
+    /// Scaled values are rounded, by no more than what the scaling of whole numbers to stored ones has lost.
     ///
     /// # Errors
     /// As [`Volume::read`], and [`Error::File`] when a voxel is not such a number.
     pub fn read_labels(path: &Path) -> Result<Self> {
-        let volume = Volume::read(path)?;
-        if let Some(value) = volume.data.iter().find(|v| v.fract() != 0.0 || !(0.0..=65535.0).contains(*v)) {
+        let (volume, step) = read(path, Filling::Zero)?;
+        let tolerance = step.map_or(0.0, |step| (0.5 * step).min(0.05) + f64::from(f32::EPSILON) * 65536.0);
+        let (mut wrong, mut off) = (None, 0.0f64);
+        let mut labels = volume.map(|&value| {
+            let nearest = value.round();
+            let distance = f64::from((value - nearest).abs());
+            off = off.max(distance);
+            if distance > tolerance || !(0.0..=65535.0).contains(&nearest) {
+                wrong = wrong.or(Some(value));
+            }
+            nearest as u16
+        });
+        if let Some(value) = wrong {
             return Err(Error::file(
                 path,
                 format!("a voxel has the value {value}; a label map holds whole numbers from 0 to 65535"),
             ));
         }
-        Ok(volume.map(|&value| value as u16))
+        if off > 1e-3 {
+            labels
+                .warnings
+                .push(format!("scaled labels are up to {off:.4} from whole numbers, and are rounded"));
+        }
+        Ok(labels)
     }
 }
 
-fn read_stream(path: &Path, stream: &mut impl Read) -> Result<Volume> {
+/// Reads a volume, and tells how far apart neighbouring values are where they are scaled.
+fn read(path: &Path, filling: Filling) -> Result<(Volume, Option<f64>)> {
+    let file = open_file(path)?;
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    guard(path, || {
+        let head = io::BufRead::fill_buf(&mut file).map_err(|source| Error::io(path, "read", source))?;
+        if head.starts_with(&[0x1f, 0x8b]) {
+            let mut stream = Members::new(file);
+            let volume = read_stream(path, &mut stream, filling)?;
+            check_end(path, &mut stream)?;
+            Ok(volume)
+        } else {
+            read_stream(path, &mut file, filling)
+        }
+    })
+}
+
+fn read_stream(path: &Path, stream: &mut impl Read, filling: Filling) -> Result<(Volume, Option<f64>)> {
     let mut bytes = [0; HEADER_LEN];
     stream.read_exact(&mut bytes).map_err(|error| truncated(path, error, "the header"))?;
     let header = parse_header(path, &bytes)?;
     let shape = shape(path, &header)?;
-    let affine = affine::from_header(&header).ok_or_else(|| {
-        Error::file(path, "has no valid affine: sform, qform and voxel sizes are all degenerate")
-    })?;
+    let Geometry { affine, readings, mut warnings } =
+        Geometry::of(&header, shape).map_err(|problem| Error::file(path, problem))?;
     skip_extensions(path, &header, stream)?;
-    let mut data = read_voxels(path, &header, shape.iter().product(), stream)?;
-    let warnings = Vec::from_iter(replace_non_finite(&mut data));
+    let values = Values::of(path, &header)?;
+    let data = values.read(shape.iter().product(), stream, filling, &mut warnings)?;
     let header = Some(Box::new(RawHeader::new(&bytes, &header)));
-    Ok(Volume { data, shape, affine, warnings, header })
+    Ok((Volume { data, shape, affine, warnings, readings, header }, values.step()))
 }
 
 /// Reads a compressed stream to its end, where its checksum is.
@@ -161,70 +186,8 @@ fn skip_extensions(path: &Path, header: &NiftiHeader, stream: &mut impl Read) ->
     }
 }
 
-fn read_voxels(path: &Path, header: &NiftiHeader, count: usize, stream: &mut impl Read) -> Result<Vec<f32>> {
-    let datatype = header
-        .data_type()
-        .map_err(|_| Error::file(path, format!("has the unknown voxel type {}", header.datatype)))?;
-    let little = header.endianness == Endianness::Little;
-    macro_rules! voxels {
-        ($type:ty) => {
-            read_typed(path, header, count, stream, |bytes: [u8; size_of::<$type>()]| {
-                let value =
-                    if little { <$type>::from_le_bytes(bytes) } else { <$type>::from_be_bytes(bytes) };
-                value as f64
-            })
-        };
-    }
-    match datatype {
-        NiftiType::Uint8 => voxels!(u8),
-        NiftiType::Int8 => voxels!(i8),
-        NiftiType::Uint16 => voxels!(u16),
-        NiftiType::Int16 => voxels!(i16),
-        NiftiType::Uint32 => voxels!(u32),
-        NiftiType::Int32 => voxels!(i32),
-        NiftiType::Uint64 => voxels!(u64),
-        NiftiType::Int64 => voxels!(i64),
-        NiftiType::Float32 => voxels!(f32),
-        NiftiType::Float64 => voxels!(f64),
-        other => Err(Error::file(
-            path,
-            format!("has voxels of type {other:?}; integers or real numbers are needed"),
-        )),
-    }
-}
-
-fn read_typed<const N: usize>(
-    path: &Path,
-    header: &NiftiHeader,
-    count: usize,
-    stream: &mut impl Read,
-    value: impl Fn([u8; N]) -> f64,
-) -> Result<Vec<f32>> {
-    let (slope, intercept) = (f64::from(header.scl_slope), f64::from(header.scl_inter));
-    let scaled = slope != 0.0 && slope.is_finite() && intercept.is_finite();
-    let (slope, intercept) = if scaled { (slope, intercept) } else { (1.0, 0.0) };
-    let mut data = Vec::new();
-    let mut chunk = Vec::with_capacity(CHUNK);
-    while data.len() < count {
-        let wanted = CHUNK.min((count - data.len()) * N);
-        chunk.clear();
-        stream
-            .by_ref()
-            .take(wanted as u64)
-            .read_to_end(&mut chunk)
-            .map_err(|error| truncated(path, error, "the voxels"))?;
-        if chunk.len() < wanted {
-            let found = data.len() + chunk.len() / N;
-            return Err(Error::file(path, format!("is truncated: {found} of {count} voxels are there")));
-        }
-        let (voxels, _) = chunk.as_chunks::<N>();
-        data.extend(voxels.iter().map(|&bytes| (value(bytes) * slope + intercept) as f32));
-    }
-    Ok(data)
-}
-
 /// Broken compression and an early end show up as I/O errors: the file is to blame, not the disk.
-fn truncated(path: &Path, error: io::Error, part: &str) -> Error {
+pub(super) fn truncated(path: &Path, error: io::Error, part: &str) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             Error::file(path, format!("is truncated, or no NIfTI file: it ends within {part}"))
@@ -234,22 +197,4 @@ fn truncated(path: &Path, error: io::Error, part: &str) -> Error {
         }
         _ => Error::io(path, "read", error),
     }
-}
-
-/// Replaces values that are not finite, and tells how many there were.
-fn replace_non_finite(data: &mut [f32]) -> Option<String> {
-    let (mut lowest, mut bad) = (f32::INFINITY, 0usize);
-    for &value in data.iter() {
-        if value.is_finite() {
-            lowest = lowest.min(value);
-        } else {
-            bad += 1;
-        }
-    }
-    if bad == 0 {
-        return None;
-    }
-    let fill = if lowest.is_finite() { lowest } else { 0.0 };
-    data.iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = fill);
-    Some(format!("{bad} voxels are not finite and are read as {fill}"))
 }

@@ -1,29 +1,34 @@
 //! Volumes at another spacing or size.
 
-use super::{MAX_VOXELS, Volume};
+use super::{MAX_VOXELS, Volume, listed};
 use crate::resample::{Resample, resample_axis, taps};
 use crate::{Error, Result};
+
+/// Grids of up to this many voxels are made of any volume: 16 MiB of single precision.
+const SMALL_GRID: usize = 1 << 22;
+/// Larger grids have at most this many times the volume's own voxels, 256 bytes for each: 4 mm become 1 mm.
+const MOST_GROWTH: usize = 64;
+/// What to do about a grid that is too large.
+const REMEDY: &str = "check the voxel sizes and the unit of length in the file's header";
 
 impl<T> Volume<T> {
     /// The shape this volume has at a spacing in mm: extents are kept, to the closest whole voxel.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a spacing is not positive, or so small that an axis would have more than
-    /// 32767 voxels or the volume more than [`MAX_VOXELS`] (on the way there, too).
+    /// [`Error::Setting`] when a spacing is not positive, or so small that an axis would have more than 32767 voxels, or
+    /// the volume more than 2^22 and more than 64 times its own or [`MAX_VOXELS`] (on the way there, too).
     pub fn shape_at(&self, spacing: [f64; 3]) -> Result<[usize; 3]> {
         let own = self.spacing();
         let mut shape = [0; 3];
         for axis in 0..3 {
             let voxels = (self.shape[axis] as f64 * own[axis] / spacing[axis]).round().max(1.0);
             if !(spacing[axis] > 0.0 && spacing[axis].is_finite() && voxels <= f64::from(i16::MAX)) {
-                return Err(Error::setting(
-                    "spacing",
-                    format!("{spacing:?}"),
-                    format!(
-                        "three distances in mm that suit a volume of {:?} voxels of {own:?} mm",
-                        self.shape
-                    ),
-                ));
+                let allowed = format!(
+                    "three distances in mm that suit a volume of {:?} voxels of {} mm are needed; {REMEDY}",
+                    self.shape,
+                    listed(own)
+                );
+                return Err(Error::setting("spacing", format!("{spacing:?}"), allowed));
             }
             shape[axis] = voxels as usize;
         }
@@ -34,15 +39,19 @@ impl<T> Volume<T> {
     /// Whether this volume can be resampled to `shape`, which `key` = `value` asks for: axis by axis, no volume on the
     /// way may be too large.
     pub(crate) fn check_resampling(&self, shape: [usize; 3], key: &str, value: &str) -> Result<()> {
-        let ([nx, ny, _], [mx, my, mz]) = (self.shape, shape);
+        let ([nx, ny, nz], [mx, my, mz]) = (self.shape, shape);
         let steps = [[nx, ny, mz], [nx, my, mz], [mx, my, mz]];
         let voxels = |shape: &[usize; 3]| shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side));
-        if steps.iter().all(|step| voxels(step).is_some_and(|n| n <= MAX_VOXELS)) {
+        let own = voxels(&[nx, ny, nz]).unwrap_or(MAX_VOXELS);
+        let most = own.saturating_mul(MOST_GROWTH).clamp(SMALL_GRID, MAX_VOXELS);
+        if steps.iter().all(|step| voxels(step).is_some_and(|n| n <= most)) {
             return Ok(());
         }
         let allowed = format!(
-            "a volume of {:?} voxels becomes one of {shape:?}; at most {MAX_VOXELS} voxels are made, in each step",
-            self.shape
+            "a volume of {:?} voxels of {} mm becomes one of {shape:?}; at most {most} voxels are made of it, in each \
+             step; {REMEDY}",
+            self.shape,
+            listed(self.spacing())
         );
         Err(Error::setting(key, value, allowed))
     }
@@ -66,7 +75,14 @@ impl Volume<f32> {
     /// The same extent in `shape` voxels: trilinear, averaging where an axis shrinks.
     pub(crate) fn resample(&self, shape: [usize; 3]) -> Self {
         let data = resample_values(&self.data, self.shape, shape);
-        Volume { data, shape, affine: self.affine_for(shape), warnings: Vec::new(), header: None }
+        Volume {
+            data,
+            shape,
+            affine: self.affine_for(shape),
+            warnings: Vec::new(),
+            readings: Vec::new(),
+            header: None,
+        }
     }
 }
 
@@ -81,7 +97,14 @@ impl<T: Copy> Volume<T> {
                 data.extend(x.iter().map(|i| row[i.first]));
             }
         }
-        Volume { data, shape, affine: self.affine_for(shape), warnings: Vec::new(), header: None }
+        Volume {
+            data,
+            shape,
+            affine: self.affine_for(shape),
+            warnings: Vec::new(),
+            readings: Vec::new(),
+            header: None,
+        }
     }
 }
 
@@ -102,7 +125,14 @@ pub(crate) fn resample_classes(volume: &Volume<u8>, shape: [usize; 3]) -> Volume
             }
         }
     }
-    Volume { data: ids, shape, affine: volume.affine_for(shape), warnings: Vec::new(), header: None }
+    Volume {
+        data: ids,
+        shape,
+        affine: volume.affine_for(shape),
+        warnings: Vec::new(),
+        readings: Vec::new(),
+        header: None,
+    }
 }
 
 /// Axis by axis, the slowest first: whole slices and rows are combined before single voxels are.

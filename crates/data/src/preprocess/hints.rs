@@ -1,0 +1,78 @@
+//! Signs that a volume is not what a model was made for.
+
+use crate::Volume;
+use crate::volume::listed;
+
+/// Pixels a side below which a slice shows nothing.
+const FEW_PIXELS: usize = 16;
+/// An axis that shrinks or grows more than this many times is probably not in the unit that its header says.
+const LARGE_FACTOR: f64 = 8.0;
+/// HU of a whole scan span more: air and tissue are 1000 apart.
+const NARROW_RANGE: f32 = 10.0;
+
+/// A word on a volume that hardly anything is left of, or that is mostly made up, on the grid of `shape`.
+pub(super) fn resampling(volume: &Volume, shape: [usize; 3]) -> Option<String> {
+    let factor = |axis: usize| volume.shape[axis] as f64 / shape[axis] as f64;
+    let few = |axis: usize| shape[axis] < FEW_PIXELS.min(volume.shape[axis]);
+    let extreme = |axis: usize| !(1.0 / LARGE_FACTOR..=LARGE_FACTOR).contains(&factor(axis));
+    if !(few(0) || few(1) || (0..3).any(extreme)) {
+        return None;
+    }
+    let grid = |shape: [usize; 3]| shape.map(|side| side.to_string()).join(" x ");
+    Some(format!(
+        "{} voxels of {} mm become {} on the model's grid: check the voxel sizes in the header, or the model",
+        grid(volume.shape),
+        listed(volume.spacing()),
+        grid(shape)
+    ))
+}
+
+/// A word on values that are no HU, where the window of a model is one of HU.
+pub(super) fn hounsfield(values: &[f32], [low, high]: [f64; 2]) -> Option<String> {
+    let (least, most) =
+        values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+    // A window from 0 up is as well one of other values.
+    let of_hounsfield = low < 0.0;
+    let guess = if most - least <= NARROW_RANGE && high - low > 2.0 * f64::from(NARROW_RANGE) {
+        "they look normalised"
+    } else if !of_hounsfield || least < 0.0 {
+        return None;
+    } else if most <= 255.0 {
+        "they look like those of an 8-bit picture"
+    } else if most <= 5120.0 {
+        "they look as if 1024 was added to them, or are of another modality"
+    } else {
+        "they are not those of a CT"
+    };
+    Some(format!(
+        "values are from {least} to {most}, and the model expects Hounsfield units (window {low} to {high}): {guess}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_no_hounsfield_units_are_told_apart() {
+        let says = |values: &[f32]| hounsfield(values, [-200.0, 250.0]);
+        for (values, word) in [
+            ([0.0, 1.0], "normalised"),
+            ([-1.0, 1.0], "normalised"),
+            ([-3.0, 4.0], "normalised"),
+            ([0.0, 255.0], "8-bit"),
+            ([0.0, 4095.0], "1024"),
+            ([24.0, 3071.0], "1024"),
+            ([0.0, 65535.0], "not those of a CT"),
+        ] {
+            assert!(says(&values).is_some_and(|text| text.contains(word)), "{values:?}: {:?}", says(&values));
+        }
+        for values in [[-1024.0, 3071.0], [-200.0, 250.0], [-2000.0, 80.0]] {
+            assert_eq!(says(&values), None);
+        }
+        // Windows of other values have their own range.
+        assert_eq!(hounsfield(&[0.0, 255.0], [0.0, 255.0]), None);
+        assert_eq!(hounsfield(&[0.0, 1.0], [0.0, 1.0]), None);
+        assert!(hounsfield(&[0.0, 1.0], [0.0, 80.0]).is_some());
+    }
+}
