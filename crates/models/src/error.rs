@@ -62,24 +62,19 @@ pub enum Error {
     },
     /// A `config.json` that is not the one which the weights were written with.
     #[error(
-        "{}: {key} = {value}, and {} was written with {key} = {written}: a file of another model, or a change by hand; \
-         copy both files from the same model, or, where {0} is right, write the folder anew: \
-         unet3p convert {1} {2} --config {0} --overwrite",
-        config.display(), weights.display(), folder.display()
+        "{}: {key} = {}, and {} was written with {key} = {}: a file of another model, or a change by hand; copy both \
+         files from the same model, or, where {0} is right, write the folder anew: \
+         unet3p convert {2} {folder} --config {0} --overwrite",
+        folder.join("config.json").display(), values[0], folder.join("model.safetensors").display(), values[1],
+        folder = folder.display()
     )]
     ConfigDiffers {
         /// The model folder.
         folder: PathBuf,
-        /// Its `config.json`.
-        config: PathBuf,
-        /// Its weights, which repeat the configuration in their metadata.
-        weights: PathBuf,
         /// The first key that differs.
         key: String,
-        /// Its value in `config.json`.
-        value: String,
-        /// Its value in the metadata.
-        written: String,
+        /// Its values in `config.json`, and in the metadata of `model.safetensors`.
+        values: Box<[String; 2]>,
     },
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
 use safetensors::tensor::{Dtype, TensorInfo};
@@ -36,15 +36,15 @@ impl UNet3Plus {
         let folder = folder.as_ref();
         recover_folder(folder).map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
         let mut files = ModelFiles::open(folder)?;
-        if files.difference()?.is_some() {
+        if files.difference(folder)?.is_some() {
             // Another process may have replaced the folder between the two.
             files = ModelFiles::open(folder)?;
         }
-        if let Some(error) = files.difference()? {
+        if let Some(error) = files.difference(folder)? {
             return Err(error);
         }
-        let ModelFiles { config, header, weights, length, paths } = files;
-        read(&config, &header, weights, length, device).map_err(|error| error.in_file(paths.weights))
+        let ModelFiles { config, header, weights, length } = files;
+        read(&config, &header, weights, length, device).map_err(|error| error.in_file(folder.join(WEIGHTS)))
     }
 
     /// Loads a single safetensors file, as [`UNet3Plus::save`] writes it: the configuration is in its metadata.
@@ -88,7 +88,7 @@ impl UNet3Plus {
         let (config, length) = (UNet3PlusConfig::from_json(config)?, weights.len() as u64);
         let mut file = Cursor::new(weights);
         let header = Header::read(&mut file, length)?;
-        match difference(&config, &header, &Paths::of(Path::new("")))? {
+        match difference(&config, &header, Path::new(""))? {
             None => read(&config, &header, file, length, device),
             Some(error) => Err(error),
         }
@@ -153,57 +153,40 @@ impl UNet3Plus {
     }
 }
 
-/// Where the two files of a model folder lie.
-struct Paths {
-    folder: PathBuf,
-    config: PathBuf,
-    weights: PathBuf,
-}
-
-impl Paths {
-    fn of(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), config: folder.join(CONFIG), weights: folder.join(WEIGHTS) }
-    }
-}
-
 /// A model folder that is about to be read.
 struct ModelFiles {
     config: UNet3PlusConfig,
     header: Header,
     weights: BufReader<File>,
     length: u64,
-    paths: Paths,
 }
 
 impl ModelFiles {
     fn open(folder: &Path) -> Result<Self> {
-        let paths = Paths::of(folder);
-        let json = read_text(&paths.config).map_err(|source| Error::open(&paths.config, source))?;
-        let config = UNet3PlusConfig::from_json_of(&json, &paths.config.display().to_string())
-            .map_err(|error| error.in_file(&paths.config))?;
-        let (mut weights, length) = open(&paths.weights)?;
-        let header = Header::read(&mut weights, length).map_err(|error| error.in_file(&paths.weights))?;
-        Ok(Self { config, header, weights, length, paths })
+        let path = folder.join(CONFIG);
+        let json = read_text(&path).map_err(|source| Error::open(&path, source))?;
+        let config = UNet3PlusConfig::from_json_of(&json, &path.display().to_string())
+            .map_err(|error| error.in_file(&path))?;
+        let path = folder.join(WEIGHTS);
+        let (mut weights, length) = open(&path)?;
+        let header = Header::read(&mut weights, length).map_err(|error| error.in_file(&path))?;
+        Ok(Self { config, header, weights, length })
     }
 
-    fn difference(&self) -> Result<Option<Error>> {
-        difference(&self.config, &self.header, &self.paths)
-            .map_err(|error| error.in_file(&self.paths.weights))
+    fn difference(&self, folder: &Path) -> Result<Option<Error>> {
+        difference(&self.config, &self.header, folder).map_err(|error| error.in_file(folder.join(WEIGHTS)))
     }
 }
 
-/// How a configuration differs from the one that the weights repeat, where they do.
-fn difference(config: &UNet3PlusConfig, header: &Header, paths: &Paths) -> Result<Option<Error>> {
+/// How the configuration of a folder differs from the one that the weights repeat, where they do.
+fn difference(config: &UNet3PlusConfig, header: &Header, folder: &Path) -> Result<Option<Error>> {
     let Some(written) = header.config() else { return Ok(None) };
     let (written, _) = UNet3PlusConfig::parse(written)?;
     let difference = config.difference(&written)?;
     Ok(difference.map(|(key, value, written)| Error::ConfigDiffers {
-        folder: paths.folder.clone(),
-        config: paths.config.clone(),
-        weights: paths.weights.clone(),
+        folder: folder.to_path_buf(),
         key,
-        value,
-        written,
+        values: Box::new([value, written]),
     }))
 }
 
