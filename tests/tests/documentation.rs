@@ -130,6 +130,7 @@ fn check<T: Debug>(
 fn complete() -> TrainConfig {
     let TrainConfig { augmentation, log, .. } = TrainConfig::default();
     let model = ModelConfig {
+        num_classes: Some(1),
         filters: Some([1; 5]),
         init_from: Some("a".into()),
         encoder_weights: Some("a".into()),

@@ -5,7 +5,11 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The end of a run that did not do all of its work. Its text names what is wrong and what would be right.
+/// The exit code of a run that Ctrl-C has stopped: 128 and the number of SIGINT, as shells tell it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// The end of a run that did not do all of its work. Its text names what is wrong and what would be right, or how the run
+/// goes on.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The run failed: exit code 1.
@@ -14,6 +18,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Some inputs failed (each has been named), the others are written: exit code 3.
     Partial(String),
+    /// The run was stopped and can go on: exit code 130.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -33,13 +39,15 @@ impl Failure {
             Self::Run(_) => 1,
             Self::Usage(_) => 2,
             Self::Partial(_) => 3,
+            Self::Interrupted(_) => INTERRUPTED,
         })
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Run(message) | Self::Usage(message) | Self::Partial(message)) = self;
+        let (Self::Run(message) | Self::Usage(message) | Self::Partial(message) | Self::Interrupted(message)) =
+            self;
         f.write_str(message)
     }
 }

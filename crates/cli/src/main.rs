@@ -50,7 +50,10 @@ fn main() -> ExitCode {
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            report::error(&failure);
+            match failure {
+                Failure::Interrupted(_) => report::stopped(&failure),
+                _ => report::error(&failure),
+            }
             failure.code()
         }
     }

@@ -135,6 +135,11 @@ pub(crate) fn error(error: impl Display) {
     stderr_line(&format!("error: {error}"));
 }
 
+/// How a run goes on that was stopped, on stderr, `-q` or not.
+pub(crate) fn stopped(how: impl Display) {
+    stderr_line(&how.to_string());
+}
+
 fn stderr_line(line: &str) {
     BARS.suspend(|| {
         let _ = writeln!(std::io::stderr(), "{line}");

@@ -1,5 +1,8 @@
 //! `unet3p train`: a configuration and data to a model folder.
 
+mod interrupt;
+mod outset;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -58,12 +61,20 @@ pub(crate) fn run(args: TrainArgs, global: &Global) -> Result<(), Failure> {
             report::note(format!("{name}: {note}"));
         }
     }
-    if trainer.steps_done() > 0 {
-        report::note(format!("resumed after {} of {} steps", trainer.steps_done(), trainer.plan().steps));
-    }
+    // Before this there is nothing to save: Ctrl-C ends the process as it does elsewhere.
+    trainer.stop_on(interrupt::flag()?);
+    outset::say(&trainer, &device);
     let mut progress = Progress::new(&trainer);
     let summary = trainer.run(&mut |event: &Event| progress.observe(event)).map_err(failure)?;
     progress.bar.finish_and_clear();
+    if summary.interrupted {
+        return Err(Failure::Interrupted(format!(
+            "stopped after {} of {} steps, the checkpoint is saved; go on with:\n{}",
+            summary.steps,
+            trainer.plan().steps,
+            interrupt::resume_command(trainer.run_dir(), global)
+        )));
+    }
     if let Some(best) = summary.best {
         let metric = String::from(trainer.monitor().clone());
         report::result_line(format!("best {metric} {:.4}, in epoch {}", best.value, best.epoch));
@@ -195,16 +206,7 @@ struct Progress {
 
 impl Progress {
     fn new(trainer: &Trainer) -> Self {
-        let plan = trainer.plan();
-        let [height, width] = plan.crop;
-        log::info!(
-            "{} parameters, {} slices to train on at {height}x{width}, {} to validate on, {} steps",
-            plan.parameters,
-            plan.training_slices,
-            plan.validation_slices,
-            plan.steps
-        );
-        let bar = report::bar(plan.steps as u64, "steps");
+        let bar = report::bar(trainer.plan().steps as u64, "steps");
         // The time left is told by what this sitting does.
         bar.set_position(trainer.steps_done() as u64);
         bar.reset_eta();

@@ -3,6 +3,7 @@
 
 mod atomic;
 mod augment;
+mod class_names;
 mod dataset;
 mod decode;
 mod error;
@@ -23,6 +24,7 @@ pub use augment::{
     Augmentation, Blur, Brightness, Contrast, Elastic, Flip, Gamma, Noise, RegionIntensity, Rotation, Scale,
     Shift, SingleSlice,
 };
+pub use class_names::check_class_names;
 pub use dataset::{
     DatasetOptions, Findings, Inspection, MaskName, Parts, Sample, Slice, SliceDataset, Source, Split,
 };

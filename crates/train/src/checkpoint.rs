@@ -17,12 +17,15 @@ pub(crate) const FILE_NAME: &str = "checkpoint.safetensors";
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
 /// While it is written.
 const UNFINISHED: &str = ".checkpoint.tmp";
-/// Key of the progress in the metadata.
+/// Keys of the metadata.
 const PROGRESS: &str = "progress";
+const CONFIG: &str = "config";
 
 /// A run between two steps.
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progress,
+    /// The configuration of its steps as TOML; nothing in checkpoints of versions that did not note it.
+    pub(crate) config: Option<String>,
     /// Weights, statistics, the average and the optimizer's memory, f32.
     pub(crate) tensors: HashMap<String, Tensor>,
 }
@@ -36,12 +39,17 @@ pub(crate) fn exists(run_dir: &Path) -> bool {
 ///
 /// # Errors
 /// Where it cannot be written: the newest one is then as it was.
-pub(crate) fn save(run_dir: &Path, progress: &Progress, tensors: Vec<(String, Tensor)>) -> Result<()> {
+pub(crate) fn save(
+    run_dir: &Path,
+    progress: &Progress,
+    config: String,
+    tensors: Vec<(String, Tensor)>,
+) -> Result<()> {
     let (newest, unfinished) = (run_dir.join(FILE_NAME), run_dir.join(UNFINISHED));
     let tensors = tensors.into_iter().map(|(name, tensor)| Ok((name, Stored::new(&tensor)?)));
     let tensors = tensors.collect::<Result<Vec<_>>>()?;
     let progress = serde_json::to_string(progress).map_err(|e| Error::io(&newest, "write", e.into()))?;
-    let metadata = HashMap::from([(PROGRESS.to_string(), progress)]);
+    let metadata = HashMap::from([(PROGRESS.to_string(), progress), (CONFIG.to_string(), config)]);
     let write = || -> std::io::Result<()> {
         safetensors::serialize_to_file(tensors, Some(metadata), &unfinished).map_err(
             |error| match error {
@@ -97,9 +105,10 @@ fn read(path: &Path, device: &Device) -> Result<Checkpoint> {
     let broken = |e: safetensors::SafeTensorError| damaged(format!("is damaged ({e})"));
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
-    let progress = metadata.metadata().as_ref().and_then(|metadata| metadata.get(PROGRESS));
-    let progress = progress.ok_or_else(|| damaged("is no checkpoint of a run".into()))?;
-    let progress = serde_json::from_str(progress)
+    let noted = |key: &str| metadata.metadata().as_ref().and_then(|metadata| metadata.get(key)).cloned();
+    let config = noted(CONFIG);
+    let progress = noted(PROGRESS).ok_or_else(|| damaged("is no checkpoint of a run".into()))?;
+    let progress = serde_json::from_str(&progress)
         .map_err(|e| damaged(format!("is a checkpoint of another version ({e})")))?;
     let mut tensors = HashMap::new();
     for (name, view) in file.iter() {
@@ -109,7 +118,7 @@ fn read(path: &Path, device: &Device) -> Result<Checkpoint> {
         let tensor = Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), device)?;
         tensors.insert(name.to_string(), tensor);
     }
-    Ok(Checkpoint { progress, tensors })
+    Ok(Checkpoint { progress, config, tensors })
 }
 
 /// A tensor on its way to the file; its bytes exist only while they are written.
@@ -146,22 +155,24 @@ impl View for Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Monitor;
 
     fn checkpoint(step: usize) -> (Progress, Vec<(String, Tensor)>) {
         let values: Vec<f32> = (0..6).map(|i| (i as f32 - step as f32).exp()).collect();
         let tensor = Tensor::from_vec(values, (2, 3), &Device::Cpu).unwrap();
-        (Progress { step, ..Progress::start(1) }, vec![("w".to_string(), tensor)])
+        (Progress { step, ..Progress::start(1, Monitor::Dice) }, vec![("w".to_string(), tensor)])
     }
 
     fn write(dir: &Path, step: usize) {
         let (progress, tensors) = checkpoint(step);
-        save(dir, &progress, tensors).unwrap();
+        save(dir, &progress, format!("{step}"), tensors).unwrap();
     }
 
     fn step(dir: &Path) -> usize {
         let read = load(dir, &Device::Cpu).unwrap().unwrap();
         let (progress, tensors) = checkpoint(read.progress.step);
         assert_eq!(read.progress, progress);
+        assert_eq!(read.config, Some(format!("{}", progress.step)));
         let values = |t: &Tensor| t.to_vec2::<f32>().unwrap();
         assert_eq!(values(&read.tensors["w"]), values(&tensors[0].1));
         progress.step
@@ -206,7 +217,7 @@ mod tests {
         write(dir.path(), 1);
         fs::create_dir(dir.path().join(UNFINISHED)).unwrap();
         let (progress, tensors) = checkpoint(2);
-        let error = save(dir.path(), &progress, tensors).unwrap_err().to_string();
+        let error = save(dir.path(), &progress, String::new(), tensors).unwrap_err().to_string();
         assert!(error.contains(FILE_NAME), "{error}");
         assert_eq!(step(dir.path()), 1);
     }

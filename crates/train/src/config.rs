@@ -1,7 +1,9 @@
 //! What a run is made of, as one TOML file.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
-use unet3p_data::{Augmentation, Split, default_color};
+use unet3p_data::{Augmentation, Parts, SliceDataset, Split, default_color};
 use unet3p_models::{Activation, UNet3PlusConfig};
 
 mod check;
@@ -18,7 +20,8 @@ pub use model::ModelConfig;
 pub use objective::{ObjectiveConfig, TrainingGate};
 pub use optimization::OptimizationConfig;
 
-use crate::{Error, Result, Schedule};
+use crate::sampling::Origin;
+use crate::{Classes, Error, Result, Schedule};
 
 /// The configuration of a run. Every key but `data.paths` has a default; unknown keys are errors.
 ///
@@ -89,48 +92,77 @@ impl TrainConfig {
         toml::to_string(self).map_err(|e| Error::Syntax(e.to_string()))
     }
 
-    /// Fills in what the data decides and the defaults that depend on other keys: read again, it gives the same run
-    /// also where the data's own index is changed. The split that a fraction gives is left to it and the seed.
-    pub(crate) fn resolve(&mut self, crop: [usize; 2], names: &[String], validation_groups: Vec<String>) {
-        self.data.crop = Some(crop);
-        if self.data.validation_fraction.is_none() {
-            self.data.validation_groups = Some(validation_groups);
-        }
+    /// Fills in what the data decides and the defaults that depend on other keys, and checks what follows: read again,
+    /// the configuration gives the same run, also where the data's own index is changed. Tells the classes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for values that do not fit the data, and the errors of [`TrainConfig::classes`] and
+    /// [`TrainConfig::validate`].
+    pub fn settle(&mut self, dataset: &SliceDataset, parts: &Parts) -> Result<Classes> {
+        let classes = self.classes_of(dataset)?;
+        self.model.num_classes = Some(self.outputs_for(classes.count));
+        self.model.class_names.clone_from(&classes.names);
         self.model.filters.get_or_insert(self.model.encoder.filters());
-        if self.model.class_names.is_empty() && names.len() == self.classes() {
-            self.model.class_names = names.to_vec();
-        }
+        let multiple = self.network()?.size_multiple();
+        let crop = self.data.crop.unwrap_or_else(|| smallest_crop(dataset, &parts.train, multiple));
+        self.data.crop = Some(crop);
+        self.check_batch(crop)?;
+        let validated: BTreeSet<&str> =
+            parts.validation.iter().map(|&i| dataset.slices()[i].group.as_str()).collect();
+        self.data.validation_groups = Some(validated.into_iter().map(String::from).collect());
+        self.data.validation_fraction = None;
         if self.train.steps.is_none() {
             self.train.epochs.get_or_insert(DEFAULT_EPOCHS);
         }
         self.loss.heads = self.head_weights();
+        self.validate()?;
+        self.train.monitor.check(&self.class_names())?;
+        Ok(classes)
     }
 
-    /// The network's configuration; `names` are the classes' where the configuration gives none.
-    pub(crate) fn network(&self, names: &[String]) -> Result<UNet3PlusConfig> {
+    /// The network's configuration.
+    pub(crate) fn network(&self) -> Result<UNet3PlusConfig> {
         let model = &self.model;
         let mut builder = UNet3PlusConfig::builder()
             .variant(model.variant)
             .encoder(model.encoder)
             .filters(model.filters.unwrap_or(model.encoder.filters()))
             .in_channels(model.in_channels)
-            .num_classes(model.num_classes)
+            .num_classes(self.outputs())
             .activation(model.activation)
             .cgm_gate(model.cgm_gate);
-        let names = if model.class_names.is_empty() { names } else { &model.class_names };
-        if names.len() == self.classes() {
-            for (id, name) in (1..=u8::MAX).zip(names) {
-                builder = builder.label(usize::from(id), name, default_color(id));
-            }
+        for (id, name) in (1..=u8::MAX).zip(&model.class_names) {
+            builder = builder.label(usize::from(id), name, default_color(id));
         }
         Ok(builder.build()?)
     }
 
-    /// The highest class id.
-    pub(crate) fn classes(&self) -> usize {
+    /// Output channels. Until the data has told them, they are those of the names, or as few as there can be.
+    pub(crate) fn outputs(&self) -> usize {
+        self.model.num_classes.unwrap_or_else(|| self.outputs_for(self.model.class_names.len().max(1)))
+    }
+
+    /// Output channels for `count` classes beside the background.
+    pub(crate) fn outputs_for(&self, count: usize) -> usize {
         match self.model.activation {
-            Activation::Sigmoid => self.model.num_classes,
-            Activation::Softmax => self.model.num_classes.saturating_sub(1),
+            Activation::Sigmoid => count,
+            Activation::Softmax => count + 1,
+        }
+    }
+
+    /// The highest class id.
+    pub(crate) fn highest_id(&self) -> usize {
+        match self.model.activation {
+            Activation::Sigmoid => self.outputs(),
+            Activation::Softmax => self.outputs().saturating_sub(1),
+        }
+    }
+
+    /// Names of the classes 1, 2, ...; their ids where they have none.
+    pub(crate) fn class_names(&self) -> Vec<String> {
+        match self.model.class_names.as_slice() {
+            [] => (1..=self.highest_id()).map(|id| id.to_string()).collect(),
+            names => names.to_vec(),
         }
     }
 
@@ -152,10 +184,11 @@ impl TrainConfig {
         if self.loss.heads.is_empty() { vec![1.0; self.heads()] } else { self.loss.heads.clone() }
     }
 
-    /// Steps of the run.
-    pub(crate) fn total_steps(&self, steps_per_epoch: usize) -> usize {
-        let epochs = self.train.epochs.unwrap_or(DEFAULT_EPOCHS);
-        self.train.steps.unwrap_or_else(|| epochs.saturating_mul(steps_per_epoch))
+    /// Steps of the run, whose passes over the slices count from `origin`.
+    pub(crate) fn total_steps(&self, origin: Origin, steps_per_epoch: usize) -> usize {
+        let left = self.train.epochs.unwrap_or(DEFAULT_EPOCHS).saturating_sub(origin.pass);
+        let by_epochs = || origin.step.saturating_add(left.saturating_mul(steps_per_epoch));
+        self.train.steps.unwrap_or_else(by_epochs)
     }
 
     pub(crate) fn schedule(&self, steps: usize, steps_per_epoch: usize) -> Schedule {
@@ -182,6 +215,16 @@ impl TrainConfig {
             (None, None) => Split::AsPrepared,
         }
     }
+}
+
+/// The smallest size of such multiples that holds every slice.
+fn smallest_crop(dataset: &SliceDataset, slices: &[usize], multiple: usize) -> [usize; 2] {
+    if let Some(size) = dataset.preprocessor().size {
+        return [size.height, size.width].map(|n| n.next_multiple_of(multiple));
+    }
+    let slices = || slices.iter().map(|&i| &dataset.slices()[i]);
+    let [height, width] = [slices().map(|s| s.height).max(), slices().map(|s| s.width).max()];
+    [height, width].map(|n| n.unwrap_or(multiple).next_multiple_of(multiple))
 }
 
 /// Sets `a.b.c=value` in a table.

@@ -84,6 +84,21 @@ pub enum Error {
         /// What is wrong with it.
         source: unet3p_models::Error,
     },
+    /// Weights or statistics that a step has made infinite or NaN: they are not saved.
+    #[error(
+        "{name} is not finite after step {step} (learning rate {learning_rate:e}): nothing of it is saved, what was saved before is as it was; a lower train.learning_rate or a train.clip_norm above 0 keeps weights in bounds"
+    )]
+    NotFiniteWeights {
+        /// The tensor.
+        name: String,
+        /// The step, from 1.
+        step: usize,
+        /// The learning rate of the step.
+        learning_rate: f64,
+    },
+    /// A validation was left, as the run is to stop.
+    #[error("the run was asked to stop")]
+    Stopped,
     /// A loading thread ended without a batch.
     #[error("a loading thread ended early")]
     Loader,

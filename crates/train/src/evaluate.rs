@@ -101,6 +101,9 @@ pub(crate) struct Validator<'a> {
     pub(crate) dataset: &'a SliceDataset,
     pub(crate) objective: &'a Objective,
     pub(crate) device: &'a Device,
+    /// The steps that the network has had, and the learning rate of the last.
+    pub(crate) step: usize,
+    pub(crate) learning_rate: f64,
 }
 
 impl Validator<'_> {
@@ -113,7 +116,7 @@ impl Validator<'_> {
     ) -> Result<Validation> {
         let start = std::time::Instant::now();
         let forward = self.compiled(model, slices)?;
-        let ids = (1..=u8::MAX).take(self.config.classes());
+        let ids = (1..=u8::MAX).take(self.config.highest_id());
         let mut counts: BTreeMap<(String, u8), VolumeCounts> = BTreeMap::new();
         let mut loss = 0.0;
         let (mut scores, mut labels) = (Vec::new(), Vec::new());
@@ -121,7 +124,7 @@ impl Validator<'_> {
             let sample = self.dataset.sample(index)?;
             let output = forward(&self.input(&sample)?)?;
             let target = self.target(&sample)?;
-            loss += f64::from(self.objective.loss(&output, &target)?.to_scalar::<f32>()?);
+            loss += self.finite(self.objective.loss(&output, &target)?.to_scalar()?, &sample)?;
             let unsound = |error| self.unsound(index, error);
             if let Some(presence) = &output.presence {
                 // What the gate is decided by: how far presence is ahead of absence.
@@ -152,6 +155,16 @@ impl Validator<'_> {
         })
     }
 
+    /// The loss of a slice, if it is a number.
+    fn finite(&self, loss: f32, sample: &Sample) -> Result<f64> {
+        let (value, step, learning_rate) = (f64::from(loss), self.step, self.learning_rate);
+        if value.is_finite() {
+            return Ok(value);
+        }
+        let files = vec![sample.name.clone()];
+        Err(Error::NotFinite { what: "loss of a validation", value, step, learning_rate, files })
+    }
+
     /// The network's forward pass; on the CPU that of its weights of this moment, compiled.
     fn compiled<'m>(&self, model: &'m UNet3Plus, slices: &[usize]) -> Result<Forward<'m>> {
         if !self.device.is_cpu() {
@@ -173,7 +186,7 @@ impl Validator<'_> {
     }
 
     fn target(&self, sample: &Sample) -> Result<Target> {
-        let (mask, classes) = (&sample.mask, self.config.model.num_classes);
+        let (mask, classes) = (&sample.mask, self.config.outputs());
         let shape = (1, mask.height, mask.width);
         let (activation, ignored) = (self.config.activation(), self.dataset.ignored());
         Ok(Target::from_labels(&mask.data, shape, classes, activation, ignored, DType::F32, self.device)?)

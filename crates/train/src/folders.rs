@@ -1,5 +1,7 @@
 //! The sources of slices that a run reads: what they have to agree on.
 
+use std::path::PathBuf;
+
 use unet3p_data::{DatasetOptions, Layout, Preprocessor, Size, SliceDataset, Source};
 
 use crate::{Error, Result, TrainConfig};
@@ -13,10 +15,10 @@ impl TrainConfig {
     ///
     /// # Errors
     /// [`Error::Setting`] naming two sources that differ, channels that are not the network's, or a size that does not
-    /// go together with a spacing; [`Error::Data`] for a path that is no source.
+    /// go together with a spacing; [`Error::Data`] for a path that is no source; the errors of [`TrainConfig::classes`].
     pub fn dataset_options(&self) -> Result<DatasetOptions> {
         Ok(DatasetOptions {
-            classes: Some(self.classes()),
+            classes: self.classes()?.map(|classes| classes.count),
             preprocessor: self.preprocessor()?,
             mask_name: self.data.mask_name.clone(),
             mask_values: self.data.mask_values.clone(),
@@ -30,7 +32,7 @@ impl TrainConfig {
         let found =
             common(&self.sources()?, "preprocessor_config.json", |source| Ok(source.preprocessor()?))?;
         let mut preprocessor = match found {
-            Some(preprocessor) => preprocessor,
+            Some((_, preprocessor)) => preprocessor,
             None if channels == 1 => Preprocessor { layout: Layout::Gray, ..Preprocessor::default() },
             None => Preprocessor::default(),
         };
@@ -60,16 +62,13 @@ impl TrainConfig {
         Ok(preprocessor)
     }
 
-    /// Names of the classes 1, 2, ... that the sources tell; none where they tell none.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] naming two sources that differ, [`Error::Data`] naming an index that cannot be read.
-    pub fn source_class_names(&self) -> Result<Vec<String>> {
+    /// Names of the classes 1, 2, ... that the sources tell, and the first source that does.
+    pub(crate) fn index_names(&self) -> Result<Option<(PathBuf, Vec<String>)>> {
         let load = |source: &Source| {
             let names = source.class_names()?;
             Ok((!names.is_empty()).then_some(names))
         };
-        Ok(common(&self.sources()?, "classes in dataset.json", load)?.unwrap_or_default())
+        common(&self.sources()?, "classes in dataset.json", load)
     }
 
     fn sources(&self) -> Result<Vec<Source>> {
@@ -79,7 +78,11 @@ impl TrainConfig {
 
 /// Opens the sources. A folder without any image is a wrong setting.
 pub(crate) fn open(config: &TrainConfig) -> Result<SliceDataset> {
-    SliceDataset::open(&config.data.paths, &config.dataset_options()?).map_err(|error| match error {
+    let error = match SliceDataset::open(&config.data.paths, &config.dataset_options()?) {
+        Ok(dataset) => return Ok(dataset),
+        Err(error) => error,
+    };
+    Err(match config.explain_ids(vec![error])?.swap_remove(0) {
         // Errors about a file's content name the file; only the lack of any image names a folder.
         unet3p_data::Error::File { path, problem } if path.is_dir() => {
             Error::setting(KEY, path.display(), problem)
@@ -88,12 +91,12 @@ pub(crate) fn open(config: &TrainConfig) -> Result<SliceDataset> {
     })
 }
 
-/// What all sources that have it hold alike.
+/// What all sources that have it hold alike, and the first of them.
 fn common<T: PartialEq>(
     sources: &[Source],
     what: &str,
     load: impl Fn(&Source) -> Result<Option<T>>,
-) -> Result<Option<T>> {
+) -> Result<Option<(PathBuf, T)>> {
     let mut found: Option<(&Source, T)> = None;
     for source in sources {
         match (load(source)?, &found) {
@@ -106,5 +109,5 @@ fn common<T: PartialEq>(
             _ => {}
         }
     }
-    Ok(found.map(|(_, value)| value))
+    Ok(found.map(|(source, value)| (source.path().to_path_buf(), value)))
 }

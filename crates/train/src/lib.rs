@@ -22,11 +22,14 @@
 
 mod average;
 mod card;
+mod changes;
 mod checkpoint;
+mod classes;
 mod config;
 mod error;
 mod evaluate;
 mod fine_tune;
+mod finite;
 mod folders;
 mod gradients;
 mod loader;
@@ -42,6 +45,7 @@ mod statistics;
 mod trainer;
 
 pub use average::WeightAverage;
+pub use classes::{ClassOrigin, Classes};
 pub use config::{
     DataConfig, LogConfig, ModelConfig, ObjectiveConfig, OptimizationConfig, TrainConfig, TrainingGate,
 };

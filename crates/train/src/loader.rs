@@ -18,6 +18,7 @@ use crate::{Error, Result};
 const PATIENCE: Duration = Duration::from_micros(200);
 
 /// How samples become batches.
+#[derive(Clone)]
 pub(crate) struct Recipe {
     pub(crate) dataset: Arc<SliceDataset>,
     pub(crate) sampler: Sampler,

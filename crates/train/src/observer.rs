@@ -91,6 +91,8 @@ pub struct Summary {
     pub steps: usize,
     /// Whether it ended before the planned steps, as validations had stopped to improve.
     pub stopped_early: bool,
+    /// Whether it was [asked to stop](crate::Trainer::stop_on): it goes on from its checkpoint.
+    pub interrupted: bool,
     /// Time taken, over all sittings.
     pub seconds: f64,
     /// Part of them that steps of this sitting waited for batches.

@@ -3,6 +3,7 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 /// What a generator is for: streams of one seed that never meet.
 #[derive(Clone, Copy)]
@@ -33,6 +34,17 @@ pub(crate) struct Order {
     pub(crate) foreground_share: Option<f64>,
 }
 
+/// Where passes over the slices are counted from: the beginning of the run, or the last change of the size of its steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// Steps done before.
+    pub(crate) step: usize,
+    /// Passes begun before.
+    pub(crate) pass: usize,
+    /// Samples drawn before.
+    pub(crate) samples: usize,
+}
+
 /// The order of samples over a run.
 ///
 /// Without a share every slice comes once an epoch; what does not fill a last batch is left out of this epoch. With a
@@ -44,6 +56,7 @@ pub(crate) struct Sampler {
     order: Order,
     batch_size: usize,
     seed: u64,
+    origin: Origin,
 }
 
 /// A sample of a batch: which slice, and its place in the run (from which its random stream follows).
@@ -67,21 +80,52 @@ impl Sampler {
             order.foreground_share = None;
         }
         let indices = |part: Vec<(usize, bool)>| part.into_iter().map(|(index, _)| index).collect();
-        Self { with: indices(with), without: indices(without), order, batch_size, seed }
+        let (with, without) = (indices(with), indices(without));
+        Self { with, without, order, batch_size, seed, origin: Origin::default() }
     }
 
     /// Batches of an epoch, at least one.
     pub(crate) fn steps_per_epoch(&self) -> usize {
-        ((self.with.len() + self.without.len()) / self.batch_size).max(1)
+        self.steps_of(self.batch_size)
+    }
+
+    /// Batches of an epoch with `batch_size` samples each.
+    pub(crate) fn steps_of(&self, batch_size: usize) -> usize {
+        ((self.with.len() + self.without.len()) / batch_size).max(1)
+    }
+
+    /// Counts on from `origin`, with which batches had `batch_size` samples, after `steps` steps. Where they have
+    /// another size now, the pass that was under way ends there and the next begins. Returns the origin from now on.
+    pub(crate) fn go_on(&mut self, origin: Origin, batch_size: usize, steps: usize) -> Origin {
+        self.origin = origin;
+        if batch_size != self.batch_size {
+            let since = steps.saturating_sub(origin.step);
+            self.origin = Origin {
+                step: steps,
+                pass: origin.pass + since.div_ceil(self.steps_of(batch_size)),
+                samples: origin.samples + since * batch_size,
+            };
+        }
+        self.origin
+    }
+
+    /// The pass (from 0) that step `step` (from 0) belongs to.
+    pub(crate) fn pass(&self, step: usize) -> usize {
+        self.origin.pass + (step - self.origin.step) / self.steps_per_epoch()
+    }
+
+    /// Whether no pass is under way after `steps` steps.
+    pub(crate) fn is_between_passes(&self, steps: usize) -> bool {
+        (steps - self.origin.step).is_multiple_of(self.steps_per_epoch())
     }
 
     /// The batch of step `step` (from 0).
     pub(crate) fn batch(&self, step: usize) -> Vec<Pick> {
-        let steps = self.steps_per_epoch();
-        let order = self.epoch(step / steps);
-        let start = step % steps * self.batch_size;
-        let pick =
-            |i: usize| Pick { slice: order[(start + i) % order.len()], place: step * self.batch_size + i };
+        let order = self.epoch(self.pass(step));
+        let since = step - self.origin.step;
+        let start = since % self.steps_per_epoch() * self.batch_size;
+        let place = self.origin.samples + since * self.batch_size;
+        let pick = |i: usize| Pick { slice: order[(start + i) % order.len()], place: place + i };
         (0..self.batch_size).map(pick).collect()
     }
 
@@ -162,6 +206,27 @@ mod tests {
         assert_eq!(picks(None, 5), (0..20).collect::<Vec<_>>());
         assert_eq!(picks(None, 6)[20..], [0, 1, 2, 3]);
         assert_eq!(picks(Some(0.5), 2), [1, 0, 2, 5, 3, 10, 4, 15]);
+    }
+
+    #[test]
+    fn a_pass_ends_where_batches_change_their_size_and_nothing_is_drawn_twice() {
+        let small = |batch_size| Sampler::new(slices(), order(None), batch_size, 7);
+        // Five steps a pass; the third pass is under way after 12.
+        let mut sampler = small(11);
+        let origin = sampler.go_on(Origin::default(), 4, 12);
+        assert_eq!(origin, Origin { step: 12, pass: 3, samples: 48 });
+        let picks: Vec<Pick> = (12..14).flat_map(|step| sampler.batch(step)).collect();
+        assert!(picks.iter().map(|pick| pick.place).eq(48..70));
+        assert_eq!(picks.iter().map(|pick| pick.slice).collect::<BTreeSet<_>>().len(), 22);
+        assert_eq!([12, 13, 14, 15, 16].map(|step| sampler.pass(step)), [3, 3, 4, 4, 5]);
+        assert_eq!([12, 13, 14].map(|steps| sampler.is_between_passes(steps)), [true, false, true]);
+        // The same size: as if nothing had been.
+        let mut same = small(11);
+        assert_eq!(same.go_on(origin, 11, 15), origin);
+        assert_eq!(same.batch(15), sampler.batch(15));
+        // Back again, where a pass ends.
+        let mut back = small(4);
+        assert_eq!(back.go_on(origin, 11, 16), Origin { step: 16, pass: 5, samples: 92 });
     }
 
     #[test]

@@ -146,6 +146,11 @@ impl Schedule {
     /// assert!(schedule.rate(100) < 1e-9);
     /// ```
     pub fn rate(&self, step: usize) -> f64 {
+        self.rate_in(step, step / self.steps_per_epoch.max(1))
+    }
+
+    /// The rate of step `step` in epoch `epoch` (both from 0), where earlier epochs may have had other lengths.
+    pub(crate) fn rate_in(&self, step: usize, epoch: usize) -> f64 {
         if step < self.warm_up {
             return self.peak * (step + 1) as f64 / self.warm_up as f64;
         }
@@ -157,7 +162,7 @@ impl Schedule {
             * match self.decay {
                 Decay::Constant(_) | Decay::Plateau(_) => 1.0,
                 Decay::Step(StepDecay { every, factor }) => {
-                    let falls = step / self.steps_per_epoch.saturating_mul(every).max(1);
+                    let falls = epoch / every.max(1);
                     factor.powi(i32::try_from(falls).unwrap_or(i32::MAX))
                 }
                 Decay::Cosine(Cosine { final_part }) => {
@@ -198,6 +203,8 @@ mod tests {
         let step = schedule(Decay::Step(StepDecay { every: 2, factor: 0.5 }), 1);
         let rates = [0, 1, 3, 4, 7, 8].map(|i| step.rate(i));
         assert_eq!(rates, [2.0, 2.0, 2.0, 1.0, 1.0, 0.5]);
+        // Epochs that were longer before count as epochs.
+        assert_eq!([3, 4, 6].map(|epoch| step.rate_in(40, epoch)), [1.0, 0.5, 0.25]);
         assert_eq!(schedule(Decay::Plateau(Plateau::default()), 0).rate(9), 2.0);
     }
 

@@ -1,6 +1,7 @@
 //! A run: steps, validations, checkpoints.
 
 mod open;
+mod restore;
 mod save;
 mod step;
 
@@ -8,19 +9,20 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use unet3p_data::{Parts, write_atomically};
+use unet3p_data::{Parts, SliceDataset, Split, write_atomically};
 use unet3p_models::UNet3Plus;
 
 use crate::loader::{Batch, Loader, Recipe};
-use crate::log::METRICS;
+use crate::log::{Logs, METRICS};
 use crate::objective::Objective;
 use crate::progress::{Progress, Sums};
 use crate::{
-    EpochReport, Error, Event, Monitor, Observer, Optimizer, Plan, Result, Schedule, StepReport, Summary,
-    TrainConfig, WeightAverage, checkpoint, fine_tune,
+    Classes, EpochReport, Error, Event, Monitor, Observer, Optimizer, Plan, Result, Schedule, StepReport,
+    Summary, TrainConfig, WeightAverage, checkpoint, fine_tune,
 };
 
 /// The resolved configuration in a run folder.
@@ -41,6 +43,8 @@ pub struct Trainer {
     run_dir: PathBuf,
     device: Device,
     parts: Parts,
+    split: Split,
+    classes: Classes,
     recipe: Arc<Recipe>,
     statistics_batches: Vec<Batch>,
     class_names: Vec<String>,
@@ -51,6 +55,12 @@ pub struct Trainer {
     plan: Plan,
     schedule: Schedule,
     progress: Progress,
+    /// Keys of a resumed run that are others than before.
+    changed_keys: Vec<String>,
+    /// What begins anew in a resumed run.
+    notes: Vec<String>,
+    /// Set where the run is to stop.
+    stop: Arc<AtomicBool>,
     /// Whether the weights of `model.init_from` are still to be taken.
     awaits_model: bool,
     /// Unlocked when it is closed, by whatever way the process ends.
@@ -77,37 +87,55 @@ impl Trainer {
         Self::open(config, run_dir, device)
     }
 
-    /// Goes on with the run of a folder from its last checkpoint, or from the beginning where it has none.
-    /// `overrides` change the run's configuration as in [`TrainConfig::from_toml`]: to train longer, for example.
-    /// Without them the run ends with the weights it would have had if it had never stopped.
-    ///
-    /// # Errors
-    /// [`Error::NoRun`] for a folder without a run, [`Error::Checkpoint`] for one whose checkpoint is damaged or
-    /// does not fit the configuration or the data any more, and the errors of [`Trainer::new`].
-    pub fn resume(run_dir: impl Into<PathBuf>, overrides: &[String], device: Device) -> Result<Self> {
-        let run_dir = run_dir.into();
-        let path = run_dir.join(CONFIG);
-        let text = match unet3p_files::read_text(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::NoRun { folder: run_dir, file: CONFIG });
-            }
-            Err(e) => return Err(Error::io(&path, "read", e)),
-        };
-        let config = TrainConfig::from_toml(&text, overrides)?;
-        let mut trainer = Self::open(config, run_dir, device)?;
-        trainer.restore()?;
-        Ok(trainer)
-    }
-
     /// The run's configuration, with what the data decides filled in.
     pub fn config(&self) -> &TrainConfig {
         &self.config
     }
 
+    /// The folder that the run fills.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
     /// The size of the run.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The slices on both sides of the split.
+    pub fn dataset(&self) -> &SliceDataset {
+        &self.recipe.dataset
+    }
+
+    /// Which slices train and which validate.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// How the sides were chosen. In a resumed run they are those of its beginning.
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// The classes, and who tells them.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The keys of a resumed run's configuration that have changed since its checkpoint: "KEY: OLD -> NEW".
+    pub fn changed_keys(&self) -> &[String] {
+        &self.changed_keys
+    }
+
+    /// What begins anew in a resumed run, as the configuration has changed.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Makes [`run`](Trainer::run) stop once `flag` is set: after the step that is under way it saves a checkpoint and
+    /// returns. A run that is resumed from it ends with the bits of one that never stopped.
+    pub fn stop_on(&mut self, flag: Arc<AtomicBool>) {
+        self.stop = flag;
     }
 
     /// The metric that decides on the best model.
@@ -161,11 +189,12 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains to the end.
+    /// Trains to the end, or until it is [to stop](Trainer::stop_on).
     ///
     /// # Errors
-    /// [`Error::Setting`] where the encoder's weights are awaited; [`Error::NotFinite`] naming the batch when the loss or the gradients are not numbers; errors of the data, of
-    /// an operation, and of files that cannot be written.
+    /// [`Error::Setting`] where the encoder's weights are awaited; [`Error::NotFinite`] naming the batch when the loss
+    /// or the gradients are not numbers, [`Error::NotFiniteWeights`] before weights that are none are saved; errors of
+    /// the data, of an operation, and of files that cannot be written.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
         if let Some(weights) = self.awaits_encoder() {
             let allowed = "their tensors given to Trainer::start_encoder_from first";
@@ -181,55 +210,44 @@ impl Trainer {
         let mut logs = self.logs()?;
         observer.observe(&Event::Start(self.plan.clone()));
 
-        let (steps, per_epoch) = (self.plan.steps, self.plan.steps_per_epoch);
+        let steps = self.plan.steps;
         let data = &self.config.data;
         let workers = data.workers.unwrap_or(if self.device.is_cpu() { 0 } else { 2 });
         let mut loader = Loader::start(&self.recipe, self.progress.step..steps, workers, data.prefetch)?;
+        let first = self.progress.step;
         let mut waited = 0.0;
-        while self.progress.step < steps && !self.stops_early() {
+        let interrupted = loop {
+            if self.epoch_is_over() {
+                match self.end_epoch(&mut logs, observer) {
+                    Err(Error::Stopped) => break true,
+                    ended => ended?,
+                }
+            }
+            if self.progress.step >= steps || self.stops_early() {
+                break false;
+            }
+            if self.progress.step > first && self.stop.load(Ordering::Relaxed) {
+                break true;
+            }
             let start = Instant::now();
-            let step = self.progress.step;
-            let learning_rate = self.learning_rate(step);
             let batch = loader.next()?;
             waited += start.elapsed().as_secs_f64();
-            // On a thread of the pool: from outside, each operation would first wake the pool up and then be woken by it.
-            let (loss, gradient_norm) = rayon::scope(|_| self.step(step, learning_rate, &batch))?;
-            let seconds = start.elapsed().as_secs_f64();
-            self.progress.step += 1;
-            self.progress.seconds += seconds;
-            self.progress.epoch.add(loss, gradient_norm, seconds);
-            let epoch = step / per_epoch + 1;
-            let report = StepReport {
-                step: step + 1,
-                epoch,
-                loss,
-                gradient_norm,
-                learning_rate,
-                images_per_second: batch.names.len() as f64 / seconds,
-            };
+            let report = self.take_step(&batch, start)?;
             logs.step(&report)?;
             observer.observe(&Event::Step(report));
-            let is_last = step + 1 == steps;
-            if (step + 1).is_multiple_of(per_epoch) || is_last {
-                let mut report = self.epoch_report(epoch, learning_rate);
-                let validates = epoch.is_multiple_of(self.config.train.validate_every) || is_last;
-                if validates {
-                    self.judge(&mut report, &mut logs)?;
-                }
-                // In this order: a run that is killed in between repeats what its checkpoint does not know of.
-                logs.epoch(&report)?;
-                if validates {
-                    self.save_checkpoint()?;
-                }
-                observer.observe(&Event::Epoch(report));
-            } else if self.checkpoint_is_due() {
+            if self.checkpoint_is_due() && !self.epoch_is_over() {
                 logs.flush()?;
                 self.save_checkpoint()?;
             }
+        };
+        if interrupted {
+            logs.flush()?;
+            self.save_checkpoint()?;
         }
         let mut summary = Summary {
             steps: self.progress.step,
-            stopped_early: self.progress.step < steps,
+            stopped_early: !interrupted && self.progress.step < steps,
+            interrupted,
             seconds: self.progress.seconds,
             waited,
             best: self.progress.best,
@@ -237,16 +255,62 @@ impl Trainer {
             last_model: self.run_dir.join("last"),
             report: None,
         };
-        if self.config.log.report {
+        if self.config.log.report && !interrupted {
             summary.report = Some(self.report(&logs, &summary)?);
         }
         observer.observe(&Event::Done(summary.clone()));
         Ok(summary)
     }
 
+    /// A step on the batch that was asked for at `start`.
+    fn take_step(&mut self, batch: &Batch, start: Instant) -> Result<StepReport> {
+        let step = self.progress.step;
+        let learning_rate = self.learning_rate(step);
+        // On a thread of the pool: from outside, each operation would first wake the pool up and then be woken by it.
+        let (loss, gradient_norm) = rayon::scope(|_| self.step(step, learning_rate, batch))?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.progress.step += 1;
+        self.progress.seconds += seconds;
+        self.progress.epoch.add(loss, gradient_norm, seconds);
+        Ok(StepReport {
+            step: step + 1,
+            epoch: self.progress.epochs() + 1,
+            loss,
+            gradient_norm,
+            learning_rate,
+            images_per_second: batch.names.len() as f64 / seconds,
+        })
+    }
+
+    /// Whether the steps done are the last of an epoch that was not reported yet.
+    fn epoch_is_over(&self) -> bool {
+        let step = self.progress.step;
+        let ends = step >= self.plan.steps || self.recipe.sampler.is_between_passes(step);
+        self.progress.epoch.steps > 0 && ends
+    }
+
+    /// Reports an epoch, with a validation and a checkpoint where they are due.
+    fn end_epoch(&mut self, logs: &mut Logs, observer: &mut dyn Observer) -> Result<()> {
+        let mut report = self.epoch_report();
+        let is_last = self.progress.step >= self.plan.steps;
+        let validates = report.epoch.is_multiple_of(self.config.train.validate_every) || is_last;
+        if validates {
+            self.judge(&mut report, logs)?;
+        }
+        self.progress.epochs = Some(report.epoch);
+        self.progress.epoch = Sums::default();
+        // In this order: a run that is killed in between repeats what its checkpoint does not know of.
+        logs.epoch(&report)?;
+        if validates || self.checkpoint_is_due() {
+            self.save_checkpoint()?;
+        }
+        observer.observe(&Event::Epoch(report));
+        Ok(())
+    }
+
     /// The learning rate of a step (from 0).
     fn learning_rate(&self, step: usize) -> f64 {
-        self.schedule.rate(step) * self.progress.plateau
+        self.schedule.rate_in(step, self.recipe.sampler.pass(step)) * self.progress.plateau
     }
 
     /// Whether validations have stopped to improve for too long.
@@ -255,22 +319,22 @@ impl Trainer {
         patience > 0 && self.progress.stale >= patience
     }
 
-    /// Whether a checkpoint is due between two epochs.
+    /// Whether a checkpoint is due after the steps done.
     fn checkpoint_is_due(&self) -> bool {
         let every = self.config.train.checkpoint_every;
         every > 0 && self.progress.step.is_multiple_of(every)
     }
 
-    /// What the steps of an epoch add up to; the next epoch begins.
-    fn epoch_report(&mut self, epoch: usize, learning_rate: f64) -> EpochReport {
-        let sums = std::mem::take(&mut self.progress.epoch);
+    /// What the steps of the present epoch add up to.
+    fn epoch_report(&self) -> EpochReport {
+        let (step, sums) = (self.progress.step, &self.progress.epoch);
         let steps = sums.steps as f64;
         EpochReport {
-            epoch,
-            step: self.progress.step,
+            epoch: self.progress.epochs() + 1,
+            step,
             loss: sums.loss / steps,
             gradient_norm: sums.gradient_norm / steps,
-            learning_rate,
+            learning_rate: self.learning_rate(step - 1),
             images_per_second: steps * self.config.slices_per_step() as f64 / sums.seconds,
             validation: None,
             is_best: false,

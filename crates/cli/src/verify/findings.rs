@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use unet3p_data::{Inspection, Parts, SliceDataset};
 
-use super::record::Record;
+use super::record::{Part, Record};
 use crate::failure::describe;
 use crate::report;
 
@@ -59,18 +59,7 @@ impl Findings {
             };
             self.warnings.extend(named(&format!("equal images{leak}"), names));
         }
-        for (training, validation) in record.training.classes.iter().zip(&record.validation.classes) {
-            let sides = [
-                (training.slices, record.training.slices, "training"),
-                (validation.slices, record.validation.slices, "validation"),
-            ];
-            for (_, _, side) in sides.iter().filter(|&&(holders, slices, _)| holders == 0 && slices > 0) {
-                let (id, label) = (training.id, &training.label);
-                let known =
-                    if *label == format!("class {id}") { String::new() } else { format!(" ({label})") };
-                self.warnings.push(format!("no mask for {side} holds the class {id}{known}"));
-            }
-        }
+        self.warnings.extend(missing_classes(&record.training, &record.validation));
     }
 
     /// Says all of it on stderr.
@@ -82,6 +71,22 @@ impl Findings {
             report::error(problem);
         }
     }
+}
+
+/// Classes that no mask of a side of the split holds, one warning each.
+pub(crate) fn missing_classes(training: &Part, validation: &Part) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (first, second) in training.classes.iter().zip(&validation.classes) {
+        let sides = [(first, training, "training"), (second, validation, "validation")];
+        for (class, _, side) in
+            sides.into_iter().filter(|(class, part, _)| class.slices == 0 && part.slices > 0)
+        {
+            let (id, label) = (class.id, &class.label);
+            let known = if *label == format!("class {id}") { String::new() } else { format!(" ({label})") };
+            warnings.push(format!("no mask for {side} holds the class {id}{known}"));
+        }
+    }
+    warnings
 }
 
 /// The file of a slice's image.

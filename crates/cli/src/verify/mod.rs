@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use unet3p_data::{DatasetOptions, MaskName, Parts, SliceDataset, Source, Split, write_atomically};
+use unet3p_train::TrainConfig;
 
 use crate::failure::{Failure, describe};
 use crate::predict::check_folder;
@@ -15,6 +16,8 @@ use crate::report;
 use crate::train::{failure, read_config};
 
 use self::findings::Findings;
+pub(crate) use self::findings::missing_classes;
+pub(crate) use self::record::Part;
 use self::record::Record;
 
 /// Slices on the contact sheet.
@@ -60,6 +63,8 @@ struct Job {
     split: Split,
     /// Names of the classes 1, 2, ...
     names: Vec<String>,
+    /// The configuration of a run, which has more to say about the data.
+    config: Option<TrainConfig>,
 }
 
 /// Runs `unet3p verify`.
@@ -84,7 +89,10 @@ pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
     };
     let examined = SliceDataset::examine(&job.paths, &job.options, |done, total| show(&bar, done, total));
     bar.finish_and_clear();
-    let (dataset, examined) = examined.map_err(data_failure)?;
+    let (dataset, mut examined) = examined.map_err(data_failure)?;
+    if let Some(config) = &job.config {
+        examined.problems = config.explain_ids(examined.problems).map_err(failure)?;
+    }
     let bar = report::bar(0, "images");
     let inspected = dataset.inspect(|done, total| show(&bar, done, total));
     bar.finish_and_clear();
@@ -100,6 +108,11 @@ pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
             Parts { train: all, validation: Vec::new() }
         }
     };
+    let usable = !dataset.slices().is_empty();
+    if let Some(mut config) = job.config.filter(|_| usable) {
+        // What training would find once it had read the data.
+        findings.problems.extend(config.settle(&dataset, &parts).err().map(|error| describe(&error)));
+    }
     let mut record = Record::new(&job.paths, &dataset, &parts, &job.names);
     findings.compare(&dataset, &parts, &record, &inspected);
     if let Some(folder) = &output {
@@ -131,11 +144,9 @@ impl Job {
         if let Some(path) = args.config {
             let config = read_config(&path, &args.settings)?;
             let options = config.dataset_options().map_err(failure)?;
-            let names = match config.model.class_names.is_empty() {
-                true => config.source_class_names().map_err(failure)?,
-                false => config.model.class_names.clone(),
-            };
-            return Ok(Self { split: config.split(), paths: config.data.paths, options, names });
+            let names = config.classes().map_err(failure)?.map(|classes| classes.names).unwrap_or_default();
+            let (split, paths) = (config.split(), config.data.paths.clone());
+            return Ok(Self { paths, options, split, names, config: Some(config) });
         }
         let sources: Vec<Source> =
             args.paths.iter().map(|path| Source::at(path).map_err(data_failure)).collect::<Result<_, _>>()?;
@@ -154,7 +165,7 @@ impl Job {
             mask_name: args.mask_name,
             ..DatasetOptions::default()
         };
-        Ok(Self { paths: args.paths, options, split: Split::AsPrepared, names })
+        Ok(Self { paths: args.paths, options, split: Split::AsPrepared, names, config: None })
     }
 }
 

@@ -25,28 +25,28 @@ pub(super) struct Record {
 
 /// One side of the split.
 #[derive(Debug, Serialize)]
-pub(super) struct Part {
-    pub(super) volumes: Vec<String>,
-    pub(super) slices: usize,
+pub(crate) struct Part {
+    pub(crate) volumes: Vec<String>,
+    pub(crate) slices: usize,
     /// Slices without any class.
     empty: usize,
     /// Pixels that count.
     pixels: u64,
     ignored_pixels: u64,
     /// Every class but the background.
-    pub(super) classes: Vec<ClassCount>,
+    pub(crate) classes: Vec<ClassCount>,
 }
 
 /// How much there is of a class.
 #[derive(Debug, Serialize)]
-pub(super) struct ClassCount {
-    pub(super) id: usize,
-    pub(super) label: String,
+pub(crate) struct ClassCount {
+    pub(crate) id: usize,
+    pub(crate) label: String,
     pixels: u64,
     /// Part of the pixels that count.
     share: f64,
     /// Slices that hold it.
-    pub(super) slices: usize,
+    pub(crate) slices: usize,
     /// Volumes that hold it.
     volumes: usize,
 }
@@ -118,7 +118,7 @@ impl Record {
         }
         for (i, class) in self.training.classes.iter().enumerate() {
             let name = &class.label;
-            row(format!("{name}, pixels"), &|part| percent(part.classes[i].pixels, part.pixels));
+            row(format!("{name}, pixels"), &|part| part.share_of(&part.classes[i]));
             row(format!("{name}, slices"), &|part| part.classes[i].slices.to_string());
             row(format!("{name}, volumes"), &|part| part.classes[i].volumes.to_string());
         }
@@ -137,7 +137,8 @@ impl Record {
 }
 
 impl Part {
-    fn new(slices: &[&Slice], classes: usize, names: &[String]) -> Self {
+    /// Counts the ids below `classes` on these slices, the background among them.
+    pub(crate) fn new(slices: &[&Slice], classes: usize, names: &[String]) -> Self {
         let pixels_of = |slice: &Slice, id: usize| slice.pixels.get(id).copied().unwrap_or(0) as u64;
         let volumes = |slices: &mut dyn Iterator<Item = &&Slice>| -> BTreeSet<String> {
             slices.map(|slice| slice.group.clone()).collect()
@@ -163,6 +164,11 @@ impl Part {
             ignored_pixels: slices.iter().map(|slice| slice.ignored as u64).sum(),
             classes: (1..classes).map(count).collect(),
         }
+    }
+
+    /// How much of the pixels that count a class has.
+    pub(crate) fn share_of(&self, class: &ClassCount) -> String {
+        percent(class.pixels, self.pixels)
     }
 }
 

@@ -69,6 +69,13 @@ fn a_class_is_named_once() {
     place
         .line("prepare folder --images i --labels l -o out --class liver=1 --class liver=2")
         .ends(2, &["liver", "twice"]);
+    volumes(&place);
+    for (class, problem) in
+        [("a\nb=3", "line breaks"), (" =3", "empty name"), ("liver =3", "spaces at its ends")]
+    {
+        let args: Vec<&str> = LINE.split_whitespace().chain(["--class", class]).collect();
+        place.run(args).ends(2, &["class 2", problem]);
+    }
 }
 
 #[test]

@@ -45,6 +45,18 @@ fn a_run_leaves_models_that_segment() {
     let run = place.line("train -c c.toml -o run --set train.steps=5");
     run.ends(0, &["epoch 1", "loss", "validation loss", "Dice"]);
     assert!(run.stdout.contains("run/best") && run.stdout.contains("run/report.html"), "{}", run.stdout);
+    for line in [
+        "training on 4 volumes with 4 slices",
+        "validating on 2 volumes with 2 slices, named by data.validation_groups",
+        "classes beside the background: 1, told by model.class_names; model.num_classes = 1 (sigmoid)",
+        "  1 block: 18.75 % of the pixels to train on, 18.75 % of those to validate on",
+        "on cpu (",
+        "steps: 5, 2 an epoch; batches of 2 slices, cropped to 32 x 32 pixels",
+        "output folder: run",
+    ] {
+        assert!(run.stderr.contains(line), "{line}: {}", run.stderr);
+        assert!(run.stderr.find(line) < run.stderr.find("epoch 1"), "{line}");
+    }
     let files = place.files("run");
     for file in ["config.toml", "metrics.csv", "best/config.json", "last/model.safetensors"] {
         assert!(files.iter().any(|f| f == file), "{file}: {files:?}");
@@ -76,16 +88,25 @@ fn a_wrong_configuration_names_the_key() {
     slices(&place);
     fs::create_dir_all(place.path("empty/images")).unwrap();
     fs::create_dir_all(place.path("empty/masks")).unwrap();
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 14] = [
         ("-c nowhere.toml", &["nowhere.toml"]),
         ("-c c.toml --set train.stpes=5", &["c.toml", "stpes"]),
         ("-c c.toml --set train.steps", &["train.steps"]),
         ("-c c.toml --set train.batch_size=0", &["train.batch_size"]),
         ("-c c.toml --set model.variant=unet4", &["unet4", "deep_supervision_cgm"]),
-        ("-c c.toml --set model.activation=softmax --set model.class_names=[]", &["softmax"]),
+        (
+            "-c c.toml --set model.activation=softmax --set model.num_classes=1 --set model.class_names=[]",
+            &["softmax"],
+        ),
         ("-c c.toml --set data.paths=[\"none\"]", &["data.paths", "none", "images/", "CSV"]),
         ("-c c.toml --set data.paths=[\"empty\"]", &["data.paths", "empty/images", "no image"]),
         ("-c c.toml --set loss.heads=[-1.0]", &["loss", "-1"]),
+        (
+            "-c c.toml --set model.class_names=[\"a\",\"a\"]",
+            &["model.class_names", "classes 1 and 2 are both named"],
+        ),
+        ("-c c.toml --set model.class_names=[\"\"]", &["model.class_names", "empty name"]),
+        ("-c c.toml --set model.num_classes=2", &["model.class_names", "set model.num_classes = 1"]),
         ("-c c.toml --set data.validation_groups=[\"7\"]", &["7"]),
         (
             "-c c.toml --set data.mask_values={\"0\"=0,\"9\"=2}",
@@ -130,4 +151,109 @@ fn a_bundled_model_is_fine_tuned_to_other_classes_and_channels() {
     place.line("train --resume run --set train.steps=2").ends(0, &["resumed after 1 of 2 steps"]);
     place.line("train -c c.toml -o other --init-from liver-ct").ends(2, &["model.filters", "[16, 32, 64"]);
     place.line("train -c c.toml -o other --init-from nowhere").ends(1, &["nowhere", "liver-ct"]);
+}
+
+/// Draws a block of the class `id` into the mask of a slice.
+fn block(place: &Place, path: &str, id: u8) {
+    let path = place.path(path);
+    let mut mask = image::open(&path).unwrap().into_luma8();
+    (0..4).for_each(|x| mask.put_pixel(x, 0, image::Luma([id])));
+    mask.save(path).unwrap();
+}
+
+#[test]
+fn the_data_tell_the_classes() {
+    let place = Place::new();
+    slices(&place);
+    let config = CONFIG.replace("class_names = [\"block\"]\n", "");
+    place.write("c.toml", &config);
+    let outputs = |run: &str| place.json(&format!("{run}/best/config.json"))["num_classes"].clone();
+    // By the masks.
+    block(&place, "slices/masks/1.png", 2);
+    let run = place.line("train -c c.toml -o masks");
+    run.ends(0, &["beside the background: 2, told by the values of the masks, without names"]);
+    run.ends(0, &["warning: no mask for validation holds the class 2"]);
+    assert_eq!(outputs("masks"), 2);
+    let softmax = "--set model.activation=softmax";
+    place
+        .line(&format!("train -c c.toml -o softmax {softmax}"))
+        .ends(0, &["model.num_classes = 3 (softmax, with the background)"]);
+    assert_eq!(outputs("softmax"), 3);
+    // By the index, which names them.
+    let slices: Vec<String> = (0..6).map(|i| format!(r#"{{"name": "{i}", "volume": "{i}"}}"#)).collect();
+    let index = |names: &[&str]| {
+        let classes: Vec<String> = names.iter().map(|name| format!(r#"{{"name": "{name}"}}"#)).collect();
+        let (slices, classes) = (slices.join(","), classes.join(","));
+        place.write("slices/dataset.json", format!(r#"{{"slices": [{slices}], "classes": [{classes}]}}"#));
+    };
+    index(&["block", "dot", "third"]);
+    let run = place.line("train -c c.toml -o index");
+    run.ends(0, &["beside the background: 3, told by slices/dataset.json;", "1 block: ", "3 third: 0.00 %"]);
+    run.ends(0, &["warning: no mask for training holds the class 3 (third)"]);
+    assert_eq!(outputs("index"), 3);
+    let resolved = fs::read_to_string(place.path("index/config.toml")).unwrap();
+    assert!(resolved.contains("num_classes = 3") && resolved.contains("\"dot\""), "{resolved}");
+    // The index and the configuration do not agree: both commands say what to set.
+    for (settings, value) in
+        [("", "model.num_classes = 3 (sigmoid"), (softmax, "model.num_classes = 4 (softmax")]
+    {
+        for command in ["train -o no", "verify"] {
+            place
+                .line(&format!("{command} -c c.toml --set model.num_classes=2 {settings}"))
+                .ends(2, &["model.num_classes = 2", "slices/dataset.json names 3 classes", value]);
+        }
+    }
+    index(&["block", "block"]);
+    for command in ["train -o no -c c.toml", "verify -c c.toml", "verify slices"] {
+        place.line(command).ends(1, &["slices/dataset.json", "classes 1 and 2 are both named \"block\""]);
+    }
+    // A mask holds an id that the index does not name.
+    index(&["block"]);
+    let words = ["masks/1.png: holds the class id 2", "set model.num_classes = 2 (sigmoid", "too: 3)"];
+    place.line("train -o no -c c.toml").ends(1, &words);
+    place.line("verify -c c.toml").ends(3, &words);
+    fs::remove_file(place.path("slices/dataset.json")).unwrap();
+    // Values that are no ids are not counted.
+    block(&place, "slices/masks/2.png", 128);
+    let words = ["model.num_classes = none", "1, 2, 128 and leave others out", "data.mask_values"];
+    place.line("train -o no -c c.toml").ends(2, &words);
+    place.line("verify -c c.toml").ends(3, &words);
+    assert!(!place.path("no").exists());
+}
+
+#[test]
+fn the_volumes_that_were_drawn_are_named() {
+    let place = Place::new();
+    slices(&place);
+    let config = CONFIG.replace("validation_groups = [\"4\", \"5\"]", "validation_fraction = 0.34");
+    place.write("c.toml", config);
+    place
+        .line("train -c c.toml -o run")
+        .ends(0, &["drawn by data.validation_fraction = 0.34 and train.seed = 0"]);
+    let text = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    let config: toml::Table = text.parse().unwrap();
+    let groups = config["data"]["validation_groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 2, "{text}");
+    assert!(!text.contains("validation_fraction"), "{text}");
+    let card = fs::read_to_string(place.path("run/best/README.md")).unwrap();
+    assert!(groups.iter().all(|group| card.contains(&format!("`{}`", group.as_str().unwrap()))), "{card}");
+    let resumed = place.line("train --resume run --set train.steps=6");
+    resumed.ends(0, &["resumed after 4 of 6"]);
+    assert!(!resumed.stderr.contains("validation_fraction"), "{}", resumed.stderr);
+}
+
+/// The step itself is finite, what it makes of the weights is not.
+#[test]
+fn weights_that_are_no_numbers_are_not_saved() {
+    let place = Place::new();
+    slices(&place);
+    let wild = "--set train.learning_rate=1e300 --set train.warm_up=0 --set train.optimizer=sgd --set train.steps=1 \
+                --set train.clip_norm=0.0 --set loss.segmentation=bce";
+    for average in ["0.0", "0.99"] {
+        let run = place.line(&format!("train -c c.toml -o run {wild} --set train.ema_decay={average}"));
+        run.ends(1, &["is not finite after step 1", "train.learning_rate"]);
+        for file in ["last", "best", "checkpoint.safetensors"] {
+            assert!(!place.path("run").join(file).exists(), "{file}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::MaskName;
 use super::mask_name::candidates;
 use super::source::{EXTENSIONS, Entry, Listing};
 use crate::prepare::{DatasetIndex, Split, is_slice_name};
-use crate::{Error, Result, read_json};
+use crate::{Error, Result, check_class_names, read_json};
 
 /// The part of `dataset.json` that is read here: less than [`prepare`](crate::prepare) writes, so that people can
 /// write one by hand.
@@ -132,18 +132,7 @@ pub(super) fn read_index(path: &Path) -> Result<Option<Index>> {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         index => index?,
     };
-    check_names(path, index.classes.iter().map(|class| class.name.as_str()))?;
+    let names: Vec<&str> = index.classes.iter().map(|class| class.name.as_str()).collect();
+    check_class_names(&names).map_err(|problem| Error::file(path, problem))?;
     Ok(Some(index))
-}
-
-/// Refuses two classes of one name: their scores could not be told apart.
-pub(super) fn check_names<'a>(path: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            let problem = format!("names more than one class {name:?}: each needs a name of its own");
-            return Err(Error::file(path, problem));
-        }
-    }
-    Ok(())
 }

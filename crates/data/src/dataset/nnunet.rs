@@ -7,10 +7,9 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::folder::check_names;
 use super::source::{EXTENSIONS, Entry, Listing};
 use crate::prepare::DatasetIndex;
-use crate::{Error, Result, read_json};
+use crate::{Error, Result, check_class_names, read_json};
 
 /// The folder of images.
 pub(super) const IMAGES: &str = "imagesTr";
@@ -169,7 +168,8 @@ fn labels(dir: &Path, dataset: &Dataset) -> Result<Labels> {
             )));
         }
     }
-    check_names(&path, names.values().copied())?;
+    let classes: Vec<&str> = names.values().skip(1).copied().collect();
+    check_class_names(&classes).map_err(wrong)?;
     if !names.keys().copied().eq((0..).take(names.len())) {
         return Err(wrong("has labels whose ids are not 0, 1, 2, ... without gaps".into()));
     }

@@ -99,16 +99,17 @@ impl Source {
     /// Names of the classes 1, 2, ... where the source tells them.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::File`] for a `dataset.json` that cannot be read.
+    /// [`Error::Io`] or [`Error::File`] for a `dataset.json` that cannot be read, or whose names do not tell the classes
+    /// apart (see [`check_class_names`](crate::check_class_names)).
     pub fn class_names(&self) -> Result<Vec<String>> {
-        match self {
+        Ok(match self {
             Self::Folder(path) => {
                 let index = folder::read_index(&path.join(DatasetIndex::FILE_NAME))?;
-                Ok(index.map(|index| index.class_names()).unwrap_or_default())
+                index.map(|index| index.class_names()).unwrap_or_default()
             }
-            Self::NnUnet(path) => Ok(nnunet::read_labels(path)?.classes),
-            Self::List(_) => Ok(Vec::new()),
-        }
+            Self::NnUnet(path) => nnunet::read_labels(path)?.classes,
+            Self::List(_) => Vec::new(),
+        })
     }
 
     /// The files that belong together.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cut::Cut;
 use super::staging::Staging;
 use super::{DatasetIndex, FailedVolume, Split, VolumePair};
-use crate::{Error, Normalize, Preprocessor, Result, Size};
+use crate::{Error, Normalize, Preprocessor, Result, Size, check_class_names};
 
 /// A class and the labels that belong to it in the label maps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +221,8 @@ fn check(pairs: &[VolumePair], options: &FolderOptions) -> Result<Preprocessor> 
     if options.classes.is_empty() || options.classes.len() > 255 {
         return Err(Error::setting("classes", options.classes.len(), "from 1 to 255 classes are allowed"));
     }
+    let names: Vec<&str> = options.classes.iter().map(|class| class.name.as_str()).collect();
+    check_class_names(&names).map_err(|problem| Error::setting("classes", format!("{names:?}"), problem))?;
     let mut owner = BTreeSet::new();
     for class in &options.classes {
         if class.labels.is_empty() {

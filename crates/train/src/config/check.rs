@@ -1,5 +1,6 @@
 //! What the values of a configuration may be, where more than one table has a say.
 
+use unet3p_data::check_class_names;
 use unet3p_losses::DeepSupervision;
 use unet3p_models::Encoder;
 
@@ -56,9 +57,7 @@ impl TrainConfig {
         let built =
             loss.build(self.activation()).and_then(|loss| DeepSupervision::new(loss, self.head_weights()));
         built.map_err(|error| Error::setting("loss", format!("{:?}", self.loss), error.to_string()))?;
-        let names = self.model.class_names.len();
-        let allowed = "a name for each class (without the background)";
-        check("model.class_names", names.to_string(), [0, self.classes()].contains(&names), allowed)?;
+        self.check_names()?;
         self.augmentation.validate()?;
         let model = &self.model;
         if let (Some(weights), Some(_)) = (&model.encoder_weights, &model.init_from) {
@@ -68,7 +67,7 @@ impl TrainConfig {
             let fine = model.encoder != Encoder::Plain;
             check("model.encoder_weights", weights, fine, "for an encoder other than \"plain\"")?;
         }
-        let network = self.network(&[])?;
+        let network = self.network()?;
         if let Some(crop) = self.data.crop {
             let multiple = network.size_multiple();
             let fine = crop.iter().all(|side| side.is_multiple_of(multiple));
@@ -81,12 +80,26 @@ impl TrainConfig {
         check("model.filters", filters, parameters <= MOST_PARAMETERS, &allowed)
     }
 
+    /// Checks that each class has a name of its own, where the configuration names them.
+    fn check_names(&self) -> Result<()> {
+        let names = &self.model.class_names;
+        check_class_names(names)
+            .map_err(|problem| Error::setting("model.class_names", format!("{names:?}"), problem))?;
+        let fine = [0, self.highest_id()].contains(&names.len());
+        let allowed = format!(
+            "a name for each class (without the background), where model.num_classes is {}; or {}",
+            self.outputs(),
+            self.to_count(names.len())
+        );
+        check("model.class_names", format!("{names:?}"), fine, &allowed)
+    }
+
     /// Checks that a batch of slices of `crop` fits in memory.
     ///
     /// # Errors
     /// [`Error::Setting`] when it does not.
     pub(crate) fn check_batch(&self, crop: [usize; 2]) -> Result<()> {
-        let channels = self.model.in_channels.max(self.model.num_classes);
+        let channels = self.model.in_channels.max(self.outputs());
         let values = [self.train.batch_size, self.train.accumulate, channels, crop[0], crop[1]]
             .into_iter()
             .try_fold(1, usize::checked_mul)

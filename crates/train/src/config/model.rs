@@ -13,8 +13,10 @@ pub struct ModelConfig {
     pub encoder: Encoder,
     /// Channels of the input (default 3).
     pub in_channels: usize,
-    /// Output channels (default 1).
-    pub num_classes: usize,
+    /// Output channels; with softmax the background is one of them. Default: as many as `class_names`, `dataset.json`,
+    /// `data.mask_values` or the masks tell, the first of them that does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_classes: Option<usize>,
     /// Channels of the five encoder stages. Default: the encoder's, of the plain one 64, 128, 256, 512, 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filters: Option<[usize; 5]>,
@@ -41,7 +43,7 @@ impl Default for ModelConfig {
             variant: network.variant,
             encoder: network.encoder,
             in_channels: network.in_channels,
-            num_classes: network.num_classes,
+            num_classes: None,
             filters: None,
             activation: network.activation,
             cgm_gate: network.cgm_gate,

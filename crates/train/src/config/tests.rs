@@ -20,26 +20,6 @@ fn the_resolved_configuration_reads_back() {
 }
 
 #[test]
-fn what_the_data_decides_is_filled_in() {
-    let text = format!("{SMALLEST}[model]\nvariant = \"deep_supervision\"\n");
-    let mut config = TrainConfig::from_toml(&text, &[]).unwrap();
-    config.resolve([32, 48], &["disc".into()], vec!["b".into()]);
-    let again = TrainConfig::from_toml(&config.to_toml().unwrap(), &[]).unwrap();
-    assert_eq!(again, config);
-    assert_eq!((again.data.crop, again.train.epochs), (Some([32, 48]), Some(100)));
-    assert_eq!(
-        (again.loss.heads.as_slice(), again.model.class_names.as_slice()),
-        (&[1.0; 5][..], &["disc".into()][..])
-    );
-    assert_eq!(again.data.validation_groups, Some(vec!["b".into()]));
-    let mut steps =
-        TrainConfig::from_toml(&text, &["train.steps=5".into(), "data.validation_fraction=0.5".into()])
-            .unwrap();
-    steps.resolve([32, 48], &[], vec!["b".into()]);
-    assert_eq!(TrainConfig::from_toml(&steps.to_toml().unwrap(), &[]).unwrap(), steps);
-}
-
-#[test]
 fn overrides_win_over_the_file() {
     let overrides = [
         "train.batch_size=7",
@@ -89,16 +69,47 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
     assert!(residual.contains("multiples of 32 with encoder resnet34"), "{residual}");
     assert!(message("", &["train.steps=5", "train.epochs=5"]).contains("train.steps = 5"));
     assert!(TrainConfig::from_toml("", &[]).unwrap_err().to_string().contains("data.paths"));
-    let message = message("", &["model.activation=softmax"]);
+    let message = message("", &["model.activation=softmax", "model.num_classes=1"]);
     assert!(message.contains("two classes"), "{message}");
 }
 
 #[test]
 fn class_names_become_labels() {
-    let config = TrainConfig::from_toml(SMALLEST, &["model.num_classes=2".into()]).unwrap();
-    let names = ["liver".to_string(), "spleen".to_string()];
-    let network = config.network(&names).unwrap();
+    let overrides = ["model.num_classes=2", "model.class_names=[\"liver\", \"spleen\"]"].map(String::from);
+    let network = TrainConfig::from_toml(SMALLEST, &overrides).unwrap().network().unwrap();
     assert_eq!(network.id2label[&2], "spleen");
     assert_eq!(network.label2color["liver"], default_color(1));
-    assert!(config.network(&names[..1]).unwrap().id2label.is_empty());
+    let unnamed = TrainConfig::from_toml(SMALLEST, &overrides[..1]).unwrap();
+    assert!(unnamed.network().unwrap().id2label.is_empty());
+    assert_eq!(unnamed.class_names(), ["1", "2"]);
+}
+
+#[test]
+fn names_tell_the_number_of_classes_and_are_told_apart() {
+    let names = "model.class_names=[\"a\", \"b\"]".to_string();
+    let outputs = |settings: &[&str]| {
+        let settings = [&[names.as_str()], settings].concat();
+        let settings: Vec<String> = settings.into_iter().map(String::from).collect();
+        TrainConfig::from_toml(SMALLEST, &settings).unwrap().outputs()
+    };
+    assert_eq!(outputs(&[]), 2);
+    assert_eq!(outputs(&["model.activation=softmax", "loss.segmentation=dice"]), 3);
+    for (wrong, part) in [
+        ("[\"a\", \"a\"]", "both named \"a\""),
+        ("[\"a\", \"\"]", "empty name"),
+        ("[\"a\\nb\"]", "line breaks"),
+    ] {
+        let message = message("", &[&format!("model.class_names={wrong}")]);
+        assert!(message.contains("model.class_names = [") && message.contains(part), "{message}");
+    }
+    for (settings, part) in [
+        (&["model.num_classes=1"][..], "set model.num_classes = 2 (sigmoid counts the classes without"),
+        (
+            &["model.num_classes=2", "model.activation=softmax"],
+            "set model.num_classes = 3 (softmax counts the",
+        ),
+    ] {
+        let message = message("", &[&[names.as_str()], settings].concat());
+        assert!(message.contains("model.class_names") && message.contains(part), "{message}");
+    }
 }

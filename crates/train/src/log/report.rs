@@ -23,6 +23,8 @@ pub(crate) struct Report<'a> {
     pub(crate) config: &'a TrainConfig,
     pub(crate) plan: &'a Plan,
     pub(crate) summary: &'a Summary,
+    /// What was changed on the way.
+    pub(crate) notes: &'a [String],
     pub(crate) cases: Cases,
 }
 
@@ -34,12 +36,13 @@ impl Report<'_> {
         let facts = self.facts();
         let results = self.results(table);
         let cases = self.cases_section(class_names)?;
+        let notes: String = self.notes.iter().map(|note| format!("<p>{}</p>\n", escape(note))).collect();
         let config = escape(&self.config.to_toml()?);
         Ok(format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{name}: training report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <h1>{name}</h1>\n<p>{facts}</p>\n\
+             <h1>{name}</h1>\n<p>{facts}</p>\n{notes}\
              <h2>Results</h2>\n{results}\n\
              <h2>Curves</h2>\n<div class=\"curves\">\n{curves}\n</div>\n\
              {cases}\

@@ -1,6 +1,6 @@
 //! From a configuration to a trainer: data, network, optimizer, run folder.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::folders;
 use crate::loader::Recipe;
 use crate::objective::Objective;
 use crate::progress::Progress;
-use crate::sampling::{Order, Sampler};
+use crate::sampling::{Order, Origin, Sampler};
 use crate::{Error, Plan, Result, TrainConfig, WeightAverage};
 
 /// Added to the seed for the batches that statistics are estimated on, so that they are not the first steps' own.
@@ -24,15 +24,11 @@ impl Trainer {
     /// A trainer before its first step.
     pub(super) fn open(mut config: TrainConfig, run_dir: PathBuf, device: Device) -> Result<Self> {
         config.validate()?;
-        let names = config.source_class_names()?;
         let dataset = Arc::new(folders::open(&config)?);
-        let parts = dataset.split(&config.split())?;
-        let multiple = config.network(&names)?.size_multiple();
-        let crop = config.data.crop.unwrap_or_else(|| smallest_crop(&dataset, &parts.train, multiple));
-        config.check_batch(crop)?;
-        let validated: BTreeSet<&str> =
-            parts.validation.iter().map(|&i| dataset.slices()[i].group.as_str()).collect();
-        config.resolve(crop, &names, validated.into_iter().map(String::from).collect());
+        let split = config.split();
+        let parts = dataset.split(&split)?;
+        let classes = config.settle(&dataset, &parts)?;
+        let crop = config.data.crop.unwrap_or_default();
 
         let recipe = |seed, slices_per_step| {
             let slices = parts.train.iter().map(|&i| (i, dataset.slices()[i].has_foreground()));
@@ -46,11 +42,8 @@ impl Trainer {
         let statistics = recipe(seed.wrapping_add(STATISTICS_SEED), config.train.batch_size);
         let recipe = Arc::new(recipe(seed, config.slices_per_step()));
 
-        let network = config.network(&names)?;
-        let class_names: Vec<String> = (1..=config.classes())
-            .map(|id| network.id2label.get(&id).cloned().unwrap_or_else(|| id.to_string()))
-            .collect();
-        config.train.monitor.check(&class_names)?;
+        let network = config.network()?;
+        let class_names = config.class_names();
         let model = UNet3Plus::init(&network, seed, DType::F32, &device)?;
         let frozen = |name: &str| config.model.freeze_encoder && name.starts_with("encoder.");
         let trained = model.parameters().trainable().into_iter().filter(|(name, _)| !frozen(name));
@@ -64,7 +57,7 @@ impl Trainer {
         let objective = Objective::new(&config)?;
 
         let steps_per_epoch = recipe.sampler.steps_per_epoch();
-        let steps = config.total_steps(steps_per_epoch);
+        let steps = config.total_steps(Origin::default(), steps_per_epoch);
         let plan = Plan {
             steps,
             steps_per_epoch,
@@ -74,7 +67,7 @@ impl Trainer {
             parameters: model.parameters().trainable().iter().map(|(_, v)| v.elem_count()).sum(),
         };
         let schedule = config.schedule(steps, steps_per_epoch);
-        let progress = Progress::start(checksum(&dataset, &parts));
+        let progress = Progress::start(checksum(&dataset, &parts), config.train.monitor.clone());
         let lock = lock(&run_dir)?;
         Ok(Self {
             awaits_model: config.model.init_from.is_some() || config.model.encoder_weights.is_some(),
@@ -82,6 +75,8 @@ impl Trainer {
             run_dir,
             device,
             parts,
+            split,
+            classes,
             recipe,
             statistics_batches,
             class_names,
@@ -92,6 +87,9 @@ impl Trainer {
             plan,
             schedule,
             progress,
+            changed_keys: Vec::new(),
+            notes: Vec::new(),
+            stop: Arc::default(),
             _lock: lock,
         })
     }
@@ -138,14 +136,4 @@ fn checksum(dataset: &SliceDataset, parts: &Parts) -> u32 {
         hasher.update(b"\n");
     }
     hasher.finalize()
-}
-
-/// The smallest size of such multiples that holds every slice.
-fn smallest_crop(dataset: &SliceDataset, slices: &[usize], multiple: usize) -> [usize; 2] {
-    if let Some(size) = dataset.preprocessor().size {
-        return [size.height, size.width].map(|n| n.next_multiple_of(multiple));
-    }
-    let slices = || slices.iter().map(|&i| &dataset.slices()[i]);
-    let [height, width] = [slices().map(|s| s.height).max(), slices().map(|s| s.width).max()];
-    [height, width].map(|n| n.unwrap_or(multiple).next_multiple_of(multiple))
 }

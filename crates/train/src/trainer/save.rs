@@ -1,23 +1,24 @@
-//! What a run leaves on the disk: model folders and checkpoints, and the way back from them.
+//! What a run leaves on the disk: model folders and checkpoints.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use candle_core::{DType, Tensor, Var};
 use unet3p_data::{LabelMap, Sample};
-use unet3p_files::{NewFolder, recover_folder};
-use unet3p_models::{MODEL_FILES, UNet3Plus, weight_problem};
+use unet3p_files::NewFolder;
+use unet3p_models::{MODEL_FILES, UNet3Plus};
 
 use super::Trainer;
 use crate::card::Card;
 use crate::evaluate::Validator;
+use crate::finite::first_not_finite;
 use crate::log::{Cases, Logs, REPORT, Report};
 use crate::{EpochReport, Error, Result, Summary, Validation, checkpoint, statistics};
 
 /// What the names of a checkpoint's tensors begin with.
 const MODEL: &str = "model.";
-const AVERAGE: &str = "average.";
-const OPTIMIZER: &str = "optimizer.";
+pub(super) const AVERAGE: &str = "average.";
+pub(super) const OPTIMIZER: &str = "optimizer.";
 
 impl Trainer {
     /// Validates the weights of this moment and saves them as a model.
@@ -31,6 +32,8 @@ impl Trainer {
                 &average.model
             }
         };
+        let tensors = variables_of("", model).into_iter().map(|(name, v)| (name, v.as_detached_tensor()));
+        self.check_finite(&tensors.collect::<Vec<_>>())?;
         report.validation = self.validation(model, report.step, logs)?;
         let (monitor, schedule) = (&self.config.train.monitor, &self.config.train.schedule);
         let value = monitor.value(report, &self.class_names);
@@ -50,7 +53,12 @@ impl Trainer {
         if slices.is_empty() {
             return Ok(None);
         }
-        let draw = &mut |index, sample: &Sample, map: LabelMap| logs.slice(step, index, sample, &map);
+        let draw = &mut |index, sample: &Sample, map: LabelMap| {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            logs.slice(step, index, sample, &map)
+        };
         self.validator().validate(model, slices, draw).map(Some)
     }
 
@@ -66,6 +74,8 @@ impl Trainer {
             dataset: &self.recipe.dataset,
             objective: &self.objective,
             device: &self.device,
+            step: self.progress.step,
+            learning_rate: self.learning_rate(self.progress.step.saturating_sub(1)),
         }
     }
 
@@ -78,8 +88,8 @@ impl Trainer {
             let model = UNet3Plus::load(&summary.best_model, &self.device)?;
             Cases::find(&self.validator(), &model, slices)?
         };
-        let (config, plan) = (&self.config, &self.plan);
-        logs.report(&Report { run_dir: &self.run_dir, config, plan, summary, cases })?;
+        let (config, plan, notes) = (&self.config, &self.plan, self.progress.notes.as_slice());
+        logs.report(&Report { run_dir: &self.run_dir, config, plan, summary, notes, cases })?;
         Ok(self.run_dir.join(REPORT))
     }
 
@@ -107,65 +117,35 @@ impl Trainer {
         let tensors = self.variables().into_iter().map(|(name, v)| (name, v.as_detached_tensor()));
         let memory = self.optimizer.state()?.into_iter();
         let memory = memory.map(|(name, tensor)| (format!("{OPTIMIZER}{name}"), tensor));
-        checkpoint::save(&self.run_dir, &self.progress, tensors.chain(memory).collect())
+        let tensors: Vec<(String, Tensor)> = tensors.chain(memory).collect();
+        self.check_finite(&tensors)?;
+        checkpoint::save(&self.run_dir, &self.progress, self.config.to_toml()?, tensors)
     }
 
-    /// Takes up the last checkpoint, if there is one.
-    pub(super) fn restore(&mut self) -> Result<()> {
-        for folder in ["last", "best"] {
-            let folder = self.run_dir.join(folder);
-            recover_folder(&folder).map_err(|error| Error::io(&folder, "recover", error))?;
-        }
-        let Some(saved) = checkpoint::load(&self.run_dir, &self.device)? else {
-            return Ok(());
-        };
-        let path = self.run_dir.join(checkpoint::FILE_NAME);
-        let does_not_fit = |problem: String| Error::Checkpoint { path: path.clone(), problem };
-        if saved.progress.data != self.progress.data {
-            return Err(does_not_fit(
-                "was made with other training or validation slices than data.paths and the split give now; \
-                 bring them back, or start a new run with --init-from"
-                    .into(),
-            ));
-        }
-        let mut tensors = saved.tensors;
-        for (name, variable) in self.variables() {
-            let tensor = tensors.remove(&name).filter(|tensor| tensor.shape() == variable.shape());
-            let tensor = tensor.ok_or_else(|| {
-                let shape = variable.dims();
-                does_not_fit(format!("has no {name} of shape {shape:?}: the configuration has changed since"))
-            })?;
-            if let Some(problem) = weight_problem(&name, &tensor)? {
-                return Err(does_not_fit(format!(
-                    "{name}: {problem}; remove the file to go on from the checkpoint before it"
-                )));
+    /// An error for tensors that must not be saved.
+    fn check_finite(&self, tensors: &[(String, Tensor)]) -> Result<()> {
+        let step = self.progress.step;
+        match first_not_finite(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())))? {
+            None => Ok(()),
+            Some(name) => {
+                let learning_rate = self.learning_rate(step.saturating_sub(1));
+                Err(Error::NotFiniteWeights { name, step, learning_rate })
             }
-            variable.set(&tensor)?;
         }
-        let memory: HashMap<String, Tensor> = tensors
-            .into_iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(OPTIMIZER)?.to_string(), tensor)))
-            .collect();
-        let steps = saved.progress.step;
-        self.optimizer.restore(steps, &memory).map_err(|error| does_not_fit(error.to_string()))?;
-        if let Some(average) = &mut self.average {
-            average.weights.restore(steps);
-        }
-        self.progress = saved.progress;
-        self.awaits_model = false;
-        Ok(())
     }
 
     /// Everything that training changes, by name: weights and statistics of the network and of its average.
-    fn variables(&self) -> Vec<(String, Var)> {
-        let named = |prefix: &str, model: &UNet3Plus| {
-            let all = model.parameters().all().into_iter();
-            all.map(|(name, variable)| (format!("{prefix}{name}"), variable)).collect::<Vec<_>>()
-        };
-        let mut variables = named(MODEL, &self.model);
+    pub(super) fn variables(&self) -> Vec<(String, Var)> {
+        let mut variables = variables_of(MODEL, &self.model);
         if let Some(average) = &self.average {
-            variables.extend(named(AVERAGE, &average.model));
+            variables.extend(variables_of(AVERAGE, &average.model));
         }
         variables
     }
+}
+
+/// Weights and statistics of a network by name.
+fn variables_of(prefix: &str, model: &UNet3Plus) -> Vec<(String, Var)> {
+    let all = model.parameters().all().into_iter();
+    all.map(|(name, variable)| (format!("{prefix}{name}"), variable)).collect()
 }
