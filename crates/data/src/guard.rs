@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn results_pass_and_panics_become_errors() {
         let path = Path::new("a.png");
-        assert_eq!(guard(path, || Ok::<_, Error>(is_guarded())).unwrap(), true);
+        assert!(guard(path, || Ok::<_, Error>(is_guarded())).unwrap());
         let inner = guard(path, || {
             assert!(guard(Path::new("b.png"), || -> Result<()> { panic!("inner") }).is_err());
             Ok::<_, Error>(is_guarded())

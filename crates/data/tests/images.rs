@@ -159,7 +159,72 @@ fn images_are_resized_and_a_missing_pixel_size_is_said() {
     assert_eq!(loaded.image, Image::filled(3, 4, 6, 1.0));
     assert_eq!(loaded.original_size, (1, 1));
     assert_eq!((loaded.preview.height, loaded.preview.width), (1, 1));
-    assert!(loaded.warnings[0].contains("18 x 12 mm"));
+    let says = |word: &str| loaded.warnings.iter().any(|warning| warning.contains(word));
+    assert!(says("18 x 12 mm") && says("much smaller than the 4 x 6"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn what_the_network_was_not_trained_on_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let ct = Preprocessor::for_slices([-200.0, 250.0], None);
+    let warnings = |preprocessor: &Preprocessor, picture: DynamicImage| {
+        let path = save(folder.path(), "a.png", picture, ImageFormat::Png);
+        preprocessor.load_image(&path).unwrap().warnings
+    };
+    // Neighbouring slices differ at edges, not as a whole.
+    let slices = ImageBuffer::from_fn(30, 20, |x, y| {
+        let body = |shift: u32| if (x + shift) % 17 < 9 && y % 13 < 8 { 180u8 } else { 20 };
+        Rgb([body(0), body(1), body(2)])
+    });
+    assert_eq!(warnings(&ct, slices.into()), [""; 0]);
+    let skin: DynamicImage =
+        ImageBuffer::from_fn(30, 20, |x, y| Rgb([200 + (x % 9) as u8, 150, 110 + (y % 7) as u8])).into();
+    let noise: DynamicImage = ImageBuffer::from_fn(30, 20, |x, y| {
+        let value =
+            |k: u32| (x * 7919 + y * 104_729 + k * 1_299_709).wrapping_mul(2_654_435_761).to_be_bytes()[0];
+        Rgb([value(0), value(1), value(2)])
+    })
+    .into();
+    for photo in [skin, noise] {
+        assert!(warnings(&ct, photo.clone())[0].contains("trained on CT"));
+        let gray = Preprocessor { layout: Layout::Gray, ..ct.clone() };
+        assert!(warnings(&gray, photo.clone()).iter().any(|warning| warning.contains("trained on CT")));
+        assert_eq!(warnings(&Preprocessor::default(), photo), [""; 0]);
+    }
+    // 12 bits in 16.
+    for (highest, said) in [(4095u16, true), (4096, false), (0, false)] {
+        let picture = ImageBuffer::from_fn(2, 1, |x, _| Luma([x as u16 * highest]));
+        let found = warnings(&Preprocessor::default(), picture.into());
+        assert_eq!(found.iter().any(|warning| warning.contains("12 bits")), said, "{highest}: {found:?}");
+    }
+}
+
+#[test]
+fn a_small_file_that_promises_a_large_image_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.png");
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    DynamicImage::from(ImageBuffer::from_pixel(8, 8, Luma([7u8])))
+        .write_to(&mut jpeg, ImageFormat::Jpeg)
+        .unwrap();
+    let mut jpeg = jpeg.into_inner();
+    // The size behind the marker of the frame, the length and the depth.
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0x20, 0, 0x40, 0]);
+    let mut rows = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut rows, &[0; 100_000]).unwrap();
+    let data = [chunk(b"IDAT", &rows.finish().unwrap()), chunk(b"IEND", b"")].concat();
+    for bytes in [
+        jpeg,
+        [png_header(16384, 8192, 8, 0), data.clone()].concat(),
+        [png_header(16384, 8192, 16, 6), data].concat(),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        for message in [read_mask(&path).unwrap_err(), Preprocessor::default().load_image(&path).unwrap_err()]
+        {
+            assert!(message.to_string().contains("broken or truncated"), "{message}");
+        }
+    }
 }
 
 /// A PNG chunk with its checksum.

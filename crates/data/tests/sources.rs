@@ -167,6 +167,22 @@ fn what_is_wrong_with_an_nnunet_dataset_is_named() {
     let message = || open(path, &options(1)).unwrap_err().to_string();
     nnunet(path, channels, r#"{"background": 0, "a": 2}"#);
     assert!(message().contains("without gaps"));
+    for (labels, parts) in [
+        (r#"{"background": 0, "ignore": 1, "a": 2}"#, ["ignore must be the highest id", "here 2"]),
+        (r#"{"background": 0, "Ignore": 1, "a": 2}"#, ["ignore must be the highest id", "\"Ignore\""]),
+        (r#"{"0": "background", "1": "ignore", "2": "a"}"#, ["ignore must be the highest id", "id 1"]),
+        (r#"{"a": 0, "Background": 1}"#, ["background must be 0", "id 1"]),
+        (r#"{"background": 0, "a": 1, "b": 1}"#, ["\"a\" and \"b\"", "id 1"]),
+        (r#"{"background": 0, "a": 1, "a": 2}"#, ["more than one class", "\"a\""]),
+        (r#"{"0": "background", "1": "a", "2": "a"}"#, ["more than one class", "\"a\""]),
+    ] {
+        nnunet(path, channels, labels);
+        for text in [message(), Source::at(path).unwrap().class_names().unwrap_err().to_string()] {
+            assert!(text.contains("dataset.json") && parts.iter().all(|part| text.contains(part)), "{text}");
+        }
+    }
+    nnunet(path, channels, r#"{"background": 0, "a": 1, "IGNORE": 2}"#);
+    assert_eq!(Source::at(path).unwrap().class_names().unwrap(), ["a"]);
     nnunet(path, channels, r#"{"background": 0, "a": [1, 2]}"#);
     assert!(message().contains("regions"));
     let volumes = r#"{"modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver"}}"#;

@@ -8,10 +8,12 @@ use crate::{LabelMap, Result, Size};
 mod raw;
 mod reader;
 mod table;
+mod white;
 
+pub(crate) use reader::Tally;
 pub use reader::{IGNORED, Mask, MaskOptions, MaskReader};
-pub(crate) use reader::{Tally, White};
 pub use table::{MaskColors, MaskValues};
+pub(crate) use white::White;
 
 /// Colours of the first classes, told apart by people with any colour vision (Okabe and Ito, "Color
 /// Universal Design", 2008), the background first.

@@ -6,14 +6,12 @@ use rayon::prelude::*;
 
 use super::raw::{MOST_LISTED, RawMask};
 use super::table::{MaskColors, MaskValues, hex};
+use super::white::{WHITE, White};
 use crate::{Error, LabelMap, Result};
 
 /// What pixels that do not count are marked with in a mask, where there is an ignore label. Class ids then go up to
 /// 254.
 pub const IGNORED: u8 = 255;
-
-/// The white of a mask that is drawn in black and white.
-const WHITE: u16 = 255;
 
 /// How the values of masks become class ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +55,7 @@ pub struct Mask {
 /// ```
 #[derive(Debug, Clone)]
 pub struct MaskReader {
-    options: MaskOptions,
+    pub(super) options: MaskOptions,
     /// The highest class id.
     highest: usize,
     /// Whether 255 stands for class 1.
@@ -67,7 +65,7 @@ pub struct MaskReader {
 /// How many pixels have each value of a mask's file.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    counts: Vec<(u16, usize)>,
+    pub(super) counts: Vec<(u16, usize)>,
     are_ids: bool,
     pub(crate) warnings: Vec<String>,
 }
@@ -290,60 +288,6 @@ impl Default for MaskReader {
     }
 }
 
-/// What 255 means in the masks of a run.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum White {
-    /// No mask holds it, or the settings say it.
-    Unknown,
-    /// Class 1.
-    IsOne,
-    /// A class id; this mask holds this value beside 0 and 255.
-    IsId(PathBuf, u16),
-}
-
-impl White {
-    /// Looks at all masks, each with the reader that counted it.
-    pub(crate) fn of<'a>(
-        readers: impl IntoIterator<Item = &'a MaskReader>,
-        masks: impl Iterator<Item = (&'a Path, &'a Tally, &'a MaskReader)>,
-    ) -> Self {
-        let open = |reader: &MaskReader| {
-            let MaskOptions { classes, values, colors, .. } = &reader.options;
-            values.is_none() && colors.is_none() && classes.is_none_or(|classes| classes == 1)
-        };
-        if !readers.into_iter().all(open) {
-            return Self::Unknown;
-        }
-        let (mut is_there, mut other) = (false, None);
-        for (path, tally, reader) in masks {
-            for &(value, _) in tally.counts.iter().filter(|(value, _)| reader.options.ignore != Some(*value))
-            {
-                is_there |= value == WHITE;
-                if ![0, WHITE].contains(&value) && other.is_none() {
-                    other = Some((path.to_path_buf(), value));
-                }
-            }
-        }
-        match other {
-            _ if !is_there => Self::Unknown,
-            None => Self::IsOne,
-            Some((path, value)) => Self::IsId(path, value),
-        }
-    }
-
-    /// What the user is told.
-    pub(crate) fn note(&self) -> Option<String> {
-        match self {
-            Self::Unknown => None,
-            Self::IsOne => Some("all masks hold nothing but 0 and 255: 255 is taken for class 1".into()),
-            Self::IsId(path, value) => Some(format!(
-                "255 in masks is taken for the class id 255, not for class 1, because {} holds {value}",
-                path.display()
-            )),
-        }
-    }
-}
-
 fn list(values: &[u16]) -> String {
     values.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -414,7 +358,7 @@ mod tests {
         assert_eq!((ids(&reader, &white), ids(&reader, &both)), (vec![0, 255], vec![1, 255]));
         // An ignored value is no other value; without 255 there is nothing to say.
         let mut ignoring = MaskReader::new(options(1, &[], Some(1))).unwrap();
-        assert!(ignoring.decide(&[both.clone()]).unwrap().contains("class 1"));
+        assert!(ignoring.decide(std::slice::from_ref(&both)).unwrap().contains("class 1"));
         assert_eq!(ids(&ignoring, &both), [IGNORED, 1]);
         assert_eq!(ignoring.decide(&[save(dir.path(), "none.png", &[0, 1])]), None);
     }
