@@ -33,12 +33,13 @@ impl Case {
         Self { name, content, warnings: Vec::new() }
     }
 
-    /// Its first pair.
-    pub(super) fn first(&self) -> Option<&Pair> {
-        match &self.content {
-            Content::Pair { pair, .. } => Some(pair),
-            Content::Slices { slices, .. } => slices.first().map(|(_, pair)| pair),
-        }
+    /// All its pairs.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        let (single, slices) = match &self.content {
+            Content::Pair { pair, .. } => (Some(pair), [].as_slice()),
+            Content::Slices { slices, .. } => (None, slices.as_slice()),
+        };
+        single.into_iter().chain(slices.iter().map(|(_, pair)| pair))
     }
 
     /// How many slices it is assembled of, where it is.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use unet3p_data::MaskOptions;
+
 use super::run_folder::RunFolder;
 use super::{EvaluateArgs, layout};
 use crate::failure::Failure;
@@ -85,6 +87,22 @@ impl Job {
             log::warn!("pixels of {id} in references are left out, as {} says", path.display());
             Some(id)
         })
+    }
+
+    /// How masks are read, where a run's configuration says it; what is ignored is `ignore`.
+    pub(super) fn mask_options(&self, ignore: Option<u16>) -> MaskOptions {
+        let run = match &self.form {
+            Form::Images { run, .. } => run.as_ref(),
+            // The run's own data are read by their dataset.
+            Form::Masks { .. } | Form::Run(_) => None,
+        };
+        let data = run.map(|run| &run.config.data);
+        MaskOptions {
+            classes: None,
+            values: data.and_then(|data| data.mask_values.clone()),
+            colors: data.and_then(|data| data.mask_colors.clone()),
+            ignore,
+        }
     }
 
     /// The model to run, where one is.

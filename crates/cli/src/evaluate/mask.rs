@@ -1,10 +1,12 @@
 //! Masks as they are read or predicted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use unet3p_data::{LabelMap, Volume, read_mask};
+use unet3p_data::{LabelMap, MaskOptions, MaskReader, Volume};
 
+use super::cases::Case;
 use super::pairs::Pair;
+use crate::failure::{Failure, describe};
 use crate::predict::{Input, Kind};
 
 /// Spacings may differ by this share: single precision, and headers that were rounded.
@@ -18,9 +20,9 @@ pub(super) enum Error {
     #[error(transparent)]
     Segment(#[from] unet3p::Error),
     #[error("{}: {source}", path.display())]
-    Predicted { path: std::path::PathBuf, source: unet3p::Error },
+    Predicted { path: PathBuf, source: unet3p::Error },
     #[error("{}: {source}", path.display())]
-    Metrics { path: std::path::PathBuf, source: unet3p_metrics::Error },
+    Metrics { path: PathBuf, source: unet3p_metrics::Error },
     /// Masks that do not fit together.
     #[error("{0}")]
     Mismatch(String),
@@ -43,25 +45,41 @@ pub(super) struct Masks {
 }
 
 /// Reads mask files.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reader {
-    /// An image of 0 and 255 alone is a mask of 0 and 1.
-    pub(super) white_is_one: bool,
-}
+#[derive(Debug)]
+pub(super) struct Reader(MaskReader);
 
 impl Reader {
-    /// Reads a mask, with what is doubtful about it.
+    /// A reader that follows `options`. Where one class at most `may_be_binary`, it is decided once what 255 means in the
+    /// images that are compared, and said.
+    ///
+    /// # Errors
+    /// Wrong usage: options that do not go together.
+    pub(super) fn new(options: MaskOptions, may_be_binary: bool, cases: &[Case]) -> Result<Self, Failure> {
+        let mut reader = MaskReader::new(options).map_err(|error| Failure::usage(describe(&error)))?;
+        if may_be_binary {
+            let pairs = || cases.iter().flat_map(Case::pairs);
+            let images = |inputs: &mut dyn Iterator<Item = &Input>| -> Vec<PathBuf> {
+                inputs.filter(|input| input.kind == Kind::Image).map(|input| input.path.clone()).collect()
+            };
+            let predictions =
+                images(&mut pairs().filter(|pair| !pair.is_predicted).map(|pair| &pair.prediction));
+            let references = images(&mut pairs().map(|pair| &pair.reference));
+            if let Some(note) = reader.decide_between([&predictions, &references]) {
+                log::warn!("{note}");
+            }
+        }
+        Ok(Self(reader))
+    }
+
+    /// Reads a mask, with what is doubtful about it. Ignored pixels of an image are [`IGNORED`](unet3p_data::IGNORED).
     pub(super) fn read(&self, input: &Input) -> Result<(Mask, Vec<String>), Error> {
         if input.kind == Kind::Volume {
             let volume = Volume::read_labels(&input.path)?;
             let warnings = named(&input.path, &volume.warnings);
             return Ok((Mask::Volume(volume), warnings));
         }
-        let mut mask = read_mask(&input.path)?;
-        if self.white_is_one && mask.data.iter().all(|&id| id == 0 || id == 255) {
-            mask.data.iter_mut().for_each(|id| *id = (*id).min(1));
-        }
-        Ok((Mask::Image(mask), Vec::new()))
+        let mask = self.0.read(&input.path)?;
+        Ok((Mask::Image(mask.labels), named(&input.path, &mask.warnings)))
     }
 
     /// Reads both masks of a pair.

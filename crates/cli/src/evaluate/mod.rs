@@ -136,10 +136,10 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     };
     let classes = Classes::new(&args.classes, known, predictor.is_some());
     let rules = Rules { classes: &classes, tolerance: args.nsd_tolerance, ignore };
-    let reader = Reader { white_is_one: classes.may_be_binary() };
+    let reader = Reader::new(job.mask_options(ignore), dataset.is_none() && classes.may_be_binary(), &cases)?;
     let mut source = match (&mut predictor, &dataset) {
-        (None, _) => MaskSource::Files(reader),
-        (Some(predictor), None) => MaskSource::Model(predictor, reader),
+        (None, _) => MaskSource::Files(&reader),
+        (Some(predictor), None) => MaskSource::Model(predictor, &reader),
         (Some(predictor), Some(dataset)) => MaskSource::Run(predictor, dataset),
     };
 
@@ -202,7 +202,8 @@ fn find_cases(
             )));
         }
     }
-    let Paired { pairs, missing } = pairs::pair(predictions, masks, args.allow_missing)?;
+    let is_predicted = args.predictions.is_none();
+    let Paired { pairs, missing } = pairs::pair(predictions, masks, is_predicted, args.allow_missing)?;
     match &job.form {
         Form::Masks { .. } => pairs::warn_of_same(&pairs),
         _ => pairs::check_distinct(&pairs)?,
@@ -212,8 +213,8 @@ fn find_cases(
 
 /// Where the masks of a pair come from.
 enum MaskSource<'a> {
-    Files(Reader),
-    Model(&'a mut Predictor, Reader),
+    Files(&'a Reader),
+    Model(&'a mut Predictor, &'a Reader),
     Run(&'a Predictor, &'a SliceDataset),
 }
 
@@ -247,7 +248,6 @@ fn score_all<'a>(cases: &'a [Case], rules: &Rules<'_>, source: &mut MaskSource<'
             cases.iter().map(|case| outcome(case, &mut |pair| predictor.of_sample(dataset, pair))).collect()
         }
         MaskSource::Files(reader) if cases.iter().all(Case::is_one_image) => {
-            let reader = *reader;
             cases.par_iter().map(|case| outcome(case, &mut |pair| reader.both(pair))).collect()
         }
         MaskSource::Files(reader) => {

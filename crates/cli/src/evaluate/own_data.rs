@@ -115,6 +115,7 @@ fn pair(index: usize, slice: &Slice) -> Pair {
     Pair {
         name: slice.name.clone(),
         prediction: file(slice.images.first().cloned().unwrap_or_default()),
+        is_predicted: true,
         index: Some(index),
         reference: file(slice.mask.clone()),
     }

@@ -21,7 +21,9 @@ pub(super) struct Pair {
     pub(super) name: String,
     /// The mask, or the image that a model makes one of.
     pub(super) prediction: Input,
-    /// Which image of an array.
+    /// Whether a model makes the mask.
+    pub(super) is_predicted: bool,
+    /// Which image of an array, or slice of a dataset.
     pub(super) index: Option<usize>,
     /// The mask that is right.
     pub(super) reference: Input,
@@ -129,7 +131,8 @@ pub(super) struct Paired {
     pub(super) missing: Vec<String>,
 }
 
-/// Pairs predictions with references by name; two single files belong together whatever their names.
+/// Pairs predictions, or images of which a model makes them, with references by name; two single files belong together
+/// whatever their names.
 ///
 /// Files without a counterpart are left out where that is allowed, which a warning says.
 ///
@@ -139,6 +142,7 @@ pub(super) struct Paired {
 pub(super) fn pair(
     predictions: BTreeMap<String, (Input, Option<usize>)>,
     mut references: BTreeMap<String, Input>,
+    is_predicted: bool,
     allow_missing: bool,
 ) -> Result<Paired, Failure> {
     let single = predictions.len() == 1 && references.len() == 1;
@@ -181,7 +185,7 @@ pub(super) fn pair(
                 reference.path.display()
             )));
         }
-        pairs.push(Pair { name, prediction, index, reference });
+        pairs.push(Pair { name, prediction, is_predicted, index, reference });
     }
     Ok(Paired { pairs, missing })
 }

@@ -180,8 +180,9 @@ fn case_files(case: &Case) -> CaseFiles {
         None => text(path),
         Some(_) => text(&path.with_file_name(&case.name)),
     };
-    let of_first =
-        |path: fn(&super::Pair) -> &PathBuf| case.first().map(|pair| named(path(pair))).unwrap_or_default();
+    let of_first = |path: fn(&super::Pair) -> &PathBuf| {
+        case.pairs().next().map(|pair| named(path(pair))).unwrap_or_default()
+    };
     CaseFiles {
         reference: of_first(|pair| &pair.reference.path),
         prediction: of_first(|pair| &pair.prediction.path),

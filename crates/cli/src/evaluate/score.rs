@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use unet3p_data::{LabelMap, MAX_VOXELS, Volume};
+use unet3p_data::{IGNORED, LabelMap, MAX_VOXELS, Volume};
 use unet3p_metrics::{Labels, Scores};
 
 use super::cases::{Case, Content};
@@ -19,6 +19,13 @@ pub(super) struct Rules<'a> {
     pub(super) tolerance: f64,
     /// The value of references whose pixels do not count.
     pub(super) ignore: Option<u16>,
+}
+
+impl Rules<'_> {
+    /// What pixels of an image that do not count are read as.
+    fn mark(&self) -> Option<u16> {
+        self.ignore.map(|_| u16::from(IGNORED))
+    }
 }
 
 /// What was found in one case.
@@ -66,13 +73,20 @@ pub(super) fn score(
                 (Mask::Volume(prediction), Mask::Volume(reference)) => {
                     check_grid((prediction_path, &prediction), (path, &reference))?;
                     let (shape, spacing) = axes(&reference);
-                    compare(path, [prediction.data, reference.data], &shape, Some(spacing), rules)?
+                    compare(
+                        path,
+                        [prediction.data, reference.data],
+                        &shape,
+                        Some(spacing),
+                        rules,
+                        rules.ignore,
+                    )?
                 }
                 (prediction, reference) => {
                     let (prediction, reference) = images(pair, prediction, reference)?;
                     let shape = [reference.height, reference.width];
                     let spacing = spacing.map(|spacing| spacing.to_vec());
-                    compare(path, [prediction.data, reference.data], &shape, spacing, rules)?
+                    compare(path, [prediction.data, reference.data], &shape, spacing, rules, rules.mark())?
                 }
             }
         }
@@ -132,7 +146,8 @@ fn stack(
     let (height, width) = size.unwrap_or_default();
     let path = &first.reference.path;
     let spacing = spacing.map(|spacing| spacing.to_vec());
-    let scored = compare(path, [predictions, references], &[depth, height, width], spacing, rules)?;
+    let scored =
+        compare(path, [predictions, references], &[depth, height, width], spacing, rules, rules.mark())?;
     Ok(Scored { warnings: missing.into_iter().chain(scored.warnings).collect(), ..scored })
 }
 
@@ -160,7 +175,7 @@ fn axes(volume: &Volume<u16>) -> (Vec<usize>, Vec<f64>) {
 
 /// Scores all classes of two label maps of one shape; without spacing, distances are counted in pixels.
 ///
-/// Samples that the reference marks to be ignored become background in both maps, before surfaces are looked for: where a
+/// Samples of which the reference is `mark` do not count: they become background in both maps, before surfaces are looked for: where a
 /// structure reaches into them, both maps have a surface at their border. They are taken out of the true negatives again.
 fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
     path: &Path,
@@ -168,9 +183,10 @@ fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
     shape: &[usize],
     spacing: Option<Vec<f64>>,
     rules: &Rules<'_>,
+    mark: Option<u16>,
 ) -> Result<Scored, Error> {
     let mut left_out = 0;
-    if let Some(ignored) = rules.ignore {
+    if let Some(ignored) = mark {
         for (prediction, reference) in prediction.iter_mut().zip(&mut reference) {
             if (*reference).into() == ignored {
                 (*prediction, *reference) = (T::default(), T::default());
@@ -186,7 +202,7 @@ fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
     );
     let in_reference = ids(&reference);
     let mut scores = BTreeMap::new();
-    let wanted = |class: &u16| rules.classes.wants(*class) && rules.ignore != Some(*class);
+    let wanted = |class: &u16| rules.classes.wants(*class) && mark != Some(*class);
     for &class in in_reference.union(&ids(&prediction)).filter(|class| wanted(class)) {
         if let Ok(id) = T::try_from(class) {
             let mut found = Scores::of_class(&predicted, &referred, id, rules.tolerance).map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use image::Luma;
 use serde_json::{Value, json};
 
 use crate::support::Place;
@@ -164,4 +165,45 @@ fn what_is_said_of_masks_is_in_the_scores() {
     let warnings = record["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 2, "{record}");
     assert!(record["metric_per_case"][0]["warnings"].to_string().contains("transparency"), "{record}");
+}
+
+/// Writes a mask in 8-bit gray, of rows of values.
+fn gray(place: &Place, name: &str, rows: &[&[u8]]) {
+    let value = |x: u32, y: u32| Luma([rows[y as usize][x as usize]]);
+    image::GrayImage::from_fn(rows[0].len() as u32, rows.len() as u32, value).save(place.path(name)).unwrap();
+}
+
+#[test]
+fn what_255_means_is_decided_once_for_a_run_and_said() {
+    let place = Place::new();
+    // In one prediction 1 and 255 are two classes: so they are everywhere.
+    gray(&place, "out/a.png", &[&[0, 255, 255]]);
+    gray(&place, "out/b.png", &[&[1, 255, 0]]);
+    gray(&place, "masks/a.png", &[&[0, 255, 255]]);
+    gray(&place, "masks/b.png", &[&[0, 255, 0]]);
+    place.line(MASKS).ends(0, &["class id 255", "out/b.png holds 1"]);
+    let record = place.json("m.json");
+    assert_eq!(record["mean"]["255"]["Dice"], 1.0);
+    assert_eq!(record["warnings"].as_array().unwrap().len(), 1, "{record}");
+    // In none: class 1, also against predictions with the id 1.
+    gray(&place, "out/a.png", &[&[0, 1, 1]]);
+    gray(&place, "out/b.png", &[&[0, 1, 0]]);
+    place.line(&format!("{MASKS} --overwrite")).ends(0, &["255 is taken for class 1"]);
+    let record = place.json("m.json");
+    assert_eq!((&record["mean"]["1"]["Dice"], &record["mean"]["255"]), (&json!(1.0), &Value::Null));
+    // Against another class, 255 is one of several.
+    gray(&place, "out/b.png", &[&[0, 2, 0]]);
+    place.line(&format!("{MASKS} --overwrite")).ends(0, &["class id 255", "out/b.png holds 2"]);
+}
+
+#[test]
+fn masks_that_training_reads_are_scored() {
+    let place = Place::new();
+    image::ImageBuffer::from_fn(3, 1, |x, _| Luma([x as u16])).save(place.path("out/a.png")).unwrap();
+    image::RgbImage::from_fn(3, 1, |x, _| image::Rgb([x as u8; 3])).save(place.path("masks/a.png")).unwrap();
+    place.line(MASKS).ends(0, &[]);
+    let record = place.json("m.json");
+    assert_eq!((&record["mean"]["1"]["Dice"], &record["mean"]["2"]["Dice"]), (&json!(1.0), &json!(1.0)));
+    image::RgbImage::from_fn(3, 1, |_, _| image::Rgb([255, 0, 0])).save(place.path("masks/a.png")).unwrap();
+    place.line(&format!("{MASKS} --overwrite")).ends(1, &["masks/a.png", "data.mask_colors"]);
 }

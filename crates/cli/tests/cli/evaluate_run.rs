@@ -82,6 +82,18 @@ fn masks_are_read_as_the_run_reads_them() {
     let scores = &record["metric_per_case"][0]["metrics"]["1"];
     let samples: u64 = ["TP", "FP", "FN", "TN"].iter().map(|count| scores[count].as_u64().unwrap()).sum();
     assert_eq!((samples, &scores["n_ref"]), (28 * 32, &json!(28 * 12)));
+    // Other masks are read so as well.
+    for name in ["4", "5"] {
+        for kind in ["images", "masks"] {
+            fs::copy(
+                place.path(&format!("slices/{kind}/{name}.png")),
+                place.path(&format!("own/{kind}/{name}.png")),
+            )
+            .unwrap();
+        }
+    }
+    place.line("evaluate -m run -i own -r own -o own.json").ends(0, &["pixels of 700", "run/config.toml"]);
+    assert_eq!(place.json("own.json")["mean"], record["mean"]);
 }
 
 #[test]

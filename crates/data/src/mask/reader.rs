@@ -132,11 +132,62 @@ impl MaskReader {
     ///
     /// Returns what the user is to be told, if any mask holds 255.
     pub fn decide(&mut self, files: &[PathBuf]) -> Option<String> {
-        let tallies: Vec<Option<Tally>> = files.par_iter().map(|path| self.tally(path).ok()).collect();
-        let tallies = files.iter().zip(&tallies).filter_map(|(path, tally)| Some((path, tally.as_ref()?)));
-        let white = White::of([&*self], tallies.map(|(path, tally)| (path.as_path(), tally, &*self)));
+        let white = self.white(&self.tallies(files));
         self.settle(&white);
         white.note()
+    }
+
+    /// Decides what 255 means in masks that are compared with each other, such as predictions and references: as
+    /// [`MaskReader::decide`], but where the masks of one side hold nothing but 0 and 255, those of the other may hold 0
+    /// and 1.
+    ///
+    /// ```
+    /// use unet3p_data::{LabelMap, MaskReader, write_mask};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let [one, white] = ["one.png", "white.png"].map(|name| dir.path().join(name));
+    /// # write_mask(&one, &LabelMap::new(1, 2, vec![0, 1])?, &[])?;
+    /// # write_mask(&white, &LabelMap::new(1, 2, vec![255, 0])?, &[])?;
+    /// let mut reader = MaskReader::default();
+    /// assert!(reader.decide_between([&[one.clone()], &[white.clone()]]).unwrap().contains("class 1"));
+    /// assert_eq!(reader.read(&white)?.labels.data, [1, 0]);
+    /// // On one side, 1 and 255 are two classes.
+    /// assert!(reader.decide_between([&[one, white.clone()], &[]]).unwrap().contains("class id 255"));
+    /// assert_eq!(reader.read(&white)?.labels.data, [255, 0]);
+    /// # Ok::<(), unet3p_data::Error>(())
+    /// ```
+    pub fn decide_between(&mut self, sides: [&[PathBuf]; 2]) -> Option<String> {
+        let tallies = sides.map(|files| self.tallies(files));
+        let whites = [self.white(&tallies[0]), self.white(&tallies[1])];
+        let no_class_beside = |tallies: &[(&PathBuf, Tally)]| {
+            let counted =
+                tallies.iter().flat_map(|(path, tally)| tally.counts.iter().map(move |&(v, _)| (path, v)));
+            let other =
+                counted.into_iter().find(|&(_, value)| value > 1 && self.options.ignore != Some(value));
+            other.map_or(White::IsOne, |(path, value)| White::IsId(path.to_path_buf(), value))
+        };
+        let white = match whites {
+            [id @ White::IsId(..), _] | [_, id @ White::IsId(..)] => id,
+            [White::IsOne, White::Unknown] => no_class_beside(&tallies[1]),
+            [White::Unknown, White::IsOne] => no_class_beside(&tallies[0]),
+            [both, _] => both,
+        };
+        self.settle(&white);
+        match white {
+            White::IsOne => {
+                Some("255 is taken for class 1: masks that hold it hold nothing else but 0".into())
+            }
+            white => white.note(),
+        }
+    }
+
+    /// The values of all files that can be read.
+    fn tallies<'a>(&self, files: &'a [PathBuf]) -> Vec<(&'a PathBuf, Tally)> {
+        files.par_iter().filter_map(|path| Some((path, self.tally(path).ok()?))).collect()
+    }
+
+    /// What 255 means in these files.
+    fn white(&self, tallies: &[(&PathBuf, Tally)]) -> White {
+        White::of([self], tallies.iter().map(|(path, tally)| (path.as_path(), tally, self)))
     }
 
     /// Reads 255 as decided.
