@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use unet3p_data::{Parts, SliceDataset};
 use unet3p_models::{CardResult, ModelCard};
 
-use crate::{EpochReport, Plan, TrainConfig};
+use crate::{EpochReport, OptimizerConfig, Plan, TrainConfig};
 
 /// Volumes that a card lists by name; of more it gives the number.
 const MOST_NAMES: usize = 20;
@@ -30,6 +30,11 @@ impl Card<'_> {
             "the weights of the last step".into()
         };
         let loss = serde_json::to_string(&self.config.loss.segmentation).unwrap_or_default();
+        let optimizer = match train.optimizer {
+            OptimizerConfig::Adamw(_) => "AdamW",
+            OptimizerConfig::Adam(_) => "Adam",
+            OptimizerConfig::Sgd(_) => "SGD",
+        };
         let [height, width] = plan.crop;
         let body = format!(
             "## Data\n\
@@ -45,7 +50,7 @@ impl Card<'_> {
              \n\
              ## Training\n\
              \n\
-             Epoch {epoch}, step {step} of {steps}: batches of {batch} slices of {height}x{width} pixels, Adam with a\n\
+             Epoch {epoch}, step {step} of {steps}: batches of {batch} slices of {height}x{width} pixels, {optimizer} with a\n\
              highest learning rate of {rate}, seed {seed}, the loss `{loss}`. Saved are {weights}.\n\
              \n\
              ## Results\n\

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use unet3p_data::{DatasetOptions, Error as DataError, SliceDataset};
+use unet3p_data::{DatasetOptions, Error as DataError, MaskValues, SliceDataset};
 use unet3p_models::Activation;
 
 use crate::{Error, Result, TrainConfig};
@@ -93,12 +93,28 @@ impl TrainConfig {
         Ok(match (named_by.clone(), &self.data.mask_values) {
             (Some(origin), _) => Some(found(names.len(), origin)),
             (None, Some(values)) => {
-                let ids: BTreeMap<String, u8> = values.clone().into();
-                let highest = ids.into_values().max().filter(|&id| id > 0);
-                highest.map(|id| found(usize::from(id), ClassOrigin::MaskValues))
+                self.highest_mapped(values)?.map(|highest| found(highest, ClassOrigin::MaskValues))
             }
             (None, None) => None,
         })
+    }
+
+    /// The highest id that mask values stand for; nothing where all of them are background.
+    fn highest_mapped(&self, values: &MaskValues) -> Result<Option<usize>> {
+        let table: BTreeMap<String, u8> = values.clone().into();
+        let ids: BTreeSet<u8> = table.values().copied().filter(|&id| id > 0).collect();
+        let highest = ids.last().copied().map(usize::from);
+        match table.iter().find(|&(_, &id)| id > 1 && !ids.contains(&(id - 1))) {
+            None => Ok(highest),
+            Some((value, &id)) => {
+                let allowed = format!(
+                    "no value stands for the class {}, so that the classes cannot be counted; {}",
+                    id - 1,
+                    self.to_count(highest.unwrap_or_default())
+                );
+                Err(Error::setting(format!("data.mask_values.{value}"), id, allowed))
+            }
+        }
     }
 
     /// The classes of a run on `dataset`, counted in its masks where nothing else tells them.

@@ -320,6 +320,8 @@ fn a_second_ctrl_c_ends_at_once() {
         sleep(Duration::from_millis(200));
         code = child.try_wait().unwrap().map(|status| status.code());
     }
+    // Of no effect on a process that has ended.
     let _ = child.kill();
+    child.wait().unwrap();
     assert_eq!(code.flatten(), Some(130));
 }
