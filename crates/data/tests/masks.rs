@@ -157,6 +157,9 @@ fn colours_are_mapped_or_named() {
     ImageBuffer::from_fn(20, 1, |x, _| Rgb([x as u8, 1, 0])).save(&path).unwrap();
     refused(&MaskReader::default(), &path, &["and 12 more", "smoothed edges"]);
     refused(&table, &path, &["and 12 more", "smoothed edges"]);
+    // 16 bits that are no 8 bits.
+    DynamicImage::from(ImageBuffer::from_fn(2, 1, |x, _| Rgb([x as u16, 0, 0]))).save(&path).unwrap();
+    refused(&table, &path, &["16-bit colours (1)"]);
     // A colour may be ignored.
     let ignoring = MaskOptions {
         colors: Some(MaskColors::from_iter([([255, 0, 0], 1), ([0, 255, 0], 99)])),

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
 /// Longer eXIf chunks hold more than an orientation, and are passed over.
-const MAX_EXIF: u64 = 1 << 16;
+const MAX_EXIF: u64 = 1 << 20;
 /// Images beyond this and 16 times their data are decoded twice, first without a place for the pixels: a small broken
 /// file takes little memory.
 const DECODED_ONCE: usize = 1 << 24;

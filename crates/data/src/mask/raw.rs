@@ -78,6 +78,14 @@ fn ids(path: &Path, stored: &Stored, colors: &MaskColors) -> Result<Vec<u16>> {
     let mut ids = Vec::with_capacity(stored.height * stored.width);
     // Neighbours mostly have one colour.
     let mut last = ([0; 3], colors.id([0; 3]));
+    if let (Color::Rgb, Samples::Sixteen(samples)) = (&stored.color, &stored.samples)
+        && let Some(value) = samples.iter().find(|&&value| value % 257 != 0)
+    {
+        let problem = format!(
+            "has 16-bit colours ({value}) that data.mask_colors cannot name: save the mask with 8 bits"
+        );
+        return Err(Error::file(path, problem));
+    }
     each_color(path, stored, |color| {
         if color != last.0 {
             last = (color, colors.id(color));

@@ -11,6 +11,9 @@ use crate::{Error, Result};
 /// A side of a tile beyond which it is broken: that of the largest image, rounded to a multiple of 16.
 const MAX_TILE: u64 = 1 << 15;
 
+/// Bytes that compressed data may have beyond twice the pixels'.
+const LONGER: u64 = 1024;
+
 /// How chunks are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
@@ -199,7 +202,8 @@ impl Chunks {
     /// The bytes of a chunk without compression, `len` of them.
     fn raw(&self, source: &mut Source<'_>, index: usize, len: usize) -> Result<Vec<u8>> {
         let path = source.path;
-        let (offset, stored) = (self.offsets[index], self.bytes[index]);
+        // No compression makes data much longer: many pieces that all claim the whole file take no time.
+        let (offset, stored) = (self.offsets[index], self.bytes[index].min(2 * len as u64 + LONGER));
         let raw = match self.compression {
             Compression::None => source.bytes(offset, len as u64)?,
             Compression::PackBits => packbits(&source.bytes(offset, stored)?, len),

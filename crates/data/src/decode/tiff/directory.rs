@@ -6,8 +6,8 @@ use super::super::broken;
 use super::{Source, tag};
 use crate::Result;
 
-/// More values of one tag are refused: a place and a size for each line of the largest image's planes.
-const MAX_VALUES: u64 = 1 << 18;
+/// More values of one tag are refused: the largest image has fewer tiles of 16 x 16 pixels in four planes.
+const MAX_VALUES: u64 = 1 << 21;
 /// More tags are refused.
 const MAX_TAGS: u64 = 1 << 12;
 /// So many directories are looked at.
