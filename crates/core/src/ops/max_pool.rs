@@ -11,7 +11,7 @@ use crate::execution::Execution;
 /// `k` stands for windows of `k` x `k` side by side; rows and columns that fill no window are dropped.
 ///
 /// # Errors
-/// Where a side is shorter than the window.
+/// Where a side is shorter than the window, or `x` is empty.
 pub fn max_pool2d(execution: Execution, x: &Tensor, window: impl Into<Window>) -> Result<Tensor> {
     let window = window.into();
     match execution {
@@ -61,7 +61,10 @@ fn maximum_of_last(x: &Tensor) -> Result<Tensor> {
 
 fn pooled(dims: &[usize], window: Window) -> Result<[usize; 4]> {
     let [batch, channels, height, width] = dims4("max_pool2d", dims)?;
-    match window.pooled([height, width]).filter(|_| height > 0 && width > 0) {
+    if dims.contains(&0) {
+        bail!("max_pool2d: an empty input {dims:?}");
+    }
+    match window.pooled([height, width]) {
         Some([rows, cols]) => Ok([batch, channels, rows, cols]),
         None => bail!("max_pool2d: {window:?} on a map of {height}x{width}"),
     }

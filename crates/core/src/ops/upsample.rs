@@ -11,7 +11,7 @@ use crate::execution::Execution;
 /// `[batch, channels, height * scale, width * scale]`.
 ///
 /// # Errors
-/// Where the map is empty or the factor 0.
+/// Where the map is empty, or the factor is 0 or so large that no memory has the result.
 pub fn upsample_bilinear2d(execution: Execution, x: &Tensor, scale: usize) -> Result<Tensor> {
     match execution {
         Execution::Kernels => apply(Upsample(scale), &[x]),
@@ -60,7 +60,9 @@ fn weights(len: usize, scale: usize, like: &Tensor) -> Result<Tensor> {
 /// Dimensions `[batch, planes, height, width]` of the input, after checks.
 fn checked(op: &'static str, dims: &[usize], scale: usize) -> Result<[usize; 4]> {
     let dims = dims4(op, dims)?;
-    if scale == 0 || dims.contains(&0) {
+    let mut sides = dims.into_iter().chain([scale, scale, size_of::<f64>()]);
+    let bytes = sides.try_fold(1usize, |product, side| product.checked_mul(side));
+    if scale == 0 || dims.contains(&0) || bytes.is_none_or(|bytes| isize::try_from(bytes).is_err()) {
         bail!("{op}: {dims:?} by a factor of {scale}");
     }
     Ok(dims)

@@ -200,9 +200,9 @@ impl Tape {
             return;
         }
         let shape: BlockedShape = values.shape;
-        self.memory.give_back(shape, values.data);
+        self.memory.give_back(self.images, shape, values.data);
         if let Some(grad) = grads.0[id].take() {
-            self.memory.give_back(shape, grad);
+            self.memory.give_back(self.images, shape, grad);
         }
     }
 }
@@ -210,7 +210,7 @@ impl Tape {
 impl Drop for Tape {
     fn drop(&mut self) {
         for values in self.maps.drain(..).flatten() {
-            self.memory.give_back(values.shape, values.data);
+            self.memory.give_back(self.images, values.shape, values.data);
         }
     }
 }

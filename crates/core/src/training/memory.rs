@@ -14,7 +14,8 @@ pub struct MapMemory(Arc<Mutex<Free>>);
 struct Free {
     /// Images and size that the maps are for.
     of: (usize, [usize; 2]),
-    maps: HashMap<BlockedShape, Vec<AlignedBuffer>>,
+    /// By the number of images as well: a pass over other images may run at the same time.
+    maps: HashMap<(usize, BlockedShape), Vec<AlignedBuffer>>,
     scratch: Option<AlignedBuffer>,
 }
 
@@ -40,7 +41,7 @@ impl MapMemory {
 
     /// A batch of maps with a zero halo and whatever inside.
     pub(super) fn take(&self, images: usize, shape: BlockedShape) -> AlignedBuffer {
-        let found = self.lock().maps.get_mut(&shape).and_then(Vec::pop);
+        let found = self.lock().maps.get_mut(&(images, shape)).and_then(Vec::pop);
         let mut map = found.unwrap_or_else(|| AlignedBuffer::zeroed(images * shape.elements()));
         if cfg!(debug_assertions) {
             // so that tests see what reads it
@@ -50,8 +51,8 @@ impl MapMemory {
         map
     }
 
-    pub(super) fn give_back(&self, shape: BlockedShape, map: AlignedBuffer) {
-        self.lock().maps.entry(shape).or_default().push(map);
+    pub(super) fn give_back(&self, images: usize, shape: BlockedShape, map: AlignedBuffer) {
+        self.lock().maps.entry((images, shape)).or_default().push(map);
     }
 
     /// Memory for what one convolution needs at a time: packed weights, transformed tiles.

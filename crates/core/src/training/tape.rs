@@ -185,6 +185,19 @@ impl Tape {
         self.images * self.size(map).iter().product::<usize>()
     }
 
+    /// Rows and columns of a map upsampled by `scale`, of which `channels` channels fit an address space.
+    fn scaled(&self, map: &Map, scale: usize, channels: usize) -> Result<[usize; 2]> {
+        let [height, width] = self.size(map);
+        // with room for what maps have around their pixels
+        let room = |side: usize| side.checked_mul(scale)?.checked_mul(8);
+        let sides = [room(height), room(width), Some(channels.next_multiple_of(LANES)), Some(self.images)];
+        let values = sides.into_iter().try_fold(size_of::<f32>(), |product, side| product.checked_mul(side?));
+        if scale == 0 || values.is_none() {
+            bail!("upsampling of a {height}x{width} map by a factor of {scale}");
+        }
+        Ok([height * scale, width * scale])
+    }
+
     pub(super) fn shape(&self, map: &Map) -> BlockedShape {
         self.values(map.id).shape
     }
@@ -225,12 +238,20 @@ impl Tape {
         scale: usize,
         slot: Option<Map>,
     ) -> Result<(Map, ChannelStatistics)> {
-        let outputs = layer.weight.dim(0)?;
-        let inputs: usize = x.parts.iter().sum();
-        if layer.weight.dims() != [outputs, inputs, 3, 3] {
-            bail!("conv2d: a weight {:?} for an input of {inputs} channels", layer.weight.dims());
+        let (outputs, inputs) = channels(layer.weight, x)?;
+        for (what, tensor) in [("bias", layer.bias), ("gamma", layer.gamma), ("beta", layer.beta)] {
+            if tensor.dims() != [outputs] {
+                bail!("a layer of {outputs} channels with a {what} {:?}: give it [{outputs}]", tensor.dims());
+            }
         }
-        let [height, width] = self.size(x).map(|side| side * scale);
+        let [height, width] = self.scaled(x, scale, outputs)?;
+        if let Some(slot) = &slot {
+            let (size, blocks) = (self.size(slot), slot.blocks().len());
+            if slot.id == x.id || size != [height, width] || blocks != outputs.div_ceil(LANES) {
+                let of = format!("{} channels of {}x{}", slot.parts.iter().sum::<usize>(), size[0], size[1]);
+                bail!("a layer of {outputs} channels of {height}x{width} into a slot of {of}");
+            }
+        }
         let z = self.map(vec![outputs], [height, width], false);
         let y = slot.unwrap_or_else(|| self.map(vec![outputs], [height, width], true));
         let mut to = self.writing(&z);
@@ -273,8 +294,9 @@ impl Tape {
     /// Where the sides of `x` are no multiples of the largest window.
     pub fn max_pools(&mut self, x: &Map, levels: usize) -> Result<Vec<Map>> {
         let [height, width] = self.size(x);
-        if [height, width].iter().any(|side| !side.is_multiple_of(1 << levels)) {
-            bail!("max pooling of a {height}x{width} map by {}: sides must be multiples of it", 1 << levels);
+        let window = u32::try_from(levels).ok().and_then(|levels| 1usize.checked_shl(levels));
+        if !window.is_some_and(|window| [height, width].iter().all(|side| side.is_multiple_of(window))) {
+            bail!("max pooling of a {height}x{width} map by 2^{levels}: sides must be multiples of it");
         }
         let pooled: Vec<Map> = (1..=levels)
             .map(|level| self.map(x.parts.clone(), [height >> level, width >> level], true))
@@ -293,9 +315,9 @@ impl Tape {
 
     /// Convolution 3x3 with bias to dense planes, which become an output.
     pub(crate) fn head(&mut self, weight: &Tensor, bias: &Tensor, x: &Map) -> Result<()> {
-        let (outputs, inputs) = (weight.dim(0)?, x.parts.iter().sum::<usize>());
-        if weight.dims() != [outputs, inputs, 3, 3] {
-            bail!("conv2d: a weight {:?} for an input of {inputs} channels", weight.dims());
+        let (outputs, inputs) = channels(weight, x)?;
+        if bias.dims() != [outputs] {
+            bail!("a head of {outputs} channels with a bias {:?}: give it [{outputs}]", bias.dims());
         }
         let [height, width] = self.size(x);
         let mut planes = vec![0.0; self.images * outputs * height * width];
@@ -324,6 +346,15 @@ impl Tape {
     fn register<const N: usize>(&mut self, parameters: [&Tensor; N]) -> usize {
         self.parameters.extend(parameters.into_iter().cloned());
         self.parameters.len() - N
+    }
+}
+
+/// Outputs and inputs of a 3x3 convolution of `x`.
+fn channels(weight: &Tensor, x: &Map) -> Result<(usize, usize)> {
+    let inputs: usize = x.parts.iter().sum();
+    match *weight.dims() {
+        [outputs, of_weight, 3, 3] if outputs > 0 && of_weight == inputs => Ok((outputs, inputs)),
+        ref dims => bail!("conv2d: a weight {dims:?} for an input of {inputs} channels"),
     }
 }
 
