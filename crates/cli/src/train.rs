@@ -3,6 +3,7 @@
 mod interrupt;
 mod outset;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -10,6 +11,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use unet3p::ModelSource;
 use unet3p_data::Preprocessor;
+use unet3p_files::read_text_from;
 use unet3p_hub::encoder::EncoderWeights;
 use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
 
@@ -168,11 +170,13 @@ fn per_channel(values: &[f64], channels: usize) -> Vec<f64> {
     }
 }
 
-/// The configuration of the file, with the settings of the command line on top.
+/// The configuration of the file, with the settings of the command line on top. The user names the file, so that it may be
+/// a pipe (`-c <(...)`), or /dev/null where the defaults are wanted.
 pub(crate) fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
     let name = path.display();
-    let text =
-        unet3p_files::read_text(path).map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
+    let text = File::open(path)
+        .and_then(read_text_from)
+        .map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
     TrainConfig::from_toml(&text, settings)
         .map_err(|e| Failure::usage(format!("{name}: {}", describe(&e).trim_end())))
 }

@@ -3,68 +3,17 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use common::{RAS, affine, volume};
+use common::{LEFT_ANTERIOR, RAS, affine, content, liver, pairs, volume, write_person};
 use unet3p_data::prepare::{
-    ClassLabels, DatasetIndex, FolderOptions, LabelGrid, NamePatterns, Split, Validation, VolumePair, folder,
-    match_folders,
+    ClassLabels, DatasetIndex, FolderOptions, LabelGrid, Split, Validation, VolumePair, folder, match_folders,
 };
 use unet3p_data::{DatasetOptions, Normalize, Preprocessor, Size, SliceDataset, Volume, read_mask};
 
 /// A 16-bit HU value is kept in 8 bits over a window of 450 HU: half a level, as a share of the window.
 const HALF_A_LEVEL: f32 = 0.5 / 255.0 + 1e-6;
-
-const LEFT_ANTERIOR: [(usize, f64); 3] = [(0, -1.0), (1, 1.0), (2, 1.0)];
-
-/// A volume with a gradient, and a box of label 5 inside one of label 300, in `IN/images` and `IN/labels`.
-fn write_person(input: &Path, name: &str, shape: [usize; 3], axes: [(usize, f64); 3]) {
-    let grid = affine(axes, [1.0, 1.0, 2.0], [0.0; 3]);
-    let image = volume(shape, grid, |[x, y, z]| (x * 7.0 - y * 5.0 + z * 3.0) as f32);
-    let [nx, ny, nz] = shape;
-    let labels = common::indices(shape)
-        .map(|[i, j, k]| match () {
-            () if i > 0 && i < nx / 2 && j > 1 && j < ny / 2 && k > 0 && k < nz - 1 => 5u16,
-            () if i > 0 && i < nx - 1 && j > 0 && k > 0 && k < nz - 1 => 300,
-            () => 0,
-        })
-        .collect();
-    let file = format!("{name}.nii.gz");
-    for sub in ["images", "labels"] {
-        std::fs::create_dir_all(input.join(sub)).unwrap();
-    }
-    image.write(&input.join("images").join(&file)).unwrap();
-    Volume::new(labels, shape, grid).unwrap().write(&input.join("labels").join(&file)).unwrap();
-}
-
-fn liver() -> FolderOptions {
-    FolderOptions {
-        classes: vec![ClassLabels { name: "liver".into(), labels: vec![5] }],
-        ..FolderOptions::default()
-    }
-}
-
-fn pairs(input: &Path) -> Vec<VolumePair> {
-    match_folders(&input.join("images"), &input.join("labels"), None).unwrap().pairs
-}
-
-/// Every file below a folder with its content.
-fn content(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.insert(path.strip_prefix(root).unwrap().into(), std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    files
-}
 
 #[test]
 fn slices_are_what_prediction_makes_of_the_volume() {
@@ -223,132 +172,6 @@ fn classes_gather_labels_and_keep_their_order() {
 }
 
 #[test]
-fn earlier_slices_are_kept_unless_they_may_go() {
-    let dir = tempfile::tempdir().unwrap();
-    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
-    write_person(&input, "a", [6, 6, 6], RAS);
-    let regions = FolderOptions { regions: true, ..liver() };
-    folder(&pairs(&input), &out, &regions, |_, _, _| {}).unwrap();
-    let before = content(&out);
-    let error = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err().to_string();
-    assert!(error.contains("dataset.json") && error.contains("exists"), "{error}");
-    assert_eq!(content(&out), before);
-
-    // Fewer and no regions now: nothing stale stays, and what is not ours does.
-    std::fs::write(out.join("images/notes.png"), b"mine").unwrap();
-    let options = FolderOptions { spacing: Some([1.0, 1.0, 6.0]), overwrite: true, ..liver() };
-    let index = folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
-    assert_eq!(index.slices.len(), 2);
-    let names: Vec<PathBuf> = content(&out).into_keys().collect();
-    let expected = [
-        "dataset.json",
-        "images/a_z0000.png",
-        "images/a_z0001.png",
-        "images/notes.png",
-        "masks/a_z0000.png",
-        "masks/a_z0001.png",
-        "preprocessor_config.json",
-    ];
-    assert_eq!(names, expected.map(PathBuf::from));
-}
-
-#[test]
-fn a_run_in_which_every_volume_fails_leaves_the_folder_as_it_was() {
-    let dir = tempfile::tempdir().unwrap();
-    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
-    for name in ["a", "b"] {
-        write_person(&input, name, [6, 6, 4], RAS);
-    }
-    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    let before = content(&out);
-    for name in ["a", "b"] {
-        let truncated = input.join(format!("labels/{name}.nii.gz"));
-        let bytes = std::fs::read(&truncated).unwrap();
-        std::fs::write(&truncated, &bytes[..bytes.len() / 2]).unwrap();
-    }
-    let options = FolderOptions { overwrite: true, ..liver() };
-    let error = folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap_err().to_string();
-    assert!(error.contains("labels/a.nii.gz") && error.contains("labels/b.nii.gz"), "{error}");
-    assert_eq!(content(&out), before);
-    // Into a new folder nothing is written.
-    let fresh = dir.path().join("fresh");
-    assert!(folder(&pairs(&input), &fresh, &liver(), |_, _, _| {}).is_err());
-    assert_eq!(content(&fresh), BTreeMap::new());
-}
-
-/// Files that others see.
-fn published(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = content(out);
-    files.retain(|path, _| !path.starts_with(".unet3p-prepare"));
-    files
-}
-
-#[test]
-fn a_volume_that_fails_does_not_keep_the_others_and_is_made_up_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let (input, out, whole) = (dir.path().join("in"), dir.path().join("out"), dir.path().join("whole"));
-    for name in ["a", "b", "c"] {
-        write_person(&input, name, [6, 6, 4], RAS);
-    }
-    folder(&pairs(&input), &whole, &liver(), |_, _, _| {}).unwrap();
-    let labels = input.join("labels/b.nii.gz");
-    let good = std::fs::read(&labels).unwrap();
-    std::fs::write(&labels, b"cut off").unwrap();
-    let index = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    assert_eq!(DatasetIndex::load(&out).unwrap(), index);
-    assert_eq!(index.slices.len(), 8);
-    let [failed] = index.failed.as_slice() else { panic!("{:?}", index.failed) };
-    assert!(failed.name == "b" && failed.error.contains("labels/b.nii.gz"), "{failed:?}");
-    assert!(out.join("images/c_z0001.png").exists() && !out.join("images/b_z0001.png").exists());
-
-    // A slice that is marked shows whether it was cut again; half a file is none.
-    let marked = out.join("images/a_z0001.png");
-    std::fs::write(&marked, b"marked").unwrap();
-    std::fs::write(out.join(".unet3p-prepare/images/.unet3p-locked-x.tmp"), b"half").unwrap();
-    std::fs::write(out.join("images/c_z0002.png"), b"").unwrap();
-    std::fs::write(&labels, &good).unwrap();
-    let index = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    assert!(index.failed.is_empty());
-    let (mut found, mut expected) = (content(&out), content(&whole));
-    assert_eq!(found.remove(Path::new("images/a_z0001.png")), Some(b"marked".to_vec()));
-    expected.remove(Path::new("images/a_z0001.png"));
-    assert_eq!(found, expected);
-    // Now that all is there the folder is as any other.
-    assert!(folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err().to_string().contains("exists"));
-}
-
-#[test]
-fn what_has_changed_since_is_cut_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
-    for name in ["a", "b"] {
-        write_person(&input, name, [6, 6, 6], RAS);
-    }
-    let labels = input.join("labels/b.nii.gz");
-    let good = std::fs::read(&labels).unwrap();
-    std::fs::write(&labels, b"cut off").unwrap();
-    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    // The volume has fewer slices now: none of the old ones stays.
-    write_person(&input, "a", [6, 6, 5], RAS);
-    std::fs::write(out.join("images/a_z0001.png"), b"marked").unwrap();
-    std::fs::write(&labels, &good).unwrap();
-    let index = folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    assert_eq!(index.slices.len(), 5 + 6);
-    assert_ne!(std::fs::read(out.join("images/a_z0001.png")).unwrap(), b"marked");
-    let slices = published(&out).into_keys().filter(|path| path.starts_with("images")).count();
-    assert_eq!(slices, 5 + 6);
-
-    // Other options begin anew.
-    std::fs::write(&labels, b"cut off").unwrap();
-    let options = FolderOptions { overwrite: true, ..liver() };
-    folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
-    std::fs::write(out.join("images/a_z0001.png"), b"marked").unwrap();
-    let options = FolderOptions { window: [-100.0, 100.0], ..options };
-    folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
-    assert_ne!(std::fs::read(out.join("images/a_z0001.png")).unwrap(), b"marked");
-}
-
-#[test]
 fn a_label_map_with_another_affine_takes_the_images_grid_where_told() {
     let dir = tempfile::tempdir().unwrap();
     let (input, out, whole) = (dir.path().join("in"), dir.path().join("out"), dir.path().join("whole"));
@@ -376,76 +199,8 @@ fn a_label_map_with_another_affine_takes_the_images_grid_where_told() {
     assert!(folder(&pairs(&input), &dir.path().join("o"), &options, |_, _, _| {}).is_err());
 }
 
-/// The names of the pairs in folders of empty files.
-fn paired(
-    files: &[&str],
-    images: &str,
-    labels: &str,
-    patterns: Option<[&str; 2]>,
-) -> Result<Vec<[String; 3]>, String> {
-    let dir = tempfile::tempdir().unwrap();
-    for file in files {
-        let path = dir.path().join(file);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, "").unwrap();
-    }
-    let names = patterns.map(|[image, labels]| NamePatterns {
-        image: image.parse().unwrap(),
-        labels: labels.parse().unwrap(),
-    });
-    let found = match_folders(&dir.path().join(images), &dir.path().join(labels), names.as_ref());
-    let relative = |path: &Path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
-    let matched = found.map_err(|error| error.to_string())?;
-    assert!(matched.left_out.is_empty());
-    Ok(matched
-        .pairs
-        .iter()
-        .map(|pair| [pair.name.clone(), relative(&pair.image), relative(&pair.labels)])
-        .collect())
-}
-
 #[test]
-fn names_are_paired_by_patterns_and_by_those_of_known_data_sets() {
-    let btcv = ["i/img0001.nii.gz", "i/IMG0002.NII", "l/label0001.nii.gz", "l/label0002.nii"];
-    assert!(paired(&btcv, "i", "l", None).unwrap_err().contains("no label map named"));
-    let btcv = ["i/img0001.nii.gz", "i/img0002.NII", "l/label0001.nii.gz", "l/label0002.nii"];
-    let expected = [["0001", btcv[0], btcv[2]], ["0002", btcv[1], btcv[3]]];
-    assert_eq!(paired(&btcv, "i", "l", None).unwrap(), expected);
-    assert_eq!(paired(&btcv, "i", "l", Some(["img{name}", "label{name}"])).unwrap(), expected);
-
-    let kits =
-        ["d/c1/imaging.nii.gz", "d/c1/segmentation.nii.gz", "d/c2/imaging.nii.gz", "d/c2/segmentation.nii"];
-    let expected = [["c1", kits[0], kits[1]], ["c2", kits[2], kits[3]]];
-    assert_eq!(paired(&kits, "d", "d", None).unwrap(), expected);
-    // With files of other names beside them only patterns tell.
-    let more = [&kits[..], &["d/c1/other.nii.gz"]].concat();
-    assert!(paired(&more, "d", "d", None).unwrap_err().contains("which is which"));
-    assert_eq!(paired(&more, "d", "d", Some(["{name}/imaging", "{name}/segmentation"])).unwrap(), expected);
-    assert!(
-        paired(&kits[..3], "d", "d", Some(["{name}/imaging", "{name}/segmentation"]))
-            .unwrap_err()
-            .contains("c2")
-    );
-
-    // A file that fits both patterns is what the longer one says.
-    let acdc = ["d/p1.nii", "d/p1_gt.nii", "d/p2.nii", "d/p2_gt.nii"];
-    let expected = [["p1", acdc[0], acdc[1]], ["p2", acdc[2], acdc[3]]];
-    assert_eq!(paired(&acdc, "d", "d", None).unwrap(), expected);
-    assert_eq!(paired(&acdc, "d", "d", Some(["{name}", "{name}_gt"])).unwrap(), expected);
-    assert!(paired(&acdc, "d", "d", Some(["{name}", "{name}"])).unwrap_err().contains("patterns"));
-    // Label maps may lie below the volumes.
-    let below = ["d/a.nii", "d/labels/a.nii"];
-    assert_eq!(paired(&below, "d", "d/labels", None).unwrap(), [["a", below[0], below[1]]]);
-}
-
-#[test]
-fn volumes_in_folders_get_names_that_files_can_have() {
-    let nested = ["i/x/1.NII.GZ", "i/y/1.nii", "l/x/1.nii.gz", "l/y/1.nii"];
-    let expected = [["x_1", nested[0], nested[2]], ["y_1", nested[1], nested[3]]];
-    assert_eq!(paired(&nested, "i", "l", None).unwrap(), expected);
-    let clash = ["i/x/1.nii", "i/x_1.nii", "l/x/1.nii", "l/x_1.nii"];
-    assert!(paired(&clash, "i", "l", None).unwrap_err().contains("both be called x_1"));
-
+fn slices_of_volumes_in_folders_lie_beside_the_others() {
     let dir = tempfile::tempdir().unwrap();
     write_person(dir.path(), "x", [6, 6, 4], RAS);
     for side in ["images", "labels"] {
@@ -470,24 +225,6 @@ fn names_that_are_not_utf8_are_told() {
     let found = match_folders(&dir.path().join("images"), &dir.path().join("labels"), None).unwrap();
     assert_eq!(found.pairs.len(), 1);
     assert!(found.left_out[0].to_string().contains("not UTF-8"), "{:?}", found.left_out);
-}
-
-#[test]
-fn a_run_that_ended_while_it_moved_its_slices_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
-    write_person(&input, "a", [6, 6, 4], RAS);
-    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    let expected = content(&out);
-
-    // Back to where a kill leaves it: a folder in the place of the index stops the run after the slices.
-    std::fs::remove_dir_all(&out).unwrap();
-    std::fs::create_dir_all(out.join("preprocessor_config.json")).unwrap();
-    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap_err();
-    assert!(out.join("images/a_z0001.png").exists() && !out.join("dataset.json").exists());
-    std::fs::remove_dir(out.join("preprocessor_config.json")).unwrap();
-    folder(&pairs(&input), &out, &liver(), |_, _, _| {}).unwrap();
-    assert_eq!(content(&out), expected);
 }
 
 #[test]

@@ -15,17 +15,28 @@ pub const MAX_TEXT: u64 = 64 << 20;
 /// Those of [`open`]; that it is longer; those of [`decode`].
 pub fn read_text(path: &Path) -> io::Result<String> {
     let (file, length) = open(path, Content::Other)?;
-    // The file may grow while it is read.
-    let mut bytes = Vec::new();
-    if length <= MAX_TEXT {
-        file.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
-    }
-    let length = length.max(bytes.len() as u64);
     if length > MAX_TEXT {
-        let problem = format!("has {length} bytes, at most {MAX_TEXT} are read: is it the right file?");
-        return Err(io::Error::new(ErrorKind::FileTooLarge, problem));
+        return Err(too_long(length));
     }
-    decode(bytes)
+    read_text_from(file)
+}
+
+/// Reads text of at most [`MAX_TEXT`] bytes to its end, from a pipe as well, and [`decode`]s it.
+///
+/// # Errors
+/// What the system says; that it is longer; those of [`decode`].
+pub fn read_text_from(source: impl Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    source.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        length if length > MAX_TEXT => Err(too_long(length)),
+        _ => decode(bytes),
+    }
+}
+
+fn too_long(length: u64) -> io::Error {
+    let problem = format!("has {length} bytes or more, at most {MAX_TEXT} are read: is it the right file?");
+    io::Error::new(ErrorKind::FileTooLarge, problem)
 }
 
 /// The text of a file's bytes, without the byte order mark that editors on Windows put before it. With the mark of UTF-16,

@@ -34,7 +34,6 @@ fn a_prediction_that_is_no_number_is_an_error() {
         let segmenter = segmenter(Variant::Base, "head", value);
         let error = segmenter.segment_input(&image(0.0)).unwrap_err();
         assert!(matches!(error, Error::Network(unet3p_models::Error::Probabilities { .. })), "{error}");
-        assert!(error.to_string().contains("unet3p info"), "{error}");
     }
 }
 

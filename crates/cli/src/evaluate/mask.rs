@@ -115,11 +115,14 @@ pub(super) fn check_size(
     )))
 }
 
-/// Checks that two volumes lie on one grid.
+/// Checks that two volumes lie on one grid. Where that takes another program's reading of a header, it is returned.
 pub(super) fn check_grid(
     (prediction, a): (&Path, &Volume<u16>),
     (reference, b): (&Path, &Volume<u16>),
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
+    if let Some(reading) = b.grid_reading(a) {
+        return Ok(Some(reading));
+    }
     let near = |(a, b): (f64, f64)| (a - b).abs() <= SPACING_BUDGET * b;
     let (what, of_a, of_b) = if a.shape != b.shape {
         ("shape", format!("{:?}", a.shape), format!("{:?}", b.shape))
@@ -128,7 +131,7 @@ pub(super) fn check_grid(
     } else if !a.same_grid(b) {
         ("affine", format!("{:?}", a.affine), format!("{:?}", b.affine))
     } else {
-        return Ok(());
+        return Ok(None);
     };
     Err(Error::Mismatch(format!(
         "{} has the {what} {of_a} and {} {of_b}: both must lie on one grid; resample one to the other's",

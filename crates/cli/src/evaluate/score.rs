@@ -71,7 +71,8 @@ pub(super) fn score(
             let (prediction_path, path) = (pair.prediction.path.as_path(), pair.reference.path.as_path());
             match masks(pair)? {
                 (Mask::Volume(prediction), Mask::Volume(reference)) => {
-                    check_grid((prediction_path, &prediction), (path, &reference))?;
+                    let reading = check_grid((prediction_path, &prediction), (path, &reference))?;
+                    warnings.extend(reading.map(|reading| format!("{}: {reading}", path.display())));
                     let (shape, spacing) = axes(&reference);
                     compare(
                         path,

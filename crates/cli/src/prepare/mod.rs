@@ -16,7 +16,7 @@ use crate::report;
 #[derive(Debug, Subcommand)]
 pub(crate) enum PrepareCommand {
     /// NIfTI volumes with label maps to 2.5D slices: turned to RAS, resampled, windowed, split by volume
-    Folder(folder::FolderArgs),
+    Folder(Box<folder::FolderArgs>),
     /// The LiTS dataset (volume-N.nii, segmentation-N.nii) to 2.5D slices, split by number
     Lits(lits::LitsArgs),
 }
@@ -60,7 +60,7 @@ impl From<Grid> for LabelGrid {
 /// Runs `unet3p prepare`.
 pub(crate) fn run(command: PrepareCommand) -> Result<(), Failure> {
     match command {
-        PrepareCommand::Folder(args) => folder::run(args),
+        PrepareCommand::Folder(args) => folder::run(*args),
         PrepareCommand::Lits(args) => lits::run(args),
     }
 }

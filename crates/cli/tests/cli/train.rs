@@ -38,6 +38,18 @@ pub(crate) fn slices(place: &Place) {
     place.write("c.toml", CONFIG);
 }
 
+/// All that the run needs can be said by --set: no file of its own is needed then.
+#[cfg(unix)]
+#[test]
+fn a_configuration_may_be_a_device_or_a_pipe_but_no_folder() {
+    let place = Place::new();
+    slices(&place);
+    let sets = "--set data.paths=[\"slices\"] --set model.filters=[2,4,8,16,32] --set model.in_channels=1 \
+                --set train.steps=1 --set loss.segmentation=\"dice\"";
+    place.line(&format!("train -c /dev/null -o run {sets}")).ends(0, &["told by the values of the masks"]);
+    place.line("train -c slices -o other").ends(2, &["slices: cannot be read"]);
+}
+
 #[test]
 fn a_run_leaves_models_that_segment() {
     let place = Place::new();

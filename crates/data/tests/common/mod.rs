@@ -1,9 +1,13 @@
 //! Synthetic volumes and NIfTI bytes for the tests of this crate.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use unet3p_data::Volume;
+use unet3p_data::prepare::{ClassLabels, FolderOptions, VolumePair, match_folders};
+use unet3p_data::{Error, Volume};
 
 pub type Affine = [[f64; 4]; 4];
 
@@ -124,4 +128,96 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+pub fn save(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+pub fn refusal(bytes: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), "scan.nii", bytes);
+    match Volume::read(&path).unwrap_err() {
+        error @ (Error::File { .. } | Error::Io { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A file whose voxels of 20 mm lie where its sform says, so that there is nothing to be said of it.
+pub fn placed(shape: &[i16], datatype: i16, bits: i16, voxels: Vec<u8>) -> File {
+    let mut file = File::new(true, shape, datatype, bits, voxels);
+    sizes(&mut file, [20.0; 3]);
+    sform(&mut file, &affine(RAS, [20.0; 3], [0.0; 3]));
+    file
+}
+
+pub fn sizes(file: &mut File, sizes: [f32; 3]) {
+    sizes.into_iter().enumerate().for_each(|(i, size)| file.f32(80 + 4 * i, size));
+}
+
+pub fn sform(file: &mut File, affine: &Affine) {
+    file.i16(254, 1);
+    for (i, &value) in affine[..3].as_flattened().iter().enumerate() {
+        file.f32(280 + 4 * i, value as f32);
+    }
+}
+
+pub fn read(folder: &tempfile::TempDir, file: &File) -> Volume {
+    Volume::read(&save(folder.path(), "a.nii", &file.bytes())).unwrap()
+}
+
+pub fn says(volume: &Volume, word: &str) -> bool {
+    volume.warnings.iter().any(|warning| warning.contains(word))
+}
+
+pub const LEFT_ANTERIOR: [(usize, f64); 3] = [(0, -1.0), (1, 1.0), (2, 1.0)];
+
+/// A volume with a gradient, and a box of label 5 inside one of label 300, in `IN/images` and `IN/labels`.
+pub fn write_person(input: &Path, name: &str, shape: [usize; 3], axes: [(usize, f64); 3]) {
+    let grid = affine(axes, [1.0, 1.0, 2.0], [0.0; 3]);
+    let image = volume(shape, grid, |[x, y, z]| (x * 7.0 - y * 5.0 + z * 3.0) as f32);
+    let [nx, ny, nz] = shape;
+    let labels = indices(shape)
+        .map(|[i, j, k]| match () {
+            () if i > 0 && i < nx / 2 && j > 1 && j < ny / 2 && k > 0 && k < nz - 1 => 5u16,
+            () if i > 0 && i < nx - 1 && j > 0 && k > 0 && k < nz - 1 => 300,
+            () => 0,
+        })
+        .collect();
+    let file = format!("{name}.nii.gz");
+    for sub in ["images", "labels"] {
+        std::fs::create_dir_all(input.join(sub)).unwrap();
+    }
+    image.write(&input.join("images").join(&file)).unwrap();
+    Volume::new(labels, shape, grid).unwrap().write(&input.join("labels").join(&file)).unwrap();
+}
+
+pub fn liver() -> FolderOptions {
+    FolderOptions {
+        classes: vec![ClassLabels { name: "liver".into(), labels: vec![5] }],
+        ..FolderOptions::default()
+    }
+}
+
+pub fn pairs(input: &Path) -> Vec<VolumePair> {
+    match_folders(&input.join("images"), &input.join("labels"), None).unwrap().pairs
+}
+
+/// Every file below a folder with its content.
+pub fn content(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(root).unwrap().into(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
 }
