@@ -12,6 +12,7 @@ mod evaluate;
 mod export;
 mod failure;
 mod info;
+mod layout;
 mod model;
 mod predict;
 mod prepare;

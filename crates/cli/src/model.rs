@@ -13,11 +13,23 @@ use crate::args::Global;
 use crate::failure::{Failure, describe};
 use crate::report;
 
-/// What `name` stands for. A model of the Hub is fetched.
+/// The best model in the folder of a training run.
+const BEST_OF_RUN: &str = "best";
+
+/// What `name` stands for. A model of the Hub is fetched; of a training run's folder it is the best model.
 ///
 /// # Errors
 /// A failed run when it is neither a bundled model, nor a path, nor a model of the Hub: the model cannot be read.
 pub(crate) fn resolve(name: &str, global: &Global) -> Result<ModelSource, Failure> {
+    let best = Path::new(name).join(BEST_OF_RUN);
+    let is_run = Path::new(name).is_dir() && !Path::new(name).join("config.json").exists();
+    let best = best.to_string_lossy();
+    let name = if is_run && Path::new(&*best).is_dir() {
+        report::note(format!("{name} is the folder of a training run: {best} is used"));
+        &best
+    } else {
+        name
+    };
     let mut bars = Bars::default();
     ModelSource::resolve_with(name, &hub(global), &mut |progress| bars.show(progress))
         .map_err(|e| Failure::run(describe(&e)))

@@ -155,10 +155,14 @@ fn prepare_images_as(config: &mut TrainConfig, name: &str, given: &Preprocessor,
         }
     };
     differ("normalize", format!("{:?}", given.normalize), format!("{:?}", own.normalize));
-    differ("window", format!("{:?}", given.window), format!("{:?}", own.window));
-    differ("spacing", format!("{:?}", given.spacing), format!("{:?}", own.spacing));
+    differ("window", or_none(given.window), or_none(own.window));
+    differ("spacing", or_none(given.spacing), or_none(own.spacing));
     let factor = |how: &Preprocessor| if how.do_rescale { how.rescale_factor } else { 1.0 };
     differ("rescale_factor", factor(given).to_string(), factor(own).to_string());
+}
+
+fn or_none(value: Option<impl std::fmt::Debug>) -> String {
+    value.map_or("none".into(), |value| format!("{value:?}"))
 }
 
 /// Values of red, green and blue, or one for all, for the channels of an image: their mean where it has others.

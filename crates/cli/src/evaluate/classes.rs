@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
+use unet3p_metrics::Scores;
 
 use super::record::Outcome;
 use super::slices::Slices;
@@ -59,6 +60,7 @@ impl Classes {
             let ids: Vec<String> = ignored.iter().map(u16::to_string).collect();
             log::warn!("the references hold class ids that are not scored: {}", ids.join(", "));
         }
+        warn_of_nothing_in_common(scored().map(|scored| &scored.scores), ignore);
         let ids: Vec<u16> = match &self.wanted {
             Some(wanted) => wanted.iter().copied().collect(),
             None => {
@@ -73,6 +75,34 @@ impl Classes {
             ));
         }
         Ok(ids)
+    }
+}
+
+/// Warns where references hold no class at all beside what is left out, or none that predictions hold: scores of 0 then tell
+/// of other ids, not of a bad model.
+fn warn_of_nothing_in_common<'a>(
+    scores: impl Iterator<Item = &'a BTreeMap<u16, Scores>>,
+    ignore: Option<u16>,
+) {
+    let (mut predicted, mut referred) = (BTreeSet::new(), BTreeSet::new());
+    for (&class, Scores { counts, .. }) in scores.flatten() {
+        predicted.extend((counts.true_positives + counts.false_positives > 0).then_some(class));
+        referred.extend((counts.true_positives + counts.false_negatives > 0).then_some(class));
+    }
+    let list = |ids: &BTreeSet<u16>| ids.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    if referred.is_empty() {
+        if let Some(id) = ignore {
+            log::warn!(
+                "the references hold no class beside {id}, which is left out: nothing remains to be found"
+            );
+        }
+    } else if !predicted.is_empty() && predicted.is_disjoint(&referred) {
+        log::warn!(
+            "predictions hold the class ids {}, references {}: none is in both, so that every score is 0; give both the \
+             same ids",
+            list(&predicted),
+            list(&referred)
+        );
     }
 }
 

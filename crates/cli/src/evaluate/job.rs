@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use unet3p_data::MaskOptions;
+use unet3p_train::TrainConfig;
 
+use super::EvaluateArgs;
 use super::run_folder::RunFolder;
-use super::{EvaluateArgs, layout};
-use crate::failure::Failure;
+use crate::failure::{Failure, describe};
+use crate::layout;
 
 /// The scores of a run's own data, in the run's folder.
 const OWN_SCORES: &str = "evaluation.json";
+
+/// What `--set` takes.
+const MASK_KEYS: [&str; 2] = ["data.mask_values", "data.mask_colors"];
 
 /// The form of the command.
 #[derive(Debug)]
@@ -89,20 +94,34 @@ impl Job {
         })
     }
 
-    /// How masks are read, where a run's configuration says it; what is ignored is `ignore`.
-    pub(super) fn mask_options(&self, ignore: Option<u16>) -> MaskOptions {
+    /// How masks are read: as `settings` say, else as a run's configuration does; what is ignored is `ignore`.
+    ///
+    /// # Errors
+    /// Wrong usage: a setting that is not about the values of masks, or cannot be read.
+    pub(super) fn mask_options(
+        &self,
+        settings: &[String],
+        ignore: Option<u16>,
+    ) -> Result<MaskOptions, Failure> {
+        let is_known = |setting: &&String| MASK_KEYS.iter().any(|key| setting.starts_with(key));
+        if let Some(other) = settings.iter().find(|setting| !is_known(setting)) {
+            let keys = MASK_KEYS.join(" or ");
+            return Err(Failure::usage(format!("--set {other}: only {keys} can be set here")));
+        }
+        let told = TrainConfig::from_toml("data.paths = [\"masks\"]", settings)
+            .map_err(|error| Failure::usage(format!("--set: {}", describe(&error).trim_end())))?;
         let run = match &self.form {
             Form::Images { run, .. } => run.as_ref(),
             // The run's own data are read by their dataset.
             Form::Masks { .. } | Form::Run(_) => None,
         };
-        let data = run.map(|run| &run.config.data);
-        MaskOptions {
+        let data = if settings.is_empty() { run.map(|run| &run.config.data) } else { Some(&told.data) };
+        Ok(MaskOptions {
             classes: None,
             values: data.and_then(|data| data.mask_values.clone()),
             colors: data.and_then(|data| data.mask_colors.clone()),
             ignore,
-        }
+        })
     }
 
     /// The model to run, where one is.

@@ -3,7 +3,6 @@
 mod cases;
 mod classes;
 mod job;
-mod layout;
 mod mask;
 mod own_data;
 mod pairs;
@@ -26,7 +25,7 @@ use unet3p_data::SliceDataset;
 use crate::args::Global;
 use crate::failure::{Failure, caught, describe};
 use crate::predict::{Settings, check_folder};
-use crate::report;
+use crate::{layout, report};
 use cases::Case;
 use classes::Classes;
 use job::{Form, Job};
@@ -64,6 +63,10 @@ pub(crate) struct EvaluateArgs {
     /// configuration says, else none]
     #[arg(long, value_name = "ID")]
     ignore: Option<u16>,
+    /// How values or colours of masks become class ids: data.mask_values or data.mask_colors, as in a training
+    /// configuration, e.g. 'data.mask_colors={"#ff0000"=1}'
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    mask_settings: Vec<String>,
     /// Tolerance of the surface Dice (NSD) in mm, in pixels where masks have no spacing
     #[arg(long, default_value_t = 1.0, value_parser = parse_tolerance, allow_negative_numbers = true, value_name = "MM")]
     nsd_tolerance: f64,
@@ -104,7 +107,7 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     let (slices, dataset);
     let Found { cases, missing } = match &job.form {
         Form::Masks { references, .. } | Form::Images { references, .. } => {
-            (slices, dataset) = (Slices::beside(references)?, None);
+            (slices, dataset) = (Slices::beside(references, args.per_slice)?, None);
             find_cases(&args, &job, references, slices.as_ref())?
         }
         Form::Run(run) => {
@@ -136,7 +139,11 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     };
     let classes = Classes::new(&args.classes, known, predictor.is_some());
     let rules = Rules { classes: &classes, tolerance: args.nsd_tolerance, ignore };
-    let reader = Reader::new(job.mask_options(ignore), dataset.is_none() && classes.may_be_binary(), &cases)?;
+    let reader = Reader::new(
+        job.mask_options(&args.mask_settings, ignore)?,
+        dataset.is_none() && classes.may_be_binary(),
+        &cases,
+    )?;
     let mut source = match (&mut predictor, &dataset) {
         (None, _) => MaskSource::Files(&reader),
         (Some(predictor), None) => MaskSource::Model(predictor, &reader),
@@ -207,6 +214,9 @@ fn find_cases(
     match &job.form {
         Form::Masks { .. } => pairs::warn_of_same(&pairs),
         _ => pairs::check_distinct(&pairs)?,
+    }
+    if let Form::Images { run: Some(run), .. } = &job.form {
+        run.warn_of_own(pairs.iter().map(|pair| pair.prediction.path.as_path()));
     }
     Ok(Found { cases: cases::assemble(pairs, slices, args.per_slice)?, missing })
 }

@@ -126,7 +126,7 @@ fn places<'a>(run: &RunFolder, dataset: &'a SliceDataset) -> Result<HashMap<&'a 
     let mut places = HashMap::new();
     for path in &run.config.data.paths {
         // An index that people write by hand tells volumes alone.
-        let Some(slices) = Slices::beside(path).ok().flatten() else { continue };
+        let Some(slices) = Slices::beside(path, true).ok().flatten() else { continue };
         let listed = slices.by_name()?;
         for slice in dataset.slices().iter().filter(|slice| slice.mask.starts_with(path)) {
             let Some((indexed, volume)) = listed.get(slice.name.as_str()) else { continue };

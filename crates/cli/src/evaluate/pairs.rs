@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::layout;
 use crate::failure::Failure;
+use crate::layout;
 use crate::predict::{Input, Kind, discover, images_of, stems, without_written};
 
 /// So many files are named in a message, of others the number.

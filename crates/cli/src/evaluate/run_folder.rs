@@ -29,7 +29,10 @@ impl RunFolder {
         if path.join(CONFIG).is_file() {
             let models = ["best", "last"].map(|model| path.join(model));
             let model = models.into_iter().find(|model| model.is_dir()).ok_or_else(|| {
-                Failure::usage(format!("{name}: the run has no model yet, neither best nor last"))
+                Failure::usage(format!(
+                    "{name}: the run has no model yet, neither best nor last: they are written at each validation; go on \
+                     with `unet3p train --resume {name}`"
+                ))
             })?;
             return Ok(Some(Self::new(path, model)?));
         }
@@ -45,6 +48,26 @@ impl RunFolder {
     fn new(folder: &Path, model: PathBuf) -> Result<Self, Failure> {
         let config = read_config(&folder.join(CONFIG), &[])?;
         Ok(Self { folder: folder.to_path_buf(), model, config })
+    }
+
+    /// Warns where some of the images lie in the data that the run learnt from.
+    pub(super) fn warn_of_own<'a>(&self, images: impl Iterator<Item = &'a Path>) {
+        let folders: Vec<PathBuf> =
+            self.config.data.paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let is_own = |image: &Path| folders.iter().any(|folder| image.starts_with(folder));
+        let (mut own, mut all) = (0, 0);
+        for image in images {
+            own += usize::from(image.canonicalize().is_ok_and(|image| is_own(&image)));
+            all += 1;
+        }
+        if own > 0 {
+            log::warn!(
+                "{own} of {all} images lie in the data that the run was trained on ({}), so that the scores may be too \
+                 good; `unet3p evaluate -m {}` scores what it was not trained on",
+                self.config_path().display(),
+                self.folder.display()
+            );
+        }
     }
 
     /// The configuration's file.

@@ -187,12 +187,19 @@ fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
     mark: Option<u16>,
 ) -> Result<Scored, Error> {
     let mut left_out = 0;
-    if let Some(ignored) = mark {
+    if let (Some(ignored), Some(id)) = (mark, rules.ignore) {
         for (prediction, reference) in prediction.iter_mut().zip(&mut reference) {
             if (*reference).into() == ignored {
                 (*prediction, *reference) = (T::default(), T::default());
                 left_out += 1;
             }
+        }
+        if prediction.iter().any(|&value| value.into() == ignored) {
+            return Err(Error::Mismatch(format!(
+                "the prediction for {} holds {id}, which is left out of references and is no class: write predictions \
+                 with class ids (0, 1, ...), or name another value by --ignore",
+                path.display()
+            )));
         }
     }
     let failed = |source| Error::Metrics { path: path.to_path_buf(), source };

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use unet3p_data::prepare::{DatasetIndex, IndexedSlice, IndexedVolume};
 
-use super::{Split, layout};
+use super::Split;
 use crate::failure::Failure;
+use crate::layout;
 use crate::predict::read_record;
 
 /// The index of a folder of prepared slices.
@@ -24,7 +25,7 @@ impl Slices {
     ///
     /// # Errors
     /// Wrong usage: an index that does not tell where slices lie.
-    pub(super) fn beside(references: &Path) -> Result<Option<Self>, Failure> {
+    pub(super) fn beside(references: &Path, per_slice: bool) -> Result<Option<Self>, Failure> {
         // Made absolute, so that the folder "." has one above as well.
         let above =
             std::path::absolute(references).ok().and_then(|path| path.parent().map(Path::to_path_buf));
@@ -34,13 +35,17 @@ impl Slices {
             if json.get("slices").is_none() {
                 continue;
             }
-            let index = serde_json::from_value(json).map_err(|error| {
-                Failure::usage(format!(
-                    "{}: does not tell where the slices lie in their volumes: {error}; prepare the folder with \
-                     `unet3p prepare`, or move dataset.json away to score slices one by one",
-                    path.display()
-                ))
-            })?;
+            let index = match serde_json::from_value(json) {
+                Ok(index) => index,
+                Err(_) if per_slice => continue,
+                Err(error) => {
+                    return Err(Failure::usage(format!(
+                        "{}: does not tell where the slices lie in their volumes: {error}; prepare the folder with \
+                         `unet3p prepare`, or score slices one by one (--per-slice)",
+                        path.display()
+                    )));
+                }
+            };
             let inside = folder.join("masks");
             let masks =
                 if folder == references && inside.is_dir() { inside } else { layout::masks(references) };

@@ -13,8 +13,11 @@ pub(super) fn lines(totals: &Totals, classes: &Classes) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for (&id, total) in &totals.classes {
-        let name = classes.name(id).map(|name| format!(", {name}")).unwrap_or_default();
-        lines.push(format!("class {id}{name}: {cases}"));
+        let class = format!("class {id}");
+        // A class without a name is called so already.
+        let name = classes.name(id).filter(|&name| name != class);
+        let name = name.map(|name| format!(", {name}")).unwrap_or_default();
+        lines.push(format!("{class}{name}: {cases}"));
         table(total, &mut lines);
     }
     if totals.classes.len() > 1 {

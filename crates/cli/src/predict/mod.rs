@@ -24,7 +24,7 @@ use unet3p::{Segmenter, read_npy_shape};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
-use crate::report;
+use crate::{layout, report};
 use earlier::{Earlier, Kept};
 use journal::Journal;
 use plan::{Extras, Item};
@@ -63,7 +63,8 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let target = Target::at(&args.output)?;
     let extras = Extras { overlay: args.overlay, probabilities: args.save_probabilities };
     let skip = matches!(target, Target::Folder(_)).then(|| target.folder());
-    let inputs = without_written(discover(&args.inputs, skip, false)?, &args.inputs, Some(&target))?;
+    let roots: Vec<PathBuf> = args.inputs.iter().map(|path| images_of_dataset(path)).collect();
+    let inputs = without_written(discover(&roots, skip, false)?, &roots, Some(&target))?;
     let items = plan::plan(inputs, &target, extras, images_of)?;
     check_folder(target.folder())?;
     let options = Options {
@@ -106,6 +107,19 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     journal.end()?;
     drop(lock);
     finish(items.len(), failed, &target)
+}
+
+/// Where the images of an input lie: of a dataset with images and masks beside each other, the images alone.
+fn images_of_dataset(path: &Path) -> PathBuf {
+    let images = layout::images(path);
+    if images != path {
+        log::warn!(
+            "{}: is a dataset with masks beside its images; only {} is segmented",
+            path.display(),
+            images.display()
+        );
+    }
+    images
 }
 
 /// How many images the array in `path` holds, `None` when it is a single one. An array that cannot be read is

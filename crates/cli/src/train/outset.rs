@@ -19,7 +19,11 @@ pub(super) fn say(trainer: &Trainer, device: &Device) {
         log::warn!("{warning}");
     }
     if trainer.steps_done() > 0 {
-        report::note(format!("resumed after {} of {} steps", trainer.steps_done(), trainer.plan().steps));
+        let (done, steps) = (trainer.steps_done(), trainer.plan().steps);
+        report::note(format!("resumed after {done} of {steps} steps"));
+        if done >= steps {
+            report::note("nothing is left to train; --set train.steps=N (or train.epochs) trains longer");
+        }
     }
     for key in trainer.changed_keys() {
         report::note(format!("the configuration has changed: {key}"));

@@ -148,6 +148,13 @@ impl Job {
             let (split, paths) = (config.split(), config.data.paths.clone());
             return Ok(Self { paths, options, split, names, config: Some(config) });
         }
+        // clap asks for --config beside --set only where nothing excludes it.
+        if let Some(setting) = args.settings.first() {
+            return Err(Failure::usage(format!(
+                "--set {setting}: changes a configuration; name it by -c (-c /dev/null with --set data.paths=[...] needs \
+                 none)"
+            )));
+        }
         let sources: Vec<Source> =
             args.paths.iter().map(|path| Source::at(path).map_err(data_failure)).collect::<Result<_, _>>()?;
         let (mut names, mut preprocessor) = (Vec::new(), None);

@@ -127,7 +127,13 @@ impl Record {
         let mut lines: Vec<String> =
             rows.iter().map(|[a, b, c]| format!("{a:<name$}  {b:>training$}  {c:>validation$}")).collect();
         lines.extend(self.sizes.iter().take(MOST_SIZES).map(|size| {
-            format!("{} x {} pixels (height x width): {} slices", size.height, size.width, size.slices)
+            format!(
+                "{} x {} pixels (height x width): {} slice{}",
+                size.height,
+                size.width,
+                size.slices,
+                if size.slices == 1 { "" } else { "s" }
+            )
         }));
         if self.sizes.len() > MOST_SIZES {
             lines.push(format!("{} other sizes", self.sizes.len() - MOST_SIZES));

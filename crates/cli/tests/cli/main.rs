@@ -6,6 +6,7 @@ mod bench;
 mod convert;
 mod convert_goldens;
 mod evaluate;
+mod evaluate_doubts;
 mod evaluate_errors;
 mod evaluate_layout;
 mod evaluate_run;

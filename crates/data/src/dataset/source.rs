@@ -64,7 +64,11 @@ impl Source {
         } else if is_csv && path.is_file() {
             Ok(Self::List(path.into()))
         } else {
-            let found = if path.exists() { "has none of these" } else { "does not exist" };
+            let found = match path.exists() {
+                true => "has none of these",
+                false if path.is_relative() => "does not exist below the current folder",
+                false => "does not exist",
+            };
             let allowed = format!(
                 "{found}: a folder with images/ and masks/ (as `unet3p prepare` writes them), an nnU-Net dataset with imagesTr/ and labelsTr/, or a CSV file with the columns image and mask is needed"
             );

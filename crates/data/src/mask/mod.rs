@@ -48,7 +48,7 @@ pub(crate) fn color_of(class: u8, palette: &[[u8; 3]]) -> [u8; 3] {
 /// [`default_color`].
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be written.
+/// [`Error::Io`](crate::Error::Io) when the file cannot be written.
 ///
 /// ```
 /// use unet3p_data::{LabelMap, read_mask, write_mask};

@@ -145,7 +145,8 @@ fn colors_instead_of_ids(stored: &Stored) -> String {
     // Only palettes can fail, and they are no such masks.
     let _ = each_color(Path::new(""), stored, |color| *found.entry(color).or_default() += 1);
     let mut foreground: Vec<[u8; 3]> = found.keys().copied().filter(|color| *color != [0; 3]).collect();
-    foreground.sort_by_key(|color| (std::cmp::Reverse(found[color]), *color));
+    // In one order for all masks of a dataset, whichever colour is the larger.
+    foreground.sort_unstable();
     let pairs = foreground.iter().take(3).zip(1..).map(|(color, id)| format!("\"{}\" = {id}", hex(*color)));
     let example = pairs.collect::<Vec<_>>().join(", ");
     let edges = if found.len() > MOST_LISTED {
@@ -155,7 +156,7 @@ fn colors_instead_of_ids(stored: &Stored) -> String {
     };
     let listed = listed(found);
     format!(
-        "holds colours instead of class ids: {listed}; map them, as data.mask_colors = {{ {example} }}{edges}"
+        "holds colours instead of class ids: {listed}; map them to ids of your choice, as data.mask_colors = {{ {example} }}{edges}"
     )
 }
 

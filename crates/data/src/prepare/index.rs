@@ -95,7 +95,7 @@ impl DatasetIndex {
     /// Reads `dataset.json` from a folder of slices.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::File`] when its content is not what
+    /// [`Error::Io`](crate::Error::Io) when it cannot be read, [`Error::File`](crate::Error::File) when its content is not what
     /// [`DatasetIndex::save`] writes.
     pub fn load(folder: &Path) -> Result<Self> {
         read_json(&folder.join(Self::FILE_NAME), "index of slices")
@@ -104,7 +104,7 @@ impl DatasetIndex {
     /// Writes `dataset.json` into a folder of slices, atomically.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written.
+    /// [`Error::Io`](crate::Error::Io) when it cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         write_atomically(&folder.join(Self::FILE_NAME), |file| {
             serde_json::to_writer_pretty(&mut *file, self)?;

@@ -37,7 +37,7 @@ impl Preprocessor {
     /// is dropped. With a HU window the image counts as already windowed: black and white are its ends.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is no such image, broken,
+    /// [`Error::Io`](crate::Error::Io) when the file cannot be opened; [`Error::File`](crate::Error::File) when it is no such image, broken,
     /// truncated, or has more than [`crate::MAX_PIXELS`] pixels.
     ///
     /// ```
