@@ -176,7 +176,7 @@ def settled(path):
         return re.sub(rb"images_per_second.*?</tr>|steps in [\d:]+", b"", data, flags=re.DOTALL)
     if name.startswith("checkpoint.") and name.endswith(".safetensors"):
         head, tensors = read_safetensors(data)
-        told = re.sub(r'"seconds":[^,}]*', "", json.dumps(head["__metadata__"]).replace("\\", ""))
+        told = re.sub(r'"seconds":[^,}]*', "", json.dumps(head["__metadata__"], sort_keys=True).replace("\\", ""))
         return repr((told, [(name, digest(tensors[name])) for name in sorted(tensors)])).encode()
     return data
 

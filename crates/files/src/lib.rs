@@ -2,7 +2,7 @@
 //!
 //! - [`open`] gives what is a file, never a folder, a pipe or a device, and knows the pointers of Git LFS.
 //! - [`read_text`] reads JSON and the like, up to a limit and without a byte order mark.
-//! - [`write`] writes a file that is there whole or not at all.
+//! - [`write()`] writes a file that is there whole or not at all.
 //! - [`NewFolder`] does the same for a folder with all that belongs together.
 //!
 //! Errors are those of the system; whoever asks names the path.

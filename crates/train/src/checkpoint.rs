@@ -15,8 +15,9 @@ use crate::{Error, Result};
 pub(crate) const FILE_NAME: &str = "checkpoint.safetensors";
 /// The one before it: there is always a whole one, whenever a run is killed.
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
-/// While it is written.
-const UNFINISHED: &str = ".checkpoint.tmp";
+/// The folder for what is unfinished. safetensors writes under a random name in the file's own folder first, which a run that
+/// is killed leaves behind: the next checkpoint removes all of it.
+const UNFINISHED: &str = ".unet3p-checkpoint.tmp";
 /// Keys of the metadata.
 const PROGRESS: &str = "progress";
 const CONFIG: &str = "config";
@@ -45,30 +46,46 @@ pub(crate) fn save(
     config: String,
     tensors: Vec<(String, Tensor)>,
 ) -> Result<()> {
-    let (newest, unfinished) = (run_dir.join(FILE_NAME), run_dir.join(UNFINISHED));
+    let (newest, folder) = (run_dir.join(FILE_NAME), run_dir.join(UNFINISHED));
+    let unfinished = folder.join(FILE_NAME);
     let tensors = tensors.into_iter().map(|(name, tensor)| Ok((name, Stored::new(&tensor)?)));
     let tensors = tensors.collect::<Result<Vec<_>>>()?;
     let progress = serde_json::to_string(progress).map_err(|e| Error::io(&newest, "write", e.into()))?;
     let metadata = HashMap::from([(PROGRESS.to_string(), progress), (CONFIG.to_string(), config)]);
     let write = || -> std::io::Result<()> {
+        remove(&folder)?;
+        fs::create_dir(&folder)?;
+        // A temporary file is private; the checkpoint has the mode of an ordinary file.
+        let mode = File::create(&unfinished)?.metadata()?.permissions();
         safetensors::serialize_to_file(tensors, Some(metadata), &unfinished).map_err(
             |error| match error {
                 safetensors::SafeTensorError::IoError(error) => error,
                 other => std::io::Error::other(other),
             },
         )?;
+        fs::set_permissions(&unfinished, mode)?;
         File::open(&unfinished)?.sync_all()
     };
     if let Err(error) = write() {
         // The first error is the one to tell.
-        let _ = fs::remove_file(&unfinished);
+        let _ = remove(&folder);
         return Err(Error::io(&newest, "write", error));
     }
     let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| Error::io(from, "rename", e));
     if newest.exists() {
         rename(&newest, &run_dir.join(PREVIOUS))?;
     }
-    rename(&unfinished, &newest)
+    rename(&unfinished, &newest)?;
+    unet3p_files::sync_folder(run_dir);
+    remove(&folder).map_err(|e| Error::io(&folder, "remove", e))
+}
+
+/// Removes a folder, if it is there.
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The newest checkpoint of a run folder, if it has one.
@@ -215,7 +232,7 @@ mod tests {
     fn one_that_cannot_be_written_leaves_the_newest() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), 1);
-        fs::create_dir(dir.path().join(UNFINISHED)).unwrap();
+        fs::write(dir.path().join(UNFINISHED), "").unwrap();
         let (progress, tensors) = checkpoint(2);
         let error = save(dir.path(), &progress, String::new(), tensors).unwrap_err().to_string();
         assert!(error.contains(FILE_NAME), "{error}");
