@@ -142,7 +142,7 @@ fn colours_are_mapped_or_named() {
             &[
                 "#ff0000 (2 pixels)",
                 "#00ff00 (1 pixel)",
-                "data.mask_colors = { \"#ff0000\" = 1, \"#00ff00\" = 2 }",
+                "data.mask_colors = { \"#00ff00\" = 1, \"#ff0000\" = 2 }",
             ],
         );
         refused(&colors(&[([255, 0, 0], 1)]), &path, &["colour #00ff00 (1 pixel)", "data.mask_colors"]);

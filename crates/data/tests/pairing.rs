@@ -25,7 +25,9 @@ fn paired(
     let found = match_folders(&dir.path().join(images), &dir.path().join(labels), names.as_ref());
     let relative = |path: &Path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
     let matched = found.map_err(|error| error.to_string())?;
-    assert!(matched.left_out.is_empty());
+    if let Some(first) = matched.left_out.first() {
+        return Err(first.to_string());
+    }
     Ok(matched
         .pairs
         .iter()

@@ -172,6 +172,7 @@ fn what_is_wrong_with_an_nnunet_dataset_is_named() {
         (r#"{"background": 0, "Ignore": 1, "a": 2}"#, ["ignore must be the highest id", "\"Ignore\""]),
         (r#"{"0": "background", "1": "ignore", "2": "a"}"#, ["ignore must be the highest id", "id 1"]),
         (r#"{"a": 0, "Background": 1}"#, ["background must be 0", "id 1"]),
+        (r#"{"x": 0, "a": 1}"#, ["is the background", "\"x\""]),
         (r#"{"background": 0, "a": 1, "b": 1}"#, ["\"a\" and \"b\"", "id 1"]),
         (r#"{"background": 0, "a": 1, "a": 2}"#, ["both named", "\"a\""]),
         (r#"{"0": "background", "1": "a", "2": "a"}"#, ["both named", "\"a\""]),

@@ -204,10 +204,11 @@ impl Trainer {
             let model = UNet3Plus::load(folder, &self.device)?;
             self.start_from(&model)?;
         }
+        // First: a configuration that the logs refuse must not replace the one they are of.
+        let mut logs = self.logs()?;
         let path = self.run_dir.join(CONFIG);
         let text = self.config.to_toml()?;
         write_atomically(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
-        let mut logs = self.logs()?;
         observer.observe(&Event::Start(self.plan.clone()));
 
         let steps = self.plan.steps;

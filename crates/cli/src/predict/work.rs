@@ -30,30 +30,25 @@ pub(crate) enum Error {
 }
 
 /// Segments one input and writes its outputs below `folder`: one mask, or one for each image of an array. When it
-/// fails, or panics, what it has written is removed.
+/// fails, or panics, none of its outputs remains, neither what it has written nor what an earlier run has: a mask under its
+/// name would pass for its own.
 pub(crate) fn segment(segmenter: &Segmenter, item: &Item, folder: &Path) -> Result<Vec<Done>, Error> {
-    let mut written = Vec::new();
     let path = &item.input.path;
-    let done = caught(path, || segment_and_write(segmenter, item, folder, &mut written))
+    let done = caught(path, || segment_and_write(segmenter, item, folder))
         .unwrap_or_else(|| Err(Error::Stopped(path.clone())));
     if done.is_err() {
         // A file that cannot be removed could be written: it is whole, and the error that matters is named.
-        written.iter().for_each(|file| drop(fs::remove_file(file)));
+        item.outputs.iter().flat_map(Outputs::files).for_each(|file| drop(fs::remove_file(file)));
     }
     done
 }
 
-fn segment_and_write(
-    segmenter: &Segmenter,
-    item: &Item,
-    folder: &Path,
-    written: &mut Vec<PathBuf>,
-) -> Result<Vec<Done>, Error> {
+fn segment_and_write(segmenter: &Segmenter, item: &Item, folder: &Path) -> Result<Vec<Done>, Error> {
     let path = &item.input.path;
     let start = Instant::now();
     let mut done = match (item.input.kind, item.outputs.as_slice()) {
-        (Kind::Volume, [outputs]) => vec![volume(segmenter, path, outputs, folder, written)?],
-        (Kind::Image, [outputs]) => vec![image(path, segmenter.segment(path)?, outputs, folder, written)?],
+        (Kind::Volume, [outputs]) => vec![volume(segmenter, path, outputs, folder)?],
+        (Kind::Image, [outputs]) => vec![image(path, segmenter.segment(path)?, outputs, folder)?],
         (_, all) => {
             let found = segmenter.segment_npy(path)?;
             // The outputs were planned from the array's header.
@@ -63,7 +58,7 @@ fn segment_and_write(
             found
                 .into_iter()
                 .zip(all)
-                .map(|(found, outputs)| image(path, found, outputs, folder, written))
+                .map(|(found, outputs)| image(path, found, outputs, folder))
                 .collect::<Result<Vec<_>, _>>()?
         }
     };
@@ -75,23 +70,14 @@ fn segment_and_write(
     Ok(done)
 }
 
-fn image(
-    path: &Path,
-    found: Segmentation,
-    outputs: &Outputs,
-    folder: &Path,
-    written: &mut Vec<PathBuf>,
-) -> Result<Done, Error> {
+fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> Result<Done, Error> {
     make_parent(&outputs.mask)?;
     found.write_mask(&outputs.mask)?;
-    written.push(outputs.mask.clone());
     if let Some(overlay) = &outputs.overlay {
         found.overlay()?.write_png(overlay)?;
-        written.push(overlay.clone());
     }
     if let Some(probabilities) = &outputs.probabilities {
         found.write_probabilities(probabilities)?;
-        written.push(probabilities.clone());
     }
     Ok(Done {
         input: text(path),
@@ -107,13 +93,7 @@ fn image(
     })
 }
 
-fn volume(
-    segmenter: &Segmenter,
-    path: &Path,
-    outputs: &Outputs,
-    folder: &Path,
-    written: &mut Vec<PathBuf>,
-) -> Result<Done, Error> {
+fn volume(segmenter: &Segmenter, path: &Path, outputs: &Outputs, folder: &Path) -> Result<Done, Error> {
     let bar = report::bar(0, "slices");
     let found = segmenter.segment_volume(path, |done, slices| {
         bar.set_length(slices as u64);
@@ -123,14 +103,11 @@ fn volume(
     let found = found?;
     make_parent(&outputs.mask)?;
     found.write_mask(&outputs.mask)?;
-    written.push(outputs.mask.clone());
     if let Some(overlay) = &outputs.overlay {
         found.overlay()?.write_png(overlay)?;
-        written.push(overlay.clone());
     }
     if let Some(probabilities) = &outputs.probabilities {
         found.write_probabilities(probabilities)?;
-        written.push(probabilities.clone());
     }
     Ok(Done {
         input: text(path),

@@ -103,6 +103,7 @@ pub(super) fn run(args: FolderArgs) -> Result<(), Failure> {
         validation,
         overwrite: args.overwrite,
     };
+    let left_out: Vec<String> = left_out.iter().map(|error| describe(error)).collect();
     cut(&pairs, &left_out, &args.output, &options)
 }
 

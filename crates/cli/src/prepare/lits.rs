@@ -72,5 +72,5 @@ pub(super) fn run(args: LitsArgs) -> Result<(), Failure> {
         overwrite: args.overwrite,
         ..FolderOptions::default()
     };
-    cut(&lits.pairs(), &[], &args.output, &options)
+    cut(&lits.pairs(), lits.left_out(), &args.output, &options)
 }

@@ -68,14 +68,14 @@ pub(crate) fn run(command: PrepareCommand) -> Result<(), Failure> {
 /// Cuts the volumes, with a bar, and tells what became of each. Files that were left out count as failed.
 fn cut(
     pairs: &[VolumePair],
-    left_out: &[unet3p_data::Error],
+    left_out: &[String],
     output: &Path,
     options: &FolderOptions,
 ) -> Result<(), Failure> {
     crate::predict::check_folder(output)?;
     prepare::check_output(output, options)
         .map_err(|e| Failure::usage(format!("{} (--overwrite)", describe(&e))))?;
-    left_out.iter().for_each(|error| report::error(describe(error)));
+    left_out.iter().for_each(report::error);
     let bar = report::bar(pairs.len() as u64, "volumes");
     let index = prepare::folder(pairs, output, options, |name, done, _| {
         bar.set_position(done as u64);
@@ -97,9 +97,12 @@ fn cut(
             Ok(())
         }
         failed => Err(Failure::Partial(format!(
-            "{failed} inputs failed, each is named above; the slices of the others are in {}. The same command prepares \
-             what was mended since",
-            output.display()
+            "{failed} inputs failed, each is named above; the slices of the others are in {}. {}",
+            output.display(),
+            match index.failed.is_empty() {
+                true => "Mend them and use --overwrite to prepare all",
+                false => "The same command prepares what was mended since",
+            }
         ))),
     }
 }

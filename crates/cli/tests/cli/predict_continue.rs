@@ -148,3 +148,16 @@ fn a_folder_that_another_process_writes_is_wrong_usage() {
     place.line("predict -i a.png -o out -m m").ends(0, &[]);
     assert_eq!(place.json(RECORD)["predictions"][0]["warnings"], json!([]));
 }
+
+/// A mask of another image under an input's name would pass for its own.
+#[test]
+fn an_input_that_fails_leaves_no_mask_of_an_earlier_run() {
+    let place = Place::new();
+    place.model();
+    place.gray("in/a.png", 20, 16);
+    place.gray("in/b.png", 20, 16);
+    place.line("predict -i in -o out -m m --overlay").ends(0, &[]);
+    place.write("in/b.png", "no image any more");
+    place.line("predict -i in -o out -m m --overlay --overwrite").ends(3, &["b.png"]);
+    assert_eq!(place.files("out"), ["a_mask.png", "a_overlay.png", "predictions.json"]);
+}

@@ -56,9 +56,10 @@ fn wrong_settings_and_unreadable_volumes() {
         .line("prepare folder --images labels/none --labels labels -o slices --class liver=5")
         .ends(2, &["labels/none"]);
     std::fs::remove_file(place.path("labels/two.nii.gz")).unwrap();
-    place.line(LINE).ends(2, &["two"]);
+    // The others are prepared all the same.
+    place.line(LINE).ends(3, &["ct/two.nii.gz: has no label map named two", "--overwrite"]);
     place.write("labels/two.nii.gz", "no volume");
-    place.line(LINE).ends(3, &["two.nii.gz"]);
+    place.line(&format!("{LINE} --overwrite")).ends(3, &["two.nii.gz"]);
     place.write("file", "in the way");
     place.line("prepare folder --images ct --labels labels -o file --class liver=5").ends(1, &["file"]);
 }
@@ -113,7 +114,7 @@ fn lits_is_split_by_number_and_its_tumours_are_merged_or_kept() {
     place.line(keep).ends(2, &["kept", "--overwrite"]);
 
     std::fs::remove_file(place.path("lits/one/segmentation-27.nii")).unwrap();
-    place.line("prepare lits -i lits -o other").ends(2, &["segmentation-27.nii"]);
+    place.line("prepare lits -i lits -o other").ends(3, &["has no segmentation-27.nii"]);
     place.line("prepare lits -i kept -o other").ends(2, &["volume-N.nii"]);
 }
 

@@ -188,6 +188,13 @@ fn labels(dir: &Path, dataset: &Dataset) -> Result<Labels> {
             )));
         }
     }
+    if let Some(name) = names.get(&0).filter(|name| !is(name, BACKGROUND)) {
+        let problem = format!(
+            "has the label {name:?} with the id 0, which is the background: call it {BACKGROUND:?}, or give the class \
+             and the masks another id"
+        );
+        return Err(wrong(problem));
+    }
     let ignore = names.last_key_value().filter(|(_, name)| is(name, IGNORE)).map(|(&id, _)| id);
     let classes = names.into_iter().filter(|&(id, _)| id > 0 && Some(id) != ignore);
     Ok(Labels { classes: classes.map(|(_, name)| name.to_string()).collect(), ignore })

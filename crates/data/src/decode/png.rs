@@ -157,7 +157,9 @@ fn walk(path: &Path, file: &mut BufReader<File>, mut kept: Option<&mut Vec<u8>>)
             }
             (b"tRNS", Some(parts)) => parts.transparency = Some(data),
             (b"eXIf", Some(parts)) => {
-                let found = Exif::from_exif_chunk(&data).map_or(1, Exif::to_exif);
+                // Some writers keep the prefix that EXIF has in a JPEG.
+                let exif = data.strip_prefix(b"Exif\0\0").unwrap_or(&data);
+                let found = Exif::from_exif_chunk(exif).map_or(1, Exif::to_exif);
                 parts.orientation = Orientation::of_tag(u64::from(found));
             }
             (b"IEND", Some(_)) => break,

@@ -36,6 +36,7 @@ impl Tumors {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lits {
     volumes: BTreeMap<u32, VolumePair>,
+    left_out: Vec<String>,
 }
 
 impl Lits {
@@ -47,8 +48,8 @@ impl Lits {
     /// training batches are unpacked.
     ///
     /// # Errors
-    /// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when there is no volume, a volume has no
-    /// segmentation or a segmentation no volume (all are named), or a number is there twice.
+    /// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when there is no volume with a segmentation, or a number
+    /// is there twice.
     pub fn find(root: &Path) -> Result<Self> {
         let (mut images, mut labels) = (BTreeMap::new(), BTreeMap::new());
         collect(root, &mut images, &mut labels)?;
@@ -56,23 +57,28 @@ impl Lits {
             return Err(Error::file(root, "holds no LiTS volume (volume-N.nii or volume-N.nii.gz)"));
         }
         let missing = |of: &BTreeMap<u32, PathBuf>, there: &BTreeMap<u32, PathBuf>, name: &str| {
-            let names: Vec<_> = of
-                .keys()
-                .filter(|number| !there.contains_key(number))
-                .map(|n| format!("{name}-{n}.nii"))
-                .collect();
-            if names.is_empty() {
-                Ok(())
-            } else {
-                Err(Error::file(root, format!("lacks {}", names.join(", "))))
-            }
+            let lonely = of.iter().filter(|(number, _)| !there.contains_key(number));
+            let word = |(number, path): (&u32, &PathBuf)| {
+                format!("{}: has no {name}-{number}.nii beside it, and is left out", path.display())
+            };
+            lonely.map(word).collect::<Vec<_>>()
         };
-        missing(&images, &labels, "segmentation")?;
-        missing(&labels, &images, "volume")?;
-        let pair = |((number, image), labels)| {
-            (number, VolumePair { name: format!("volume-{number}"), image, labels })
+        let mut left_out = missing(&images, &labels, "segmentation");
+        left_out.extend(missing(&labels, &images, "volume"));
+        let pair = |(number, image)| {
+            let labels = labels.remove(&number)?;
+            Some((number, VolumePair { name: format!("volume-{number}"), image, labels }))
         };
-        Ok(Self { volumes: images.into_iter().zip(labels.into_values()).map(pair).collect() })
+        let volumes: BTreeMap<u32, VolumePair> = images.into_iter().filter_map(pair).collect();
+        if volumes.is_empty() {
+            return Err(Error::file(root, left_out.join("; ")));
+        }
+        Ok(Self { volumes, left_out })
+    }
+
+    /// A word on each file that has no counterpart.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The volumes, by number.
@@ -158,10 +164,13 @@ mod tests {
     fn what_does_not_belong_together_is_named() {
         let problem = |files: &[&str]| Lits::find(folder(files).path()).unwrap_err().to_string();
         assert!(problem(&["liver.nii"]).contains("volume-N.nii"));
-        let lacks = problem(&["volume-1.nii", "volume-2.nii", "segmentation-2.nii"]);
-        assert!(lacks.contains("lacks segmentation-1.nii"), "{lacks}");
-        let lacks = problem(&["volume-1.nii", "segmentation-1.nii", "segmentation-7.nii"]);
-        assert!(lacks.contains("lacks volume-7.nii"), "{lacks}");
+        assert!(problem(&["volume-1.nii"]).contains("no segmentation-1.nii"));
+        let files = ["volume-1.nii", "volume-2.nii", "segmentation-2.nii", "segmentation-7.nii"];
+        let lits = Lits::find(folder(&files).path()).unwrap();
+        assert_eq!(lits.pairs().len(), 1);
+        let [volume, map] = lits.left_out() else { panic!("{:?}", lits.left_out()) };
+        assert!(volume.contains("volume-1.nii: has no segmentation-1.nii"), "{volume}");
+        assert!(map.contains("segmentation-7.nii: has no volume-7.nii"), "{map}");
         assert!(problem(&["a/volume-1.nii", "b/volume-1.nii.gz"]).contains("same number"));
     }
 }

@@ -34,7 +34,7 @@ impl VolumePair {
 pub struct Matched {
     /// The volumes with their label maps, by name.
     pub pairs: Vec<VolumePair>,
-    /// A word on each file whose name cannot be used.
+    /// A word on each file that has no counterpart, or whose name cannot be used.
     pub left_out: Vec<Error>,
 }
 
@@ -49,9 +49,8 @@ const FIRST_CHANNEL: &str = "_0000";
 /// be the same one. A volume in a folder is called by both names: `day/1` is `day_1`.
 ///
 /// # Errors
-/// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, a volume
-/// has no label map or a label map no volume (all are named), two files share a name, or a case has more
-/// than one channel.
+/// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, no volume has a label map, two
+/// files share a name, or a case has more than one channel.
 pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>) -> Result<Matched> {
     let mut left_out = Vec::new();
     let volumes = list_volumes(images, labels, &mut left_out)?;
@@ -64,7 +63,8 @@ pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>)
     }
     let pairs = match names {
         Some(names) => {
-            let (pairs, rest) = files.pair(names)?;
+            let (pairs, unpaired, rest) = files.pair(names)?;
+            left_out.extend(files.unless_all(&pairs, unpaired)?);
             if let Some(first) = rest.first() {
                 let more =
                     if rest.len() > 1 { format!(" and {} more", rest.len() - 1) } else { String::new() };
@@ -77,7 +77,11 @@ pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>)
             }
             pairs
         }
-        None => files.pair_unasked()?,
+        None => {
+            let (pairs, unpaired) = files.pair_unasked()?;
+            left_out.extend(unpaired);
+            pairs
+        }
     };
     Ok(Matched { pairs: flat_names(pairs)?, left_out })
 }
@@ -96,8 +100,9 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// The pairs by equal names or, where that fails, by the only usual patterns that fit.
-    fn pair_unasked(&self) -> Result<Vec<VolumePair>> {
+    /// The pairs by equal names or, where that leaves files out, by the only usual patterns that leave none; with a word on
+    /// each file without a counterpart.
+    fn pair_unasked(&self) -> Result<(Vec<VolumePair>, Vec<Error>)> {
         let plain = if self.both {
             Err(Error::file(
                 self.images,
@@ -106,14 +111,16 @@ impl Files<'_> {
         } else {
             self.pair_equal()
         };
-        let problem = match plain {
-            Ok(pairs) => return Ok(pairs),
-            Err(problem) => problem,
-        };
+        if let Ok((_, unpaired)) = &plain
+            && unpaired.is_empty()
+        {
+            return plain;
+        }
         let mut fitting: Vec<(NamePatterns, Vec<VolumePair>)> = Vec::new();
         for names in NamePatterns::common() {
-            if let Ok((pairs, rest)) = self.pair(&names)
+            if let Ok((pairs, unpaired, rest)) = self.pair(&names)
                 && rest.is_empty()
+                && unpaired.is_empty()
             {
                 fitting.push((names, pairs));
             }
@@ -121,14 +128,18 @@ impl Files<'_> {
         match fitting.pop() {
             Some((names, pairs)) if fitting.is_empty() => {
                 log::warn!("volumes and label maps are paired as {} and {}", names.image, names.labels);
-                Ok(pairs)
+                Ok((pairs, Vec::new()))
             }
-            _ => Err(problem),
+            _ => {
+                let (pairs, unpaired) = plain?;
+                let unpaired = self.unless_all(&pairs, unpaired)?;
+                Ok((pairs, unpaired))
+            }
         }
     }
 
-    /// The pairs with equal names.
-    fn pair_equal(&self) -> Result<Vec<VolumePair>> {
+    /// The pairs with equal names, and a word on each file without a counterpart.
+    fn pair_equal(&self) -> Result<(Vec<VolumePair>, Vec<Error>)> {
         let (volumes, mut maps) = (by_name(&self.volumes, Some)?, by_name(&self.maps, Some)?);
         let mut pairs: Vec<VolumePair> = Vec::new();
         let mut missing = Vec::new();
@@ -140,15 +151,14 @@ impl Files<'_> {
                 None if pairs.last().is_some_and(|pair| is_channel_of(&name, &pair.name)) => {
                     return Err(Error::file(&image, "is a second channel of its case; one is read"));
                 }
-                None => missing.push(name),
+                None => missing.push((name, image)),
             }
         }
-        self.check_all_paired(missing, maps.into_keys().collect())?;
-        Ok(pairs)
+        Ok((pairs, self.unpaired(missing, maps)))
     }
 
-    /// The pairs whose names fit patterns, and the files that fit neither.
-    fn pair(&self, names: &NamePatterns) -> Result<(Vec<VolumePair>, Vec<&Path>)> {
+    /// The pairs whose names fit patterns, a word on each file without a counterpart, and the files that fit neither.
+    fn pair(&self, names: &NamePatterns) -> Result<(Vec<VolumePair>, Vec<Error>, Vec<&Path>)> {
         // In one folder a file that fits both patterns is what the longer one says.
         let takes = |pattern: &NamePattern, other: &NamePattern, stem: String| {
             let others = self.both && other.literal() > pattern.literal() && other.name_in(&stem).is_some();
@@ -180,22 +190,32 @@ impl Files<'_> {
                     ));
                 }
                 Some(labels) => pairs.push(VolumePair { name, image, labels }),
-                None => missing.push(name),
+                None => missing.push((name, image)),
             }
         }
-        self.check_all_paired(missing, maps.into_keys().collect())?;
-        Ok((pairs, rest))
+        Ok((pairs, self.unpaired(missing, maps), rest))
     }
 
-    fn check_all_paired(&self, images: Vec<String>, labels: Vec<String>) -> Result<()> {
-        if !images.is_empty() {
-            return Err(Error::file(self.labels, format!("has no label map named {}", images.join(", "))));
+    /// A word on each volume without a label map, and on each label map without a volume.
+    fn unpaired(&self, volumes: Vec<(String, PathBuf)>, maps: BTreeMap<String, PathBuf>) -> Vec<Error> {
+        let word = |path: &Path, what: &str, name: &str, folder: &Path| {
+            let problem = format!("has no {what} named {name} in {}, and is left out", folder.display());
+            Error::file(path, problem)
+        };
+        let volumes = volumes.iter().map(|(name, path)| word(path, "label map", name, self.labels));
+        volumes.chain(maps.iter().map(|(name, path)| word(path, "volume", name, self.images))).collect()
+    }
+
+    /// The words on files without a counterpart, unless there is no pair at all: then the names are to blame.
+    fn unless_all(&self, pairs: &[VolumePair], unpaired: Vec<Error>) -> Result<Vec<Error>> {
+        match unpaired.first() {
+            Some(first) if pairs.is_empty() => {
+                let problem =
+                    format!("has no label map that fits a volume of {}: {first}", self.images.display());
+                Err(Error::file(self.labels, problem))
+            }
+            _ => Ok(unpaired),
         }
-        if !labels.is_empty() {
-            let problem = format!("has no volume for the label maps named {}", labels.join(", "));
-            return Err(Error::file(self.images, problem));
-        }
-        Ok(())
     }
 }
 

@@ -4,10 +4,11 @@ use super::{MAX_VOXELS, Volume, listed};
 use crate::resample::{Resample, resample_axis, taps};
 use crate::{Error, Result};
 
-/// Grids of up to this many voxels are made of any volume: 16 MiB of single precision.
-const SMALL_GRID: usize = 1 << 22;
-/// Larger grids have at most this many times the volume's own voxels, 256 bytes for each: 4 mm become 1 mm.
-const MOST_GROWTH: usize = 64;
+/// Grids of up to this many voxels are made of any volume: 4 MiB of single precision.
+const SMALL_GRID: usize = 1 << 20;
+/// Larger grids have at most this many times the volume's own voxels, 64 bytes for each: 2.5 mm become 1 mm
+/// along all axes.
+const MOST_GROWTH: usize = 16;
 /// What to do about a grid that is too large.
 const REMEDY: &str = "check the voxel sizes and the unit of length in the file's header";
 
@@ -16,7 +17,7 @@ impl<T> Volume<T> {
     ///
     /// # Errors
     /// [`Error::Setting`] when a spacing is not positive, or so small that an axis would have more than 32767 voxels, or
-    /// the volume more than 2^22 and more than 64 times its own or [`MAX_VOXELS`] (on the way there, too).
+    /// the volume more than 2^20 and more than 16 times its own or [`MAX_VOXELS`] (on the way there, too).
     pub fn shape_at(&self, spacing: [f64; 3]) -> Result<[usize; 3]> {
         let own = self.spacing();
         let mut shape = [0; 3];

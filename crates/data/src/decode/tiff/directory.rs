@@ -102,6 +102,12 @@ impl Directory {
         Ok(bytes.chunks_exact(size as usize).map(|bytes| number(bytes, self.is_little)).collect())
     }
 
+    /// Checks the lists that the `tiff` crate takes memory for before it sees how long the file is.
+    pub(super) fn check_lists(&self, source: &mut Source<'_>) -> Result<()> {
+        let lists = [tag::BITS, tag::STRIP_OFFSETS, tag::STRIP_BYTES, tag::TILE_OFFSETS, tag::TILE_BYTES];
+        lists.into_iter().try_for_each(|list| self.numbers(source, list).map(drop))
+    }
+
     /// The first number of a tag.
     pub(super) fn number(&self, source: &mut Source<'_>, tag: u16) -> Result<Option<u64>> {
         Ok(self.numbers(source, tag)?.first().copied())

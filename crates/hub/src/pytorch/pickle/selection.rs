@@ -1,5 +1,7 @@
 //! Where the state dict lies in what was saved.
 
+use std::collections::HashSet;
+
 use super::{CheckpointError, Class, Machine, Object, Value};
 use crate::pytorch::tensor::TensorClaim;
 
@@ -23,7 +25,15 @@ impl<'a> Machine<'a> {
             let value =
                 pairs.iter().rev().find(|(key, _)| matches!(key, Value::Text(text) if *text == entry));
             match value.and_then(|&(_, value)| self.object(value)) {
-                Some(Object::Dict(nested)) => return self.tensors_in(nested, &format!(" in `{entry}`")),
+                Some(Object::Dict(nested)) => {
+                    if let Some(other) = self.other_weights(pairs, nested) {
+                        return Err(not_a_state_dict(format!(
+                            "it holds two sets of weights, `{entry}` and `{other}`, and nothing says which is wanted: \
+                             save that one alone, as torch.save(checkpoint[\"{entry}\"], path)"
+                        )));
+                    }
+                    return self.tensors_in(nested, &format!(" in `{entry}`"));
+                }
                 Some(&Object::Inert(Some(class))) => return Err(whole_object(class)),
                 _ => {}
             }
@@ -31,6 +41,24 @@ impl<'a> Machine<'a> {
         let nowhere =
             format!(", and it has no dictionary {}", ENTRIES.map(|name| format!("`{name}`")).join(", "));
         self.tensors_in(pairs, &nowhere)
+    }
+
+    /// The key of another dictionary with tensors alone, some of the names of `chosen`: an average of the weights, for example.
+    fn other_weights(
+        &self,
+        pairs: &[(Value<'a>, Value<'a>)],
+        chosen: &[(Value<'a>, Value<'a>)],
+    ) -> Option<&'a str> {
+        let text = |value: Value<'a>| if let Value::Text(text) = value { Some(text) } else { None };
+        let names: HashSet<&str> = chosen.iter().filter_map(|&(key, _)| text(key)).collect();
+        pairs.iter().find_map(|&(key, value)| {
+            let Some(Object::Dict(others)) = self.object(value) else { return None };
+            let is_tensor =
+                |&(_, value): &(_, Value<'a>)| matches!(self.object(value), Some(Object::Tensor(_)));
+            let shares = others.iter().any(|&(key, _)| text(key).is_some_and(|key| names.contains(key)));
+            let is_chosen = std::ptr::eq(others.as_slice(), chosen);
+            (!is_chosen && shares && others.iter().all(is_tensor)).then(|| text(key)).flatten()
+        })
     }
 
     /// The tensors of a dictionary that has nothing else; `place` ends the sentence about what it has.
