@@ -123,7 +123,7 @@ pub(super) fn read(path: &Path, file: BufReader<File>) -> Result<Stored> {
         if (bits, channels) != (1, 1) {
             return Err(unsupported(path, format!("fax compression of {channels} samples of {bits} bits")));
         }
-        directory.check_lists(&mut source)?;
+        directory.check_lists(&source)?;
         Samples::Eight(fax::read(path, source.file, height, width, color == Color::WhiteIsZero)?)
     } else {
         let mut chunks = Chunks::of(&mut source, &directory, (height, width), channels, bits, compression)?;

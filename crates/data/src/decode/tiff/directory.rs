@@ -102,10 +102,20 @@ impl Directory {
         Ok(bytes.chunks_exact(size as usize).map(|bytes| number(bytes, self.is_little)).collect())
     }
 
-    /// Checks the lists that the `tiff` crate takes memory for before it sees how long the file is.
-    pub(super) fn check_lists(&self, source: &mut Source<'_>) -> Result<()> {
-        let lists = [tag::BITS, tag::STRIP_OFFSETS, tag::STRIP_BYTES, tag::TILE_OFFSETS, tag::TILE_BYTES];
-        lists.into_iter().try_for_each(|list| self.numbers(source, list).map(drop))
+    /// Checks that the file can hold every list: the `tiff` crate takes memory for a list before it looks for its values.
+    pub(super) fn check_lists(&self, source: &Source<'_>) -> Result<()> {
+        for (tag, entry) in &self.entries {
+            let size = match entry.kind {
+                3 | 8 => 2,
+                4 | 9 | 11 | 13 => 4,
+                5 | 10 | 12 | 16..=18 => 8,
+                _ => 1,
+            };
+            if entry.count > MAX_VALUES || entry.count * size > source.len {
+                return Err(broken(source.path, format!("the TIFF tag {tag} has {} values", entry.count)));
+            }
+        }
+        Ok(())
     }
 
     /// The first number of a tag.
