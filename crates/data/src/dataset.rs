@@ -147,8 +147,8 @@ struct Decoded {
 }
 
 impl SliceDataset {
-    /// Opens sources and checks them, and logs [`Findings::warnings`]: every image has a mask (and regions, if there are any) of its size, and every
-    /// mask holds class ids. Images are decoded later, when they are first asked for.
+    /// Opens sources, checks that every image has a mask (and regions, if there are any) of its size and that every mask
+    /// holds class ids, and logs [`Findings::warnings`]. Images are decoded later, when they are first asked for.
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Io`] naming the first file that is missing, unreadable, of another size or with an

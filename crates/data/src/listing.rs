@@ -1,5 +1,6 @@
 //! The files of a folder: one rule for every command that is given a folder.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,15 @@ pub struct ListedFile {
     pub relative: PathBuf,
     /// The path below the folder without the ending.
     pub stem: PathBuf,
+}
+
+impl ListedFile {
+    /// [`ListedFile::stem`] with `/` between folders.
+    pub(crate) fn name(&self) -> Result<String> {
+        let parts: Option<Vec<&str>> = self.stem.iter().map(|part| part.to_str()).collect();
+        let name = parts.map(|parts| parts.join("/"));
+        name.ok_or_else(|| Error::file(&self.path, "has a name that is not UTF-8: rename it"))
+    }
 }
 
 /// What a folder holds.
@@ -80,7 +90,7 @@ pub fn list_files(folder: &Path, wanted: Wanted<'_>) -> Result<FolderListing> {
 }
 
 /// The length of the wanted ending of a file name with its dot, the longest one; nothing for other names.
-fn ending_len(name: &str, endings: &[&str]) -> Option<usize> {
+pub(crate) fn ending_len(name: &str, endings: &[&str]) -> Option<usize> {
     let name = name.to_ascii_lowercase();
     let fits = |ending: &&&str| {
         name.strip_suffix(**ending)
@@ -88,6 +98,14 @@ fn ending_len(name: &str, endings: &[&str]) -> Option<usize> {
             .is_some_and(|stem| !stem.is_empty())
     };
     endings.iter().filter(fits).map(|ending| ending.len() + 1).max()
+}
+
+/// The first of `count` files, and how many others there are.
+pub(crate) fn and_more(first: &Path, count: usize) -> String {
+    match count {
+        0 | 1 => first.display().to_string(),
+        count => format!("{} and {} more", first.display(), count - 1),
+    }
 }
 
 struct Walk<'a> {
@@ -158,13 +176,9 @@ impl Walk<'_> {
 
     fn finish(mut self) -> FolderListing {
         for (ending, (first, count)) in self.others {
-            let more = match count {
-                1 => String::new(),
-                n => format!(" and {} more", n - 1),
-            };
             self.found.warnings.push(format!(
-                "{}{more}: passed over, because .{ending} files are not read here (.{} are)",
-                first.display(),
+                "{}: passed over, because .{ending} files are not read here (.{} are)",
+                and_more(&first, count),
                 self.wanted.endings.join(", .")
             ));
         }
@@ -178,17 +192,16 @@ impl FolderListing {
     /// A file whose name is not UTF-8, or is the name of another file as well, becomes a problem.
     pub(crate) fn by_name(self, problems: &mut Vec<Error>) -> BTreeMap<String, PathBuf> {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for ListedFile { path, stem, .. } in self.files {
-            let parts: Option<Vec<&str>> = stem.iter().map(|part| part.to_str()).collect();
-            let Some(name) = parts.map(|parts| parts.join("/")) else {
-                problems.push(Error::file(&path, "has a name that is not UTF-8: rename it"));
-                continue;
-            };
-            match files.get(&name) {
-                Some(other) => {
-                    problems.push(Error::file(&path, format!("has the same name as {}", other.display())));
+        for file in self.files {
+            match file.name().map(|name| files.entry(name)) {
+                Ok(Entry::Vacant(entry)) => {
+                    entry.insert(file.path);
                 }
-                None => drop(files.insert(name, path)),
+                Ok(Entry::Occupied(other)) => {
+                    let problem = format!("has the same name as {}", other.get().display());
+                    problems.push(Error::file(&file.path, problem));
+                }
+                Err(problem) => problems.push(problem),
             }
         }
         files

@@ -16,5 +16,5 @@ mod write;
 
 pub use open::{Content, open};
 pub use replace::{NewFolder, recover_folder};
-pub use text::{MAX_TEXT, decode, read_text, read_text_from};
+pub use text::{MAX_TEXT, decode, read_text, read_text_from, read_text_up_to};
 pub use write::{is_temporary, sync_folder, write};

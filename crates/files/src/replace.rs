@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::lock::Lock;
-use crate::write::{PREFIX, SUFFIX, parent, sync_folder};
+use crate::write::{PREFIX, SUFFIX, is_temporary, parent, sync_folder};
 
 /// Random letters in the name of an unfinished folder.
 const LETTERS: usize = 6;
@@ -40,8 +40,6 @@ const LABEL_BYTES: usize = 200;
 pub struct NewFolder {
     /// The folder to replace, without links.
     target: PathBuf,
-    /// The name of the target in the names beside it.
-    label: String,
     /// Removed at the end, whichever of the two folders it is then.
     staged: TempDir,
     in_place: bool,
@@ -63,24 +61,25 @@ impl NewFolder {
             Err(error) => return Err(error),
         };
         fs::create_dir_all(parent(&target))?;
-        let label = label(&target);
         let existing = fs::metadata(&target).ok();
         if existing.as_ref().is_some_and(|existing| existing.is_dir() && existing.permissions().readonly()) {
             return Err(io::Error::new(ErrorKind::PermissionDenied, "nobody may write to this folder"));
         }
-        if existing.is_some() && is_fixed(&target) {
-            let (lock, staged) = stage(&target, &label)?;
-            return Ok(Self { target, label, staged, in_place: true, _lock: lock });
-        }
-        let (lock, staged, in_place) = match stage(parent(&target), &label) {
-            Ok((lock, staged)) => (lock, staged, false),
-            Err(error) if existing.is_some() && denies(&error) => {
-                let (lock, staged) = stage(&target, &label)?;
-                (lock, staged, true)
+        let label = label(&target);
+        let beside = if existing.is_some() && is_fixed(&target) {
+            None
+        } else {
+            match stage(parent(&target), &label) {
+                Err(error) if existing.is_some() && denies(&error) => None,
+                staged => Some(staged?),
             }
-            Err(error) => return Err(error),
         };
-        Ok(Self { target, label, staged, in_place, _lock: lock })
+        let in_place = beside.is_none();
+        let (lock, staged) = match beside {
+            Some(staged) => staged,
+            None => stage(&target, &label)?,
+        };
+        Ok(Self { target, staged, in_place, _lock: lock })
     }
 
     /// Where the files are to be written.
@@ -106,7 +105,7 @@ impl NewFolder {
             sync_folder(self.path());
             match self.swap() {
                 // A mount of the same file system looks like any folder.
-                Err(error) if denies(&error) || matches!(error.kind(), ErrorKind::CrossesDevices) => {
+                Err(error) if denies(&error) || error.kind() == ErrorKind::CrossesDevices => {
                     return self.move_files(parts);
                 }
                 swapped => swapped?,
@@ -128,7 +127,7 @@ impl NewFolder {
                 exchanged => return Ok(exchanged?),
             }
         }
-        let aside = aside(&self.target, &self.label);
+        let aside = aside(&self.target);
         remove(&aside)?;
         fs::rename(&self.target, &aside)?;
         if let Err(error) = fs::rename(self.path(), &self.target) {
@@ -170,13 +169,14 @@ impl NewFolder {
 /// # Errors
 /// What the system says.
 pub fn recover_folder(folder: &Path) -> io::Result<()> {
-    let Some(name) = folder.file_name() else { return Ok(()) };
-    let label = shortened(&name.to_string_lossy());
-    let aside = aside(folder, &label);
+    if folder.file_name().is_none() {
+        return Ok(());
+    }
+    let aside = aside(folder);
     if folder.symlink_metadata().is_ok() || aside.symlink_metadata().is_err() {
         return Ok(());
     }
-    match Lock::take(&lock_path(parent(folder), &label)) {
+    match Lock::take(&lock_path(parent(folder), &label(folder))) {
         Ok(_lock) if folder.symlink_metadata().is_err() => fs::rename(&aside, folder),
         // Another process is just doing it.
         _ => Ok(()),
@@ -210,15 +210,13 @@ fn lock_path(place: &Path, label: &str) -> PathBuf {
 }
 
 /// Where the former folder waits while the new one gets its name.
-fn aside(target: &Path, label: &str) -> PathBuf {
-    target.with_file_name(format!(".{label}.old"))
+fn aside(target: &Path) -> PathBuf {
+    target.with_file_name(format!(".{}.old", label(target)))
 }
 
+/// The name of the target in the names of its lock and of what replaces it.
 fn label(target: &Path) -> String {
-    shortened(&target.file_name().unwrap_or_default().to_string_lossy())
-}
-
-fn shortened(name: &str) -> String {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
     let mut end = name.len().min(LABEL_BYTES);
     while !name.is_char_boundary(end) {
         end -= 1;
@@ -257,9 +255,7 @@ fn carry_over(former: &Path, new: &Path, parts: &[&str]) -> io::Result<()> {
     for entry in fs::read_dir(former)? {
         let entry = entry?;
         let name = entry.file_name();
-        let text = name.to_string_lossy();
-        let unfinished = text.starts_with(PREFIX) && text.ends_with(SUFFIX);
-        if !unfinished && parts.iter().all(|part| name != *part) {
+        if !is_temporary(Path::new(&name)) && parts.iter().all(|part| name != *part) {
             link(&entry.path(), &new.join(&name), entry.file_type()?.is_dir())?;
         }
     }

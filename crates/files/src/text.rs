@@ -12,13 +12,21 @@ pub const MAX_TEXT: u64 = 64 << 20;
 /// Reads a text file of at most [`MAX_TEXT`] bytes, as [`decode`] does.
 ///
 /// # Errors
-/// Those of [`open`]; that it is longer; those of [`decode`].
+/// Those of [`read_text_up_to`].
 pub fn read_text(path: &Path) -> io::Result<String> {
+    read_text_up_to(path, MAX_TEXT)
+}
+
+/// Reads a text file of at most `most` bytes, as [`decode`] does.
+///
+/// # Errors
+/// Those of [`open`]; that it is longer; those of [`decode`].
+pub fn read_text_up_to(path: &Path, most: u64) -> io::Result<String> {
     let (file, length) = open(path, Content::Other)?;
-    if length > MAX_TEXT {
-        return Err(too_long(length));
+    if length > most {
+        return Err(too_long(length, most));
     }
-    read_text_from(file)
+    read_from(file, most)
 }
 
 /// Reads text of at most [`MAX_TEXT`] bytes to its end, from a pipe as well, and [`decode`]s it.
@@ -26,16 +34,20 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 /// # Errors
 /// What the system says; that it is longer; those of [`decode`].
 pub fn read_text_from(source: impl Read) -> io::Result<String> {
+    read_from(source, MAX_TEXT)
+}
+
+fn read_from(source: impl Read, most: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
-    source.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
+    source.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 {
-        length if length > MAX_TEXT => Err(too_long(length)),
+        length if length > most => Err(too_long(length, most)),
         _ => decode(bytes),
     }
 }
 
-fn too_long(length: u64) -> io::Error {
-    let problem = format!("has {length} bytes or more, at most {MAX_TEXT} are read: is it the right file?");
+fn too_long(length: u64, most: u64) -> io::Error {
+    let problem = format!("has {length} bytes or more, at most {most} are read: is it the right file?");
     io::Error::new(ErrorKind::FileTooLarge, problem)
 }
 

@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
-/// What the names of unfinished files and folders begin with,
+/// The names of unfinished files and folders begin with this.
 pub(crate) const PREFIX: &str = ".unet3p-";
-/// what those of files that are locked while they are written begin with,
+/// The names of files that are locked while they are written begin with this.
 const LOCKED_PREFIX: &str = ".unet3p-locked-";
-/// and what all of them end with.
+/// The names of unfinished files and folders end with this.
 pub(crate) const SUFFIX: &str = ".tmp";
 /// Temporary files of other kinds are left alone until they are this old.
 const ABANDONED: Duration = Duration::from_secs(3600);

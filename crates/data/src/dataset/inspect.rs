@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Decoded, SliceDataset};
-use crate::decode::{Raster, Samples};
+use super::SliceDataset;
+use crate::decode::{Raster, Samples, decode};
 use crate::{Error, Result};
 
 /// What decoding every image tells. Slices are given by their indices.
 #[derive(Debug, Default)]
 pub struct Inspection {
-    /// Slices with a file that cannot be decoded, and why.
+    /// Slices with an image that cannot be decoded, and why.
     pub problems: Vec<(usize, Error)>,
     /// Slices whose image has one value everywhere.
     pub constant: Vec<usize>,
@@ -34,14 +34,16 @@ struct Look {
 }
 
 impl SliceDataset {
-    /// Decodes every slice. `progress` hears of slices that are done and of how many there are, on any thread.
+    /// Decodes the images of every slice; the masks were decoded when the dataset was opened. `progress` hears of slices
+    /// that are done and of how many there are, on any thread.
     pub fn inspect(&self, progress: impl Fn(usize, usize) + Sync) -> Inspection {
         let (done, total) = (AtomicUsize::new(0), self.slices.len());
         let looks: Vec<Result<Look>> = self
             .slices
             .par_iter()
             .map(|slice| {
-                let look = Decoded::read(slice).map(|decoded| Look::at(&decoded.images));
+                let images: Result<Vec<_>> = slice.images.iter().map(|path| decode(path)).collect();
+                let look = images.map(|images| Look::at(&images));
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
                 look
             })

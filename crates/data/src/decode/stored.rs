@@ -118,19 +118,17 @@ impl Samples {
     }
 
     /// The samples as numbers.
-    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = u16> + '_> {
-        match self {
-            Self::Eight(samples) => Box::new(samples.iter().map(|&sample| u16::from(sample))),
-            Self::Sixteen(samples) => Box::new(samples.iter().copied()),
-        }
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
+        let (eight, sixteen): (&[u8], &[u16]) = match self {
+            Self::Eight(samples) => (samples.as_slice(), &[]),
+            Self::Sixteen(samples) => (&[], samples.as_slice()),
+        };
+        eight.iter().map(|&sample| u16::from(sample)).chain(sixteen.iter().copied())
     }
 
     /// The samples as numbers.
     pub(crate) fn to_numbers(&self) -> Vec<u16> {
-        match self {
-            Self::Eight(samples) => samples.iter().map(|&sample| u16::from(sample)).collect(),
-            Self::Sixteen(samples) => samples.clone(),
-        }
+        self.iter().collect()
     }
 }
 
@@ -218,14 +216,18 @@ impl Stored {
     }
 }
 
+/// The colour of a palette by its number.
+pub(crate) fn palette_color(path: &Path, palette: &[[u8; 3]], number: u16) -> Result<[u8; 3]> {
+    palette.get(usize::from(number)).copied().ok_or_else(|| {
+        Error::file(path, format!("has the colour number {number}, but {} colours", palette.len()))
+    })
+}
+
 /// The colours of a palette by their numbers.
 fn colors(path: &Path, palette: &[[u8; 3]], samples: &Samples) -> Result<Vec<u8>> {
     let mut colors = Vec::with_capacity(3 * samples.len());
     for number in samples.iter() {
-        let color = palette.get(usize::from(number)).ok_or_else(|| {
-            Error::file(path, format!("has the colour number {number}, but {} colours", palette.len()))
-        })?;
-        colors.extend_from_slice(color);
+        colors.extend_from_slice(&palette_color(path, palette, number)?);
     }
     Ok(colors)
 }

@@ -126,7 +126,7 @@ pub(super) fn read(path: &Path, file: BufReader<File>) -> Result<Stored> {
         directory.check_lists(&source)?;
         Samples::Eight(fax::read(path, source.file, height, width, color == Color::WhiteIsZero)?)
     } else {
-        let mut chunks = Chunks::of(&mut source, &directory, (height, width), channels, bits, compression)?;
+        let chunks = Chunks::of(&mut source, &directory, (height, width), channels, bits, compression)?;
         chunks.read(&mut source)?
     };
     let (samples, alpha) = samples.split(channels, colors);

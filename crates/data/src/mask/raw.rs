@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::table::{MaskColors, hex};
-use crate::decode::{self, Color, Samples, Stored};
+use crate::decode::{self, Color, Samples, Stored, palette_color};
 use crate::{Error, Result};
 
 /// Values and colours that a message lists.
@@ -116,13 +116,7 @@ fn each_color(path: &Path, stored: &Stored, mut take: impl FnMut([u8; 3])) -> Re
     match (&stored.color, &stored.samples) {
         (Color::Palette(palette), samples) => {
             for number in samples.iter() {
-                let color = palette.get(usize::from(number)).copied();
-                take(color.ok_or_else(|| {
-                    Error::file(
-                        path,
-                        format!("has the colour number {number}, but {} colours", palette.len()),
-                    )
-                })?);
+                take(palette_color(path, palette, number)?);
             }
         }
         (Color::Rgb, Samples::Eight(samples)) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::pairs::{VOLUMES, volume_name};
 use super::{ClassLabels, Validation, VolumePair};
+use crate::listing::and_more;
 use crate::{Error, ListedFile, Result, list_files};
 
 /// Label of the liver in LiTS's label maps.
@@ -117,10 +118,9 @@ fn collect(
         }
     }
     if let Some(first) = others.first() {
-        let more = if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
         log::warn!(
-            "{}{more}: passed over, because the name is not volume-N or segmentation-N",
-            first.display()
+            "{}: passed over, because the name is not volume-N or segmentation-N",
+            and_more(first, others.len())
         );
     }
     Ok(())

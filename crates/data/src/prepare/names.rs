@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::pairs::VOLUMES;
 use crate::Error;
+use crate::listing::ending_len;
 
 /// What stands for the name of a case in a pattern.
 const NAME: &str = "{name}";
@@ -50,13 +51,7 @@ impl FromStr for NamePattern {
     /// # Errors
     /// [`Error::Setting`] for a text that does not hold `{name}` once.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let lower = text.to_ascii_lowercase();
-        let ending = VOLUMES
-            .endings
-            .iter()
-            .filter(|ending| lower.ends_with(&format!(".{ending}")))
-            .map(|e| e.len() + 1);
-        let pattern = &text[..text.len() - ending.max().unwrap_or(0)];
+        let pattern = &text[..text.len() - ending_len(text, VOLUMES.endings).unwrap_or(0)];
         match pattern.split_once(NAME) {
             Some((before, after)) if !after.contains(NAME) => {
                 Ok(Self { before: before.to_owned(), after: after.to_owned() })

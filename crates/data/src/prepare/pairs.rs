@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::names::{NamePattern, NamePatterns};
-use crate::{Error, ListedFile, Result, Wanted, list_files};
+use crate::listing::{and_more, ending_len};
+use crate::{Error, Result, Wanted, list_files};
 
 /// The volumes of a folder.
 pub(super) const VOLUMES: Wanted<'_> = Wanted { endings: &["nii", "nii.gz"], skip: None, outputs: false };
@@ -44,9 +45,9 @@ const FIRST_CHANNEL: &str = "_0000";
 /// Pairs the volumes below two folders by the names of their cases. What is passed over is logged.
 ///
 /// Without `names`, `images/NAME.nii.gz` belongs to `labels/NAME.nii.gz` (or `.nii`); as in a raw dataset of nnU-Net, the
-/// volume may also be called `NAME_0000.nii.gz`. Where no names are equal, the patterns of well-known data sets are tried,
-/// such as `img0001` with `label0001`; the one by which every file has its partner is taken, and that is logged. Both folders may
-/// be the same one. A volume in a folder is called by both names: `day/1` is `day_1`.
+/// volume may also be called `NAME_0000.nii.gz`. Where that leaves files out, the patterns of well-known data sets are
+/// tried, such as `img0001` with `label0001`; the only one by which every file has its partner is taken, and that is
+/// logged. Both folders may be the same one. A volume in a folder is called by both names: `day/1` is `day_1`.
 ///
 /// # Errors
 /// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, no volume has a label map, two
@@ -61,28 +62,24 @@ pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>)
     if files.volumes.is_empty() {
         return Err(Error::file(images, "holds no volume (.nii or .nii.gz)"));
     }
-    let pairs = match names {
-        Some(names) => {
-            let (pairs, unpaired, rest) = files.pair(names)?;
-            left_out.extend(files.unless_all(&pairs, unpaired)?);
-            if let Some(first) = rest.first() {
-                let more =
-                    if rest.len() > 1 { format!(" and {} more", rest.len() - 1) } else { String::new() };
-                log::warn!(
-                    "{}{more}: passed over, because the name is not as {} or {}",
-                    first.display(),
-                    names.image,
-                    names.labels
-                );
-            }
-            pairs
-        }
-        None => {
-            let (pairs, unpaired) = files.pair_unasked()?;
-            left_out.extend(unpaired);
-            pairs
-        }
+    let Paired { pairs, unpaired, rest } = match names {
+        Some(names) => files.pair(names)?,
+        None => files.pair_unasked()?,
     };
+    if let Some(first) = unpaired.first().filter(|_| pairs.is_empty()) {
+        // The names are to blame.
+        let problem = format!("has no label map that fits a volume of {}: {first}", images.display());
+        return Err(Error::file(labels, problem));
+    }
+    left_out.extend(unpaired);
+    if let (Some(names), Some(first)) = (names, rest.first()) {
+        log::warn!(
+            "{}: passed over, because the name is not as {} or {}",
+            and_more(first, rest.len()),
+            names.image,
+            names.labels
+        );
+    }
     Ok(Matched { pairs: flat_names(pairs)?, left_out })
 }
 
@@ -99,10 +96,25 @@ struct Files<'a> {
     both: bool,
 }
 
+/// What the files of both folders become.
+struct Paired<'a> {
+    pairs: Vec<VolumePair>,
+    /// A word on each file without a counterpart.
+    unpaired: Vec<Error>,
+    /// The files whose names fit neither pattern.
+    rest: Vec<&'a Path>,
+}
+
+impl Paired<'_> {
+    /// Whether every file has its partner.
+    fn is_complete(&self) -> bool {
+        self.unpaired.is_empty() && self.rest.is_empty()
+    }
+}
+
 impl Files<'_> {
-    /// The pairs by equal names or, where that leaves files out, by the only usual patterns that leave none; with a word on
-    /// each file without a counterpart.
-    fn pair_unasked(&self) -> Result<(Vec<VolumePair>, Vec<Error>)> {
+    /// The pairs by equal names or, where that leaves files out, by the only usual patterns that leave none.
+    fn pair_unasked(&self) -> Result<Paired<'_>> {
         let plain = if self.both {
             Err(Error::file(
                 self.images,
@@ -111,35 +123,25 @@ impl Files<'_> {
         } else {
             self.pair_equal()
         };
-        if let Ok((_, unpaired)) = &plain
-            && unpaired.is_empty()
-        {
+        if plain.as_ref().is_ok_and(|paired| paired.is_complete()) {
             return plain;
         }
-        let mut fitting: Vec<(NamePatterns, Vec<VolumePair>)> = Vec::new();
-        for names in NamePatterns::common() {
-            if let Ok((pairs, unpaired, rest)) = self.pair(&names)
-                && rest.is_empty()
-                && unpaired.is_empty()
-            {
-                fitting.push((names, pairs));
-            }
-        }
+        let complete = |names: NamePatterns| {
+            let paired = self.pair(&names).ok().filter(|paired| paired.is_complete())?;
+            Some((names, paired))
+        };
+        let mut fitting: Vec<_> = NamePatterns::common().filter_map(complete).collect();
         match fitting.pop() {
-            Some((names, pairs)) if fitting.is_empty() => {
+            Some((names, paired)) if fitting.is_empty() => {
                 log::warn!("volumes and label maps are paired as {} and {}", names.image, names.labels);
-                Ok((pairs, Vec::new()))
+                Ok(paired)
             }
-            _ => {
-                let (pairs, unpaired) = plain?;
-                let unpaired = self.unless_all(&pairs, unpaired)?;
-                Ok((pairs, unpaired))
-            }
+            _ => plain,
         }
     }
 
-    /// The pairs with equal names, and a word on each file without a counterpart.
-    fn pair_equal(&self) -> Result<(Vec<VolumePair>, Vec<Error>)> {
+    /// The pairs with equal names.
+    fn pair_equal(&self) -> Result<Paired<'_>> {
         let (volumes, mut maps) = (by_name(&self.volumes, Some)?, by_name(&self.maps, Some)?);
         let mut pairs: Vec<VolumePair> = Vec::new();
         let mut missing = Vec::new();
@@ -154,11 +156,11 @@ impl Files<'_> {
                 None => missing.push((name, image)),
             }
         }
-        Ok((pairs, self.unpaired(missing, maps)))
+        Ok(Paired { pairs, unpaired: self.unpaired(missing, maps), rest: Vec::new() })
     }
 
-    /// The pairs whose names fit patterns, a word on each file without a counterpart, and the files that fit neither.
-    fn pair(&self, names: &NamePatterns) -> Result<(Vec<VolumePair>, Vec<Error>, Vec<&Path>)> {
+    /// The pairs whose names fit patterns.
+    fn pair(&self, names: &NamePatterns) -> Result<Paired<'_>> {
         // In one folder a file that fits both patterns is what the longer one says.
         let takes = |pattern: &NamePattern, other: &NamePattern, stem: String| {
             let others = self.both && other.literal() > pattern.literal() && other.name_in(&stem).is_some();
@@ -193,7 +195,7 @@ impl Files<'_> {
                 None => missing.push((name, image)),
             }
         }
-        Ok((pairs, self.unpaired(missing, maps), rest))
+        Ok(Paired { pairs, unpaired: self.unpaired(missing, maps), rest })
     }
 
     /// A word on each volume without a label map, and on each label map without a volume.
@@ -204,18 +206,6 @@ impl Files<'_> {
         };
         let volumes = volumes.iter().map(|(name, path)| word(path, "label map", name, self.labels));
         volumes.chain(maps.iter().map(|(name, path)| word(path, "volume", name, self.images))).collect()
-    }
-
-    /// The words on files without a counterpart, unless there is no pair at all: then the names are to blame.
-    fn unless_all(&self, pairs: &[VolumePair], unpaired: Vec<Error>) -> Result<Vec<Error>> {
-        match unpaired.first() {
-            Some(first) if pairs.is_empty() => {
-                let problem =
-                    format!("has no label map that fits a volume of {}: {first}", self.images.display());
-                Err(Error::file(self.labels, problem))
-            }
-            _ => Ok(unpaired),
-        }
     }
 }
 
@@ -256,11 +246,10 @@ fn list_volumes(folder: &Path, other: &Path, left_out: &mut Vec<Error>) -> Resul
     let listing = list_files(folder, Wanted { skip: Some(other), ..VOLUMES })?;
     listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let mut volumes = Vec::new();
-    for ListedFile { path, stem, .. } in listing.files {
-        let parts: Option<Vec<&str>> = stem.iter().map(|part| part.to_str()).collect();
-        match parts {
-            Some(parts) => volumes.push((parts.join("/"), path)),
-            None => left_out.push(Error::file(&path, "has a name that is not UTF-8: rename it")),
+    for file in listing.files {
+        match file.name() {
+            Ok(name) => volumes.push((name, file.path)),
+            Err(problem) => left_out.push(problem),
         }
     }
     Ok(volumes)
@@ -269,13 +258,6 @@ fn list_volumes(folder: &Path, other: &Path, left_out: &mut Vec<Error>) -> Resul
 /// The file's name without `.nii` or `.nii.gz`; nothing for other files.
 pub(super) fn volume_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    let lower = name.to_ascii_lowercase();
-    let ending = VOLUMES
-        .endings
-        .iter()
-        .filter(|ending| lower.ends_with(&format!(".{ending}")))
-        .map(|e| e.len())
-        .max()?;
-    let stem = &name[..name.len() - ending - 1];
-    (!stem.is_empty() && !stem.starts_with('.')).then(|| stem.to_owned())
+    let stem = &name[..name.len() - ending_len(name, VOLUMES.endings)?];
+    (!stem.starts_with('.')).then(|| stem.to_owned())
 }

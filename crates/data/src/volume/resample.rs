@@ -57,8 +57,8 @@ impl<T> Volume<T> {
         Err(Error::setting(key, value, allowed))
     }
 
-    /// The affine of the same extent cut into `shape` voxels.
-    fn affine_for(&self, shape: [usize; 3]) -> [[f64; 4]; 4] {
+    /// The same extent cut into `shape` voxels of the values `data`.
+    fn regridded<U>(&self, data: Vec<U>, shape: [usize; 3]) -> Volume<U> {
         let mut affine = self.affine;
         for row in affine.iter_mut().take(3) {
             for axis in 0..3 {
@@ -68,22 +68,14 @@ impl<T> Volume<T> {
                 row[axis] *= ratio;
             }
         }
-        affine
+        Volume { data, shape, affine, warnings: Vec::new(), readings: Vec::new(), header: None }
     }
 }
 
 impl Volume<f32> {
     /// The same extent in `shape` voxels: trilinear, averaging where an axis shrinks.
     pub(crate) fn resample(&self, shape: [usize; 3]) -> Self {
-        let data = resample_values(&self.data, self.shape, shape);
-        Volume {
-            data,
-            shape,
-            affine: self.affine_for(shape),
-            warnings: Vec::new(),
-            readings: Vec::new(),
-            header: None,
-        }
+        self.regridded(resample_values(&self.data, self.shape, shape), shape)
     }
 }
 
@@ -98,14 +90,7 @@ impl<T: Copy> Volume<T> {
                 data.extend(x.iter().map(|i| row[i.first]));
             }
         }
-        Volume {
-            data,
-            shape,
-            affine: self.affine_for(shape),
-            warnings: Vec::new(),
-            readings: Vec::new(),
-            header: None,
-        }
+        self.regridded(data, shape)
     }
 }
 
@@ -126,14 +111,7 @@ pub(crate) fn resample_classes(volume: &Volume<u8>, shape: [usize; 3]) -> Volume
             }
         }
     }
-    Volume {
-        data: ids,
-        shape,
-        affine: volume.affine_for(shape),
-        warnings: Vec::new(),
-        readings: Vec::new(),
-        header: None,
-    }
+    volume.regridded(ids, shape)
 }
 
 /// Axis by axis, the slowest first: whole slices and rows are combined before single voxels are.

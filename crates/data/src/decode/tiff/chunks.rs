@@ -130,30 +130,29 @@ impl Chunks {
     }
 
     /// All samples, those of a pixel side by side. Memory is taken as the chunks are read.
-    pub(super) fn read(&mut self, source: &mut Source<'_>) -> Result<Samples> {
+    pub(super) fn read(&self, source: &mut Source<'_>) -> Result<Samples> {
         if self.bits == 16 {
-            self.assemble(source, |chunks, raw, columns| {
-                let mut values = sixteen(raw, chunks.is_little);
-                if chunks.predicted {
-                    let line = columns * chunks.together;
-                    values.chunks_mut(line).for_each(|row| sums(row, chunks.together, u16::wrapping_add));
-                }
-                values
-            })
-            .map(Samples::Sixteen)
-        } else {
-            self.assemble(source, |chunks, raw, columns| match chunks.bits {
-                8 => {
-                    let mut values = raw.to_vec();
-                    if chunks.predicted {
-                        let line = columns * chunks.together;
-                        values.chunks_mut(line).for_each(|row| sums(row, chunks.together, u8::wrapping_add));
-                    }
-                    values
-                }
-                bits => unpack(raw, chunks.line(), columns, bits),
-            })
-            .map(Samples::Eight)
+            let samples = self.assemble(source, |raw| {
+                let mut samples = sixteen(&raw, self.is_little);
+                self.undo_prediction(&mut samples, u16::wrapping_add);
+                samples
+            });
+            return samples.map(Samples::Sixteen);
+        }
+        let samples = self.assemble(source, |mut raw| match self.bits {
+            8 => {
+                self.undo_prediction(&mut raw, u8::wrapping_add);
+                raw
+            }
+            bits => unpack(&raw, self.line(), self.columns, bits),
+        });
+        samples.map(Samples::Eight)
+    }
+
+    /// Makes samples of what a predictor has stored: the differences between neighbours.
+    fn undo_prediction<T: Copy>(&self, samples: &mut [T], add: impl Fn(T, T) -> T) {
+        if self.predicted {
+            samples.chunks_mut(self.columns * self.together).for_each(|row| sums(row, self.together, &add));
         }
     }
 
@@ -165,7 +164,7 @@ impl Chunks {
     fn assemble<T: Copy + Default>(
         &self,
         source: &mut Source<'_>,
-        samples_of: impl Fn(&Self, &[u8], usize) -> Vec<T>,
+        samples_of: impl Fn(Vec<u8>) -> Vec<T>,
     ) -> Result<Vec<T>> {
         let (across, down) = (self.width.div_ceil(self.columns), self.height.div_ceil(self.rows));
         let mut planes: Vec<Vec<T>> = Vec::new();
@@ -176,8 +175,7 @@ impl Chunks {
                 let shown = self.rows.min(self.height - top);
                 let stored = if self.is_tiled { self.rows } else { shown };
                 let raw = self.raw(source, plane * across * down + piece, stored * self.line())?;
-                let samples = samples_of(self, &raw, self.columns);
-                drop(raw);
+                let samples = samples_of(raw);
                 if across == 1 && self.columns == self.width {
                     values.extend_from_slice(&samples[..shown * self.width * self.together]);
                     continue;
