@@ -114,12 +114,29 @@ impl ModelCache {
 }
 
 /// Links to the content, two folders up and across, so that the cache may be moved.
+///
+/// The temporary link has the same name each time, so that one that a killed process left is used or replaced. Whoever
+/// calls holds the content's lock. Where a file system has no locks, another process may make the same link meanwhile.
 #[cfg(unix)]
 fn link(_blob: &Path, path: &Path, etag: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::symlink;
     let target = Path::new("../../blobs").join(etag);
-    let folder = path.parent().unwrap_or(path);
-    let new = tempfile::Builder::new().make_in(folder, |new| std::os::unix::fs::symlink(&target, new))?;
-    new.into_temp_path().persist(path).map_err(|error| error.error)
+    let leads_there = |link: &Path| fs::read_link(link).is_ok_and(|found| found == target);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".unet3p-{name}.tmp"));
+    if let Err(error) = symlink(&target, &new) {
+        if error.kind() != ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        if !leads_there(&new) {
+            let _ = fs::remove_file(&new);
+            symlink(&target, &new)?;
+        }
+    }
+    match fs::rename(&new, path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && leads_there(path) => Ok(()),
+        renamed => renamed,
+    }
 }
 
 /// Elsewhere links need privileges: the content itself gets the name, as huggingface_hub does it then.

@@ -54,7 +54,12 @@ impl From<HubError> for Fault {
 
 /// A connection that was cut.
 pub(super) fn cut(url: &Uri, cause: String) -> Fault {
-    Fault::Passing { url: url.clone(), cause: Cause::Cut(cause) }
+    Fault::Passing { url: url.clone(), cause: Cause::Cut(of_file(url, cause)) }
+}
+
+/// The cause of a fault, with what was being fetched. The query may be a signature.
+fn of_file(url: &Uri, cause: String) -> String {
+    format!("{}: {cause}", url.path())
 }
 
 /// A revision of a repository as the Hub describes it.
@@ -292,7 +297,7 @@ impl<'a> Client<'a> {
 
     /// A server that sends next to nothing will not send more in a moment.
     pub(super) fn too_slow(&self, url: &Uri, problem: String) -> Fault {
-        self.unreachable(url, problem).into()
+        self.unreachable(url, of_file(url, problem)).into()
     }
 
     fn unreachable(&self, url: &Uri, cause: String) -> HubError {
