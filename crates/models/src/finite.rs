@@ -31,7 +31,8 @@ const VARIANCE: &str = "running_var";
 pub fn weight_problem(name: &str, tensor: &Tensor) -> candle_core::Result<Option<String>> {
     let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
     let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-    let sound = values.par_chunks(BLOCK / size_of::<f32>()).all(|block| all_finite(block.iter().copied()));
+    let block = |block: &[f32]| block.iter().fold(true, |so_far, value| so_far & value.is_finite());
+    let sound = values.par_chunks(BLOCK / size_of::<f32>()).all(block);
     Ok(describe(name, sound, || values))
 }
 
@@ -56,10 +57,6 @@ pub(crate) fn check(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<()> {
 fn all<const N: usize>(bytes: &[u8], good: impl Fn([u8; N]) -> bool + Sync) -> bool {
     let block = |block: &[u8]| block.as_chunks().0.iter().fold(true, |so_far, &value| so_far & good(value));
     bytes.par_chunks(BLOCK).all(block)
-}
-
-fn all_finite(values: impl Iterator<Item = f32>) -> bool {
-    values.fold(true, |so_far, value| so_far & value.is_finite())
 }
 
 fn values(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {

@@ -125,10 +125,10 @@ impl Trainer {
     /// An error for tensors that must not be saved.
     fn check_finite(&self, tensors: &[(String, Tensor)]) -> Result<()> {
         let step = self.progress.step;
-        match first_not_finite(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())))? {
+        match first_not_finite(tensors)? {
             None => Ok(()),
             Some(name) => {
-                let learning_rate = self.learning_rate(step.saturating_sub(1));
+                let (name, learning_rate) = (name.to_string(), self.learning_rate(step.saturating_sub(1)));
                 Err(Error::NotFiniteWeights { name, step, learning_rate })
             }
         }
