@@ -14,7 +14,7 @@ use crate::device::DeviceChoice;
     propagate_version = true,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration, nothing was done; \
-                  3 some inputs failed, the others are written; 130 stopped by Ctrl-C."
+                  3 some inputs failed, the others are written; 130 training stopped by Ctrl-C."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -1,11 +1,10 @@
-//! Datasets that hold images and masks side by side: which folder of them is meant.
+//! How datasets lie on the disk, ours and nnU-Net's: their folders of images and of masks, the names of images, the index.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use unet3p_data::prepare::DatasetIndex;
-
-use crate::predict::read_record;
+use unet3p_data::read_json;
 
 /// Folders of images with those of their masks: ours, and nnU-Net's.
 const PAIRS: [(&str, &str); 2] = [("images", "masks"), (NNUNET_IMAGES, "labelsTr")];
@@ -16,7 +15,7 @@ const NNUNET_TEST_IMAGES: &str = "imagesTs";
 const IGNORE: &str = "ignore";
 
 /// Where the images of a dataset lie; other folders and files hold them themselves.
-pub(super) fn images(path: &Path) -> PathBuf {
+pub(crate) fn images(path: &Path) -> PathBuf {
     let prepared = path.join("images");
     if path.join(DatasetIndex::FILE_NAME).is_file() && prepared.is_dir() {
         return prepared;
@@ -25,7 +24,7 @@ pub(super) fn images(path: &Path) -> PathBuf {
 }
 
 /// Where the masks of a dataset lie; other folders and files hold them themselves.
-pub(super) fn masks(path: &Path) -> PathBuf {
+pub(crate) fn masks(path: &Path) -> PathBuf {
     pair(path).map_or_else(|| path.to_path_buf(), |(_, masks)| masks)
 }
 
@@ -35,23 +34,31 @@ fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// Whether images of this folder are named as nnU-Net's: CASE_0000, CASE_0001 for the channels of CASE.
-pub(super) fn has_channels(folder: &Path) -> bool {
+pub(crate) fn has_channels(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name == NNUNET_IMAGES || name == NNUNET_TEST_IMAGES)
 }
 
 /// The case and the channel of an image's name, as nnU-Net has them.
-pub(super) fn channel(name: &str) -> Option<(&str, &str)> {
+pub(crate) fn channel(name: &str) -> Option<(&str, &str)> {
     let is_channel = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
     name.rsplit_once('_').filter(|(_, channel)| is_channel(channel))
 }
 
-/// The value that nnU-Net's `dataset.json` in the folder of references, or in the one above, says not to count, with the
-/// file.
-pub(super) fn ignored(references: &Path) -> Option<(u16, PathBuf)> {
-    let above = std::path::absolute(references).ok()?.parent().map(Path::to_path_buf);
-    [Some(references.to_path_buf()), above].into_iter().flatten().find_map(|folder| {
+/// Each `dataset.json` in the folder of references and in the one above, with its path. Files that cannot be read are passed
+/// over.
+pub(crate) fn indices(references: &Path) -> impl Iterator<Item = (PathBuf, Value)> {
+    // Made absolute, so that the folder "." has one above as well.
+    let above = std::path::absolute(references).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+    [Some(references.to_path_buf()), above].into_iter().flatten().filter_map(|folder| {
         let path = folder.join(DatasetIndex::FILE_NAME);
-        let index: Value = read_record(&path).ok()?;
+        let index: Value = read_json(&path, "index of a dataset").ok()?;
+        Some((path, index))
+    })
+}
+
+/// The value that nnU-Net's index of these references says not to count, with the index's path.
+pub(crate) fn ignored(references: &Path) -> Option<(u16, PathBuf)> {
+    indices(references).find_map(|(path, index)| {
         let id = index.get("labels")?.get(IGNORE)?.as_u64()?;
         Some((u16::try_from(id).ok()?, path))
     })

@@ -1,11 +1,12 @@
 //! The model that a command line names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use indicatif::ProgressBar;
 use unet3p::hub::{Hub, ModelId, Progress};
 use unet3p::{ModelSource, Segmenter};
+use unet3p_files::recover_folder;
 use unet3p_hub::encoder::EncoderWeights;
 use unet3p_models::Encoder;
 
@@ -13,26 +14,34 @@ use crate::args::Global;
 use crate::failure::{Failure, describe};
 use crate::report;
 
-/// The best model in the folder of a training run.
-const BEST_OF_RUN: &str = "best";
+/// The models in the folder of a training run, in the order in which they are looked for.
+pub(crate) const MODELS_OF_RUN: [&str; 2] = ["best", "last"];
 
-/// What `name` stands for. A model of the Hub is fetched; of a training run's folder it is the best model.
+/// The model in the folder of a training run: the best, else the last; nothing where there is neither.
+pub(crate) fn of_run(folder: &Path) -> Option<PathBuf> {
+    MODELS_OF_RUN.map(|model| folder.join(model)).into_iter().find(|model| {
+        // A killed process may have moved it aside. Where it cannot be brought back, it is missing.
+        let _ = recover_folder(model);
+        model.is_dir()
+    })
+}
+
+/// What `name` stands for. A model of the Hub is fetched; the folder of a training run stands for its model.
 ///
 /// # Errors
 /// A failed run when it is neither a bundled model, nor a path, nor a model of the Hub: the model cannot be read.
 pub(crate) fn resolve(name: &str, global: &Global) -> Result<ModelSource, Failure> {
-    let best = Path::new(name).join(BEST_OF_RUN);
-    let is_run = Path::new(name).is_dir() && !Path::new(name).join("config.json").exists();
-    let best = best.to_string_lossy();
-    let name = if is_run && Path::new(&*best).is_dir() {
-        report::note(format!("{name} is the folder of a training run: {best} is used"));
-        &best
-    } else {
-        name
-    };
     let mut bars = Bars::default();
-    ModelSource::resolve_with(name, &hub(global), &mut |progress| bars.show(progress))
-        .map_err(|e| Failure::run(describe(&e)))
+    let source = ModelSource::resolve_with(name, &hub(global), &mut |progress| bars.show(progress))
+        .map_err(|e| Failure::run(describe(&e)))?;
+    if let ModelSource::Folder(folder) = &source
+        && !folder.join("config.json").exists()
+        && let Some(model) = of_run(folder)
+    {
+        report::note(format!("{name} is the folder of a training run: {} is used", model.display()));
+        return Ok(ModelSource::Folder(model));
+    }
+    Ok(source)
 }
 
 /// Reads the model `name` on `device`.

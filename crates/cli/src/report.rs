@@ -146,6 +146,11 @@ fn stderr_line(line: &str) {
     });
 }
 
+/// "1 slice", "2 slices".
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A bar over `total` steps of `unit`. It shows on a terminal only, and not under `-q`.
 pub(crate) fn bar(total: u64, unit: &str) -> ProgressBar {
     bar_like(total, &format!("{{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left {{msg}}"))

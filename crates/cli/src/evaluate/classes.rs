@@ -49,7 +49,8 @@ impl Classes {
         &self.names
     }
 
-    /// The ids of the classes that are scored, in order, without the value that is left out. Warns of others that references hold.
+    /// The ids of the classes that are scored, in order, without the value that is left out. Warns of others that references
+    /// hold.
     ///
     /// # Errors
     /// A failed run when there is none: nothing but background, and no class asked for.

@@ -84,7 +84,15 @@ impl Reader {
 
     /// Reads both masks of a pair.
     pub(super) fn both(&self, pair: &Pair) -> Result<Masks, Error> {
-        let (prediction, mut warnings) = self.read(&pair.prediction)?;
+        self.beside(self.read(&pair.prediction)?, pair)
+    }
+
+    /// Reads the reference of a pair whose prediction is there, with what is doubtful about it.
+    pub(super) fn beside(
+        &self,
+        (prediction, mut warnings): (Mask, Vec<String>),
+        pair: &Pair,
+    ) -> Result<Masks, Error> {
         let (reference, more) = self.read(&pair.reference)?;
         warnings.extend(more);
         Ok(Masks { prediction, reference, warnings })

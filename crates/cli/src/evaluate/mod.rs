@@ -2,6 +2,7 @@
 
 mod cases;
 mod classes;
+mod find;
 mod job;
 mod mask;
 mod own_data;
@@ -13,29 +14,26 @@ mod score;
 mod slices;
 mod summary;
 mod table;
+mod work;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use rayon::prelude::*;
-use unet3p_data::SliceDataset;
 
 use crate::args::Global;
-use crate::failure::{Failure, caught, describe};
-use crate::predict::{Settings, check_folder};
-use crate::{layout, report};
-use cases::Case;
+use crate::failure::Failure;
+use crate::predict::Settings;
+use crate::report;
 use classes::Classes;
+use find::Found;
 use job::{Form, Job};
-use mask::{Masks, Reader};
-use pairs::{Pair, Paired};
+use mask::Reader;
 use predictor::Predictor;
-use record::{Files, Origin, Outcome};
-use score::{Rules, Scored};
+use record::{Files, Origin};
+use score::Rules;
 use slices::Slices;
 use summary::Totals;
+use work::MaskSource;
 
 /// Arguments of `unet3p evaluate`.
 #[derive(Debug, Args)]
@@ -108,7 +106,7 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     let Found { cases, missing } = match &job.form {
         Form::Masks { references, .. } | Form::Images { references, .. } => {
             (slices, dataset) = (Slices::beside(references, args.per_slice)?, None);
-            find_cases(&args, &job, references, slices.as_ref())?
+            find::cases(&args, &job, references, slices.as_ref())?
         }
         Form::Run(run) => {
             let part = *split.get_or_insert(Split::Validation);
@@ -150,7 +148,7 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
         (Some(predictor), Some(dataset)) => MaskSource::Run(predictor, dataset),
     };
 
-    let outcomes = score_all(&cases, &rules, &mut source);
+    let outcomes = work::score_all(&cases, &rules, &mut source);
     let failed = outcomes.iter().filter(|outcome| outcome.scored.is_err()).count();
     if failed == cases.len() {
         return Err(Failure::run(format!(
@@ -168,117 +166,6 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     finish(cases.len(), failed, &files)
 }
 
-/// What is scored.
-struct Found {
-    cases: Vec<Case>,
-    /// References without a prediction.
-    missing: Vec<String>,
-}
-
-/// What is scored against what, without the slices of other splits.
-fn find_cases(
-    args: &EvaluateArgs,
-    job: &Job,
-    references: &Path,
-    slices: Option<&Slices>,
-) -> Result<Found, Failure> {
-    let mut predictions = match &job.form {
-        Form::Masks { predictions, .. } => {
-            pairs::masks(predictions, true)?.into_iter().map(|(name, mask)| (name, (mask, None))).collect()
-        }
-        _ => pairs::images(&args.inputs)?,
-    };
-    let folder = slices.map_or_else(|| layout::masks(references), |slices| slices.masks().to_path_buf());
-    let mut masks = pairs::masks(&folder, false)?;
-    if let Some(split) = args.split {
-        let slices = slices.ok_or_else(|| {
-            Failure::usage(format!(
-                "{}: --split needs the dataset.json that `unet3p prepare` writes, in this folder or the one above",
-                references.display()
-            ))
-        })?;
-        let names: BTreeSet<&str> = slices.of_split(split).collect();
-        predictions.retain(|name, _| names.contains(name.as_str()));
-        masks.retain(|name, _| names.contains(name.as_str()));
-        if masks.is_empty() {
-            return Err(Failure::usage(format!(
-                "{}: marks no slice in {} as {}; `unet3p prepare` marks those of --validation or --validate-on",
-                slices.path().display(),
-                slices.masks().display(),
-                split.name()
-            )));
-        }
-    }
-    let is_predicted = args.predictions.is_none();
-    let Paired { pairs, missing } = pairs::pair(predictions, masks, is_predicted, args.allow_missing)?;
-    match &job.form {
-        Form::Masks { .. } => pairs::warn_of_same(&pairs),
-        _ => pairs::check_distinct(&pairs)?,
-    }
-    if let Form::Images { run: Some(run), .. } = &job.form {
-        run.warn_of_own(pairs.iter().map(|pair| pair.prediction.path.as_path()));
-    }
-    Ok(Found { cases: cases::assemble(pairs, slices, args.per_slice)?, missing })
-}
-
-/// Where the masks of a pair come from.
-enum MaskSource<'a> {
-    Files(&'a Reader),
-    Model(&'a mut Predictor, &'a Reader),
-    Run(&'a Predictor, &'a SliceDataset),
-}
-
-/// Scores one case after the other; one that fails, or panics, is named at once. Pairs of image files, of which there may
-/// be many and which are small, are shared among threads; a volume or a model keeps all of them busy by itself.
-fn score_all<'a>(cases: &'a [Case], rules: &Rules<'_>, source: &mut MaskSource<'_>) -> Vec<Outcome<'a>> {
-    let bar = report::bar(cases.len() as u64, "cases");
-    let said = Mutex::new(BTreeSet::new());
-    let outcome = |case: &'a Case, masks: &mut dyn FnMut(&Pair) -> Result<Masks, mask::Error>| {
-        bar.set_message(case.name.clone());
-        let scored = caught(Path::new(&case.name), || score::score(case, rules, masks));
-        let scored = match scored {
-            Some(scored) => scored.map_err(|error| describe(&error)),
-            None => Err(format!(
-                "{}: the program stopped at this case, which is a fault of the program; please report it with the files",
-                case.name
-            )),
-        };
-        match &scored {
-            Ok(scored) => say_new(case, scored, &said, cases.len()),
-            Err(error) => report::error(error),
-        }
-        bar.inc(1);
-        Outcome { case, scored }
-    };
-    let outcomes = match source {
-        MaskSource::Model(predictor, reader) => {
-            cases.iter().map(|case| outcome(case, &mut |pair| predictor.against(reader, pair))).collect()
-        }
-        MaskSource::Run(predictor, dataset) => {
-            cases.iter().map(|case| outcome(case, &mut |pair| predictor.of_sample(dataset, pair))).collect()
-        }
-        MaskSource::Files(reader) if cases.iter().all(Case::is_one_image) => {
-            cases.par_iter().map(|case| outcome(case, &mut |pair| reader.both(pair))).collect()
-        }
-        MaskSource::Files(reader) => {
-            cases.iter().map(|case| outcome(case, &mut |pair| reader.both(pair))).collect()
-        }
-    };
-    bar.finish_and_clear();
-    outcomes
-}
-
-/// Says the warnings of a case that no case before it had; the scores name them all.
-fn say_new(case: &Case, scored: &Scored, said: &Mutex<BTreeSet<String>>, cases: usize) {
-    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    let others = if cases > 1 { " (said once, also of further cases)" } else { "" };
-    for warning in &scored.warnings {
-        if said.insert(warning.clone()) {
-            report::warning(&case.name, &format!("{warning}{others}"));
-        }
-    }
-}
-
 fn finish(cases: usize, failed: usize, files: &Files) -> Result<(), Failure> {
     if failed == 0 {
         report::result_line(format!("done: the scores are in {files}"));
@@ -294,9 +181,4 @@ fn parse_tolerance(text: &str) -> Result<f64, String> {
         Ok(mm) if mm >= 0.0 && f64::is_finite(mm) => Ok(mm),
         _ => Err("use a distance of 0 or more".to_string()),
     }
-}
-
-/// A path as text, its unreadable characters replaced.
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }

@@ -30,10 +30,7 @@ impl Predictor {
 
     /// The mask of a pair's image and the one that is right.
     pub(super) fn against(&mut self, reader: &Reader, pair: &Pair) -> Result<Masks, Error> {
-        let (prediction, mut warnings) = self.mask(pair)?;
-        let (reference, more) = reader.read(&pair.reference)?;
-        warnings.extend(more);
-        Ok(Masks { prediction, reference, warnings })
+        reader.beside(self.mask(pair)?, pair)
     }
 
     /// The mask of a slice of a training run's data and the one that is right, both at the size that the network sees: as

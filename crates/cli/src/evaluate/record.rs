@@ -1,7 +1,6 @@
 //! The scores as files: JSON in the shape of nnU-Net's `summary.json`, with more beside it, and CSV.
 
 use std::fmt;
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +10,11 @@ use unet3p_metrics::{Bootstrap, Metric, Scores, Summary};
 
 use super::cases::Case;
 use super::classes::Classes;
+use super::pairs::Pair;
 use super::score::{Rules, Scored};
 use super::summary::{COUNTS, Total, Totals};
-use super::{check_folder, text};
 use crate::failure::{Failure, describe};
+use crate::predict::{check_folder, create_folder, text};
 use crate::report;
 
 /// What became of a case.
@@ -87,11 +87,7 @@ impl Files {
         rules: &Rules<'_>,
         origin: &Origin<'_>,
     ) -> Result<(), Failure> {
-        if !self.folder().as_os_str().is_empty() {
-            fs::create_dir_all(self.folder()).map_err(|e| {
-                Failure::run(format!("{}: cannot create the folder: {e}", self.folder().display()))
-            })?;
-        }
+        create_folder(self.folder())?;
         let record = json(outcomes, totals, classes, rules, origin);
         let rows = csv(outcomes, totals, classes)
             .map_err(|e| Failure::run(format!("{}: cannot be written: {e}", self.csv.display())))?;
@@ -180,9 +176,8 @@ fn case_files(case: &Case) -> CaseFiles {
         None => text(path),
         Some(_) => text(&path.with_file_name(&case.name)),
     };
-    let of_first = |path: fn(&super::Pair) -> &PathBuf| {
-        case.pairs().next().map(|pair| named(path(pair))).unwrap_or_default()
-    };
+    let of_first =
+        |path: fn(&Pair) -> &PathBuf| case.pairs().next().map(|pair| named(path(pair))).unwrap_or_default();
     CaseFiles {
         reference: of_first(|pair| &pair.reference.path),
         prediction: of_first(|pair| &pair.prediction.path),

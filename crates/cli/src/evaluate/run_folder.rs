@@ -1,10 +1,11 @@
-//! The folder of a training run, of which the configuration says what its model is scored on.
+//! The folder of a training run, whose configuration says what its model is scored on.
 
 use std::path::{Path, PathBuf};
 
 use unet3p_train::TrainConfig;
 
 use crate::failure::Failure;
+use crate::model::{self, MODELS_OF_RUN};
 use crate::train::read_config;
 
 /// The file that tells a run's folder from others.
@@ -27,8 +28,7 @@ impl RunFolder {
     pub(super) fn at(name: &str) -> Result<Option<Self>, Failure> {
         let path = Path::new(name);
         if path.join(CONFIG).is_file() {
-            let models = ["best", "last"].map(|model| path.join(model));
-            let model = models.into_iter().find(|model| model.is_dir()).ok_or_else(|| {
+            let model = model::of_run(path).ok_or_else(|| {
                 Failure::usage(format!(
                     "{name}: the run has no model yet, neither best nor last: they are written at each validation; go on \
                      with `unet3p train --resume {name}`"
@@ -36,7 +36,7 @@ impl RunFolder {
             })?;
             return Ok(Some(Self::new(path, model)?));
         }
-        let is_model = path.is_dir() && (path.ends_with("best") || path.ends_with("last"));
+        let is_model = path.is_dir() && MODELS_OF_RUN.iter().any(|model| path.ends_with(model));
         // The folder above "best" is "".
         let above = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
         match above.filter(|above| is_model && above.join(CONFIG).is_file()) {

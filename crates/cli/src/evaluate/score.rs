@@ -176,8 +176,9 @@ fn axes(volume: &Volume<u16>) -> (Vec<usize>, Vec<f64>) {
 
 /// Scores all classes of two label maps of one shape; without spacing, distances are counted in pixels.
 ///
-/// Samples of which the reference is `mark` do not count: they become background in both maps, before surfaces are looked for: where a
-/// structure reaches into them, both maps have a surface at their border. They are taken out of the true negatives again.
+/// Samples of which the reference is `mark` do not count. They become background in both maps before surfaces are looked for,
+/// so that a structure that reaches into them has a surface at their border in both. They are taken out of the true negatives
+/// again.
 fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
     path: &Path,
     [mut prediction, mut reference]: [Vec<T>; 2],

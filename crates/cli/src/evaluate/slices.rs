@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use unet3p_data::prepare::{DatasetIndex, IndexedSlice, IndexedVolume};
 
 use super::Split;
 use crate::failure::Failure;
 use crate::layout;
-use crate::predict::read_record;
 
 /// The index of a folder of prepared slices.
 #[derive(Debug)]
@@ -26,12 +24,7 @@ impl Slices {
     /// # Errors
     /// Wrong usage: an index that does not tell where slices lie.
     pub(super) fn beside(references: &Path, per_slice: bool) -> Result<Option<Self>, Failure> {
-        // Made absolute, so that the folder "." has one above as well.
-        let above =
-            std::path::absolute(references).ok().and_then(|path| path.parent().map(Path::to_path_buf));
-        for folder in [Some(references.to_path_buf()), above].into_iter().flatten() {
-            let path = folder.join(DatasetIndex::FILE_NAME);
-            let Ok(json) = read_record::<Value>(&path) else { continue };
+        for (path, json) in layout::indices(references) {
             if json.get("slices").is_none() {
                 continue;
             }
@@ -46,9 +39,9 @@ impl Slices {
                     )));
                 }
             };
-            let inside = folder.join("masks");
-            let masks =
-                if folder == references && inside.is_dir() { inside } else { layout::masks(references) };
+            let inside = references.join("masks");
+            let is_inside = path.parent() == Some(references) && inside.is_dir();
+            let masks = if is_inside { inside } else { layout::masks(references) };
             return Ok(Some(Self { path, masks, index }));
         }
         Ok(None)

@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use unet3p_files::read_text_up_to;
 
 use super::inputs::Input;
 use super::plan::{Item, real};
 use super::record::{Entry, Files, Options, text};
 use super::target::{RECORD, Target, record_beside};
-use crate::failure::{Failure, describe};
+use crate::failure::Failure;
 
-/// Longer files are no records: one has less than a kilobyte for each input.
+/// Most bytes of a record, which has less than a kilobyte for each input: 256 MiB. Longer files are no records.
 const MAX_RECORD: u64 = 1 << 28;
 
 /// Reads a record, or a part of it.
@@ -23,13 +23,9 @@ const MAX_RECORD: u64 = 1 << 28;
 /// # Errors
 /// Why it cannot be read.
 pub(crate) fn read<T: DeserializeOwned>(record: &Path) -> Result<T, String> {
-    let file = unet3p_data::open_file(record).map_err(|e| describe(&e))?;
-    let mut text = String::new();
-    file.take(MAX_RECORD)
-        .read_to_string(&mut text)
-        .map_err(|e| format!("{}: cannot be read: {e}", record.display()))?;
-    serde_json::from_str(text.trim_start_matches('\u{feff}'))
-        .map_err(|e| format!("{}: is no record of predictions: {e}", record.display()))
+    let name = record.display();
+    let text = read_text_up_to(record, MAX_RECORD).map_err(|e| format!("{name}: cannot be read: {e}"))?;
+    serde_json::from_str(&text).map_err(|e| format!("{name}: is no record of predictions: {e}"))
 }
 
 /// `inputs` without those that the records beside them name as outputs. Each record is named in a warning, but for that of
@@ -134,9 +130,9 @@ impl Earlier {
     /// # Errors
     /// Wrong usage: it is another model.
     pub(super) fn check_labels(&self, target: &Target, labels: &BTreeMap<u8, String>) -> Result<(), Failure> {
-        let differ = self.labels != *labels;
-        let difference = format!("labels = {:?}, now {labels:?}", self.labels);
-        self.check(&target.record(), if differ { std::slice::from_ref(&difference) } else { &[] })
+        let difference =
+            (self.labels != *labels).then(|| format!("labels = {:?}, now {labels:?}", self.labels));
+        self.check(&target.record(), difference.as_slice())
     }
 
     fn check(&self, record: &Path, differences: &[String]) -> Result<(), Failure> {

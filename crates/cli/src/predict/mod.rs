@@ -13,6 +13,7 @@ mod work;
 pub(crate) use earlier::{read as read_record, without_written};
 pub(crate) use inputs::{Input, Kind, discover};
 pub(crate) use plan::{check_folder, stems};
+pub(crate) use record::text;
 pub(crate) use settings::Settings;
 pub(crate) use target::{RECORD, record_beside};
 
@@ -132,7 +133,8 @@ pub(crate) fn images_of(path: &Path) -> Option<usize> {
     }
 }
 
-fn create_folder(folder: &Path) -> Result<(), Failure> {
+/// Makes a folder for outputs, with those above it.
+pub(crate) fn create_folder(folder: &Path) -> Result<(), Failure> {
     if folder.as_os_str().is_empty() {
         return Ok(());
     }

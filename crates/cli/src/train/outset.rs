@@ -6,7 +6,7 @@ use unet3p_models::Activation;
 use unet3p_train::Trainer;
 
 use crate::device::DeviceChoice;
-use crate::report;
+use crate::report::{self, counted};
 use crate::verify::{Part, missing_classes};
 
 /// Says what the run has found, and warns of classes that one side of the split does not have.
@@ -106,9 +106,4 @@ fn lines(trainer: &Trainer, training: &Part, validation: &Part, device: &Device)
     ));
     lines.push(format!("output folder: {}", trainer.run_dir().display()));
     lines
-}
-
-/// "1 slice", "2 slices".
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

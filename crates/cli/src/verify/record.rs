@@ -7,6 +7,7 @@ use serde::Serialize;
 use unet3p_data::{Parts, Slice, SliceDataset};
 
 use super::findings::Findings;
+use crate::report::counted;
 
 /// Sizes that the table lists.
 const MOST_SIZES: usize = 5;
@@ -127,13 +128,8 @@ impl Record {
         let mut lines: Vec<String> =
             rows.iter().map(|[a, b, c]| format!("{a:<name$}  {b:>training$}  {c:>validation$}")).collect();
         lines.extend(self.sizes.iter().take(MOST_SIZES).map(|size| {
-            format!(
-                "{} x {} pixels (height x width): {} slice{}",
-                size.height,
-                size.width,
-                size.slices,
-                if size.slices == 1 { "" } else { "s" }
-            )
+            let slices = counted(size.slices, "slice");
+            format!("{} x {} pixels (height x width): {slices}", size.height, size.width)
         }));
         if self.sizes.len() > MOST_SIZES {
             lines.push(format!("{} other sizes", self.sizes.len() - MOST_SIZES));
