@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_core::Execution;
+use unet3p_core::Backend;
 
 /// Relative L2 error allowed for an output of the whole network in f32 against the original implementations'.
 pub const OUTPUT_BUDGET: f64 = 1e-5;
@@ -32,11 +32,11 @@ pub fn device() -> Device {
     DEVICE.get_or_init(open).clone()
 }
 
-/// Where an execution is tested: the kernels on the CPU, the composition on [`device`].
-pub fn device_of(execution: Execution) -> Device {
-    match execution {
-        Execution::Kernels => Device::Cpu,
-        Execution::Composition => device(),
+/// Where an backend is tested: the kernels on the CPU, the composition on [`device`].
+pub fn device_of(backend: Backend) -> Device {
+    match backend {
+        Backend::Kernels => Device::Cpu,
+        Backend::Candle => device(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use unet3p::data::read_mask;
 use unet3p::{ModelSource, Segmenter};
-use unet3p_models::{CompileOptions, Isa, Output};
+use unet3p_models::{CompileOptions, Isa, Output, Predictor};
 
 /// Dice with the label below which an outline is visibly wrong. The slice is one that the model was trained on, so
 /// this guards the path from file to mask, not the model's worth.
@@ -41,11 +41,11 @@ fn the_engine_outlines_the_same_liver_as_the_network() {
     let shape = (1, image.channels, image.height, image.width);
     let x = Tensor::from_slice(&image.data, shape, &Device::Cpu).unwrap();
     let values = |output: Output| output.probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let want = values(model.forward(&x).unwrap());
+    let want = values(model.predict(&x).unwrap());
     assert!(want.iter().any(|&p| p > 0.5));
     for isa in Isa::available() {
         let options = CompileOptions { isa, size: [image.height, image.width] };
-        let got = values(model.clone().compile(options).unwrap().forward(&x).unwrap());
+        let got = values(model.clone().compile(options).unwrap().predict(&x).unwrap());
         let differ =
             want.iter().zip(&got).filter(|(w, g)| (**w > 0.5) != (**g > 0.5) && (**w - 0.5).abs() >= MARGIN);
         assert_eq!(differ.count(), 0, "{isa}");

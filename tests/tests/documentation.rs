@@ -131,7 +131,7 @@ fn complete() -> TrainConfig {
     let TrainConfig { augmentation, log, .. } = TrainConfig::default();
     let model = ModelConfig {
         num_classes: Some(1),
-        filters: Some([1; 5]),
+        filters: Some(vec![1; 5]),
         init_from: Some("a".into()),
         encoder_weights: Some("a".into()),
         ..ModelConfig::default()

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_core::Execution;
+use unet3p_core::Backend;
 use unet3p_hub::encoder::{name_in_timm, rename};
 use unet3p_models::{Encoder, UNet3Plus, UNet3PlusConfig, tensor_shapes};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
@@ -71,16 +71,16 @@ fn maps_equal_those_of_torchvision_and_timm() {
             .collect();
         tensors.extend(encoder_weights);
         let golden = golden(encoder);
-        for execution in [Execution::Kernels, Execution::Composition] {
-            let (tensors, device) = (tensors.clone(), device_of(execution));
+        for backend in [Backend::Kernels, Backend::Candle] {
+            let (tensors, device) = (tensors.clone(), device_of(backend));
             let model = UNet3Plus::from_tensors(&config, tensors, DType::F32, &device).unwrap();
-            let model = model.with_execution(execution).unwrap();
+            let model = model.with_backend(backend);
             let maps = model.encode(&golden["input"].to_device(&device).unwrap()).unwrap();
             assert_eq!(maps.len(), 5);
             for (i, map) in (1..).zip(&maps) {
                 let error = relative_error(map, &golden[&format!("map_{i}")]);
-                println!("{encoder}, {execution:?}, map {i}: {error:.1e}");
-                assert!(error <= OUTPUT_BUDGET, "{encoder}, {execution:?}, map {i}: {error:e}");
+                println!("{encoder}, {backend:?}, map {i}: {error:.1e}");
+                assert!(error <= OUTPUT_BUDGET, "{encoder}, {backend:?}, map {i}: {error:e}");
             }
         }
     }

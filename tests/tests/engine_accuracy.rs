@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use unet3p::ModelSource;
-use unet3p_core::Execution;
+use unet3p_core::Backend;
 use unet3p_core::ops::{conv2d, max_pool2d, upsample_bilinear2d};
 use unet3p_kernels::{
     AlignedBuffer, BlockedShape, BlockedView, BlockedViewMut, DirectConv2d, HeadConv2d, Isa, LANES, Tile,
     UpsampledConv2d, WinogradConv2d,
 };
-use unet3p_models::{CompileOptions, UNet3Plus, UNet3PlusConfig};
+use unet3p_models::{CompileOptions, Predictor, UNet3Plus, UNet3PlusConfig};
 use unet3p_tests::relative_error;
 
 /// Relative L2 error allowed in f32 against f64. A sum of 9 * 256 products loses about 2304^0.5 * 2^-24 = 3e-6 where
@@ -59,10 +59,10 @@ fn logits_of_the_trained_network() {
     // signed noise beyond the window's range, and a size that must be padded
     let noise = (x.narrow(2, 3, 90).unwrap().narrow(3, 5, 77).unwrap() * 37.0).unwrap().sin().unwrap();
     for x in [x, noise] {
-        let want = truth.forward_logits(&x.to_dtype(DType::F64).unwrap()).unwrap().logits;
+        let want = truth.all_logits(&x.to_dtype(DType::F64).unwrap()).unwrap().heads;
         on_every_isa(|isa| {
             let engine = single.clone().compile(CompileOptions { isa, ..Default::default() }).unwrap();
-            let got = engine.forward_logits(&x).unwrap().logits;
+            let got = engine.all_logits(&x).unwrap().heads;
             assert_eq!(got.len(), want.len());
             for (head, (got, want)) in (1..).zip(got.iter().zip(&want)) {
                 let error = relative_error(got, want);
@@ -106,8 +106,8 @@ impl Walk {
     fn layer(&self, name: &str, parts: &[&Tensor], scale: usize, folded: Folded) -> Tensor {
         let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
         let whole = Tensor::cat(parts, 1).unwrap();
-        let up = upsample_bilinear2d(Execution::Kernels, &wide(&whole), scale).unwrap();
-        let sums = conv2d(Execution::Kernels, &up, &wide(&folded.weight), Some(&wide(&folded.bias))).unwrap();
+        let up = upsample_bilinear2d(Backend::Kernels, &wide(&whole), scale).unwrap();
+        let sums = conv2d(Backend::Kernels, &up, &wide(&folded.weight), Some(&wide(&folded.bias))).unwrap();
         let want = sums.relu().unwrap();
 
         let (_, outputs, height, width) = want.dims4().unwrap();
@@ -144,8 +144,7 @@ impl Walk {
 
     fn head(&self, name: &str, x: &Tensor) {
         let [weight, bias] = ["weight", "bias"].map(|part| self.tensor(&format!("{name}.{part}")));
-        let want =
-            conv2d(Execution::Kernels, &x.to_dtype(DType::F64).unwrap(), &weight, Some(&bias)).unwrap();
+        let want = conv2d(Backend::Kernels, &x.to_dtype(DType::F64).unwrap(), &weight, Some(&bias)).unwrap();
         let (_, _, height, _) = want.dims4().unwrap();
         let (shape, from) = blocked(&[x]);
         on_every_isa(|isa| {
@@ -181,7 +180,7 @@ fn blocked(parts: &[&Tensor]) -> (BlockedShape, AlignedBuffer) {
 #[test]
 fn each_layer_of_the_trained_network() {
     let walk = Walk { network: trained() };
-    let pool = |x: &Tensor, factor| max_pool2d(Execution::Kernels, x, factor).unwrap();
+    let pool = |x: &Tensor, factor| max_pool2d(Backend::Kernels, x, factor).unwrap();
     let mut scales: Vec<Tensor> = Vec::new();
     for stage in 1..=5 {
         let mut x = scales.last().map_or_else(slice, |finer| pool(finer, 2));

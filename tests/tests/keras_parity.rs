@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{D, DType, Device, Tensor};
-use unet3p_core::Execution;
+use unet3p_core::Backend;
 use unet3p_data::{Layout, Preprocessor};
 use unet3p_hub::keras::{KerasError, read_weights};
 use unet3p_hub::{ConvertOptions, Converted, Error, SourceKind, convert};
-use unet3p_models::{Activation, CgmGate, UNet3PlusConfig, Variant};
+use unet3p_models::{Activation, CgmGate, Predictor, UNet3PlusConfig, Variant};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 
 fn golden(file: &str) -> PathBuf {
@@ -37,22 +37,22 @@ fn channels_first(x: &Tensor) -> Tensor {
     x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap()
 }
 
-fn predicts_as_keras(file: &str, execution: Execution) {
+fn predicts_as_keras(file: &str, backend: Backend) {
     let converted = Converted::read(&golden(file), None).unwrap();
     let weights = converted.model().parameters().all();
     let weights = weights.into_iter().map(|(name, variable)| (name, variable.into_inner())).collect();
     let config = converted.model().config();
-    let device = device_of(execution);
+    let device = device_of(backend);
     let model = unet3p_models::UNet3Plus::from_tensors(config, weights, DType::F32, &device).unwrap();
-    let model = model.with_execution(execution).unwrap();
+    let model = model.with_backend(backend);
     let io = io(file, &device);
 
-    let output = model.forward_all(&channels_first(&io["input"])).unwrap();
+    let output = model.predict_all(&channels_first(&io["input"])).unwrap();
     let heads = io.keys().filter(|key| key.starts_with("eval_output_")).count();
     for index in 0..heads {
         let want = channels_first(&io[&format!("eval_output_{}", index + 1)]);
         let error = relative_error(&output.probabilities[index], &want);
-        println!("{file}, {execution:?}, head {}: {error:.1e}", index + 1);
+        println!("{file}, {backend:?}, head {}: {error:.1e}", index + 1);
         assert!(error <= OUTPUT_BUDGET, "{file}, head {}: {error:e}", index + 1);
     }
     // The guide's decision is the larger of [absent, present].
@@ -68,14 +68,14 @@ fn predicts_as_keras(file: &str, execution: Execution) {
 #[test]
 fn kernels_predict_as_keras() {
     for (file, ..) in FILES {
-        predicts_as_keras(file, Execution::Kernels);
+        predicts_as_keras(file, Backend::Kernels);
     }
 }
 
 #[test]
 fn the_composition_predicts_as_keras() {
     for (file, ..) in FILES {
-        predicts_as_keras(file, Execution::Composition);
+        predicts_as_keras(file, Backend::Candle);
     }
 }
 

@@ -8,12 +8,12 @@ use candle_core::{D, DType, Device, Tensor};
 use prost::Message;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use unet3p_core::Execution;
+use unet3p_core::Backend;
 use unet3p_core::ops::{Window, max_pool2d, upsample_bilinear2d};
 use unet3p_hub::onnx::proto::{FLOAT, Graph, Model, Node, Side};
 use unet3p_hub::onnx::{OnnxError, OnnxOptions, export};
 use unet3p_models::{
-    Activation, CgmGate, Encoder, UNet3Plus, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant,
+    Activation, CgmGate, Encoder, Predictor, UNet3Plus, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant,
 };
 use unet3p_tests::{OUTPUT_BUDGET, relative_error};
 
@@ -58,14 +58,14 @@ fn compute(node: &Node, x: &[&Tensor]) -> candle_core::Result<Tensor> {
         "MaxPool" => {
             let window =
                 Window { side: first("kernel_shape"), stride: first("strides"), padding: first("pads") };
-            max_pool2d(Execution::Composition, x[0], window)
+            max_pool2d(Backend::Candle, x[0], window)
         }
         "Resize" => {
             assert_eq!(attribute("mode").s, b"linear");
             assert_eq!(attribute("coordinate_transformation_mode").s, b"half_pixel");
             let scales = x[1].to_vec1::<f32>()?;
             assert_eq!((scales[0], scales[1], scales[2]), (1.0, 1.0, scales[3]));
-            upsample_bilinear2d(Execution::Composition, x[0], scales[2] as usize)
+            upsample_bilinear2d(Backend::Candle, x[0], scales[2] as usize)
         }
         "Relu" => x[0].relu(),
         "Add" => x[0] + x[1],
@@ -117,10 +117,10 @@ fn compare(what: &str, model: &UNet3Plus, options: OnnxOptions) {
     let values = evaluate(graph, &image);
     let names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
     let (heads, presence) = if options.logits {
-        let found = model.forward_logits(&image).unwrap();
-        (found.logits, found.presence)
+        let found = model.all_logits(&image).unwrap();
+        (found.heads, found.presence)
     } else {
-        let found = model.forward_all(&image).unwrap();
+        let found = model.predict_all(&image).unwrap();
         (found.probabilities, found.presence)
     };
     let kept = if options.all_heads { heads.len() } else { 1 };

@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use unet3p_losses::{Bce, Target};
 use unet3p_models::{UNet3Plus, UNet3PlusConfig, Variant};
 use unet3p_tests::{DEVICE_VARIABLE, device, load_golden};
@@ -47,8 +45,8 @@ fn curve(
     let mut optimizer = optimizer.build(model.parameters().trainable(), decay).unwrap();
     let target = Target { classes: golden["target"].clone(), valid: None };
     let mut step = || {
-        let output = model.forward_train(&golden["input"], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
-        let losses = output.logits.iter().map(|logits| Bce::default().forward(logits, &target).unwrap());
+        let output = model.forward_train(&golden["input"]).unwrap();
+        let losses = output.heads.iter().map(|logits| Bce::default().forward(logits, &target).unwrap());
         let loss = losses.reduce(|a, b| (a + b).unwrap()).unwrap();
         let gradients = Gradients::take(loss.backward().unwrap(), optimizer.parameters()).unwrap();
         optimizer.step(&gradients, learning_rate, 1.0).unwrap();

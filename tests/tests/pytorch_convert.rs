@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_core::Execution;
+use unet3p_core::Backend;
 use unet3p_data::{Layout, Preprocessor};
 use unet3p_hub::names::Naming;
 use unet3p_hub::pytorch::read_state_dict;
 use unet3p_hub::{ConvertOptions, ConvertReport, Converted, Error, SourceKind, compare, convert};
-use unet3p_models::{Activation, CgmGate, UNet3Plus, Variant};
+use unet3p_models::{Activation, CgmGate, Predictor, UNet3Plus, Variant};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 
 const NAMES: [&str; 3] = ["base", "deep_supervision", "deep_supervision_cgm"];
@@ -67,7 +67,7 @@ fn the_configuration_is_told_by_the_shapes() {
         let config = UNet3Plus::load(folder.path(), &Device::Cpu).unwrap().config().clone();
         assert_eq!(config, report.config);
         assert_eq!((config.variant, config.num_classes, config.cgm_gate), (variant, classes, gate));
-        assert_eq!((config.in_channels, config.filters), (3, [4, 8, 16, 32, 64]));
+        assert_eq!((config.in_channels, &config.filters[..]), (3, &[4, 8, 16, 32, 64][..]));
         assert_eq!((config.activation, config.batch_norm_eps), (Activation::Sigmoid, 1e-5));
         assert_eq!(report.parameters, config.parameter_count());
         let preprocessor = Preprocessor::load(folder.path()).unwrap();
@@ -76,23 +76,23 @@ fn the_configuration_is_told_by_the_shapes() {
     }
 }
 
-fn predicts_as_the_authors(execution: Execution) {
+fn predicts_as_the_authors(backend: Backend) {
     for name in NAMES {
         let folder = tempfile::tempdir().unwrap();
         converted(&checkpoint(name), folder.path());
-        let device = device_of(execution);
-        let model = UNet3Plus::load(folder.path(), &device).unwrap().with_execution(execution).unwrap();
+        let device = device_of(backend);
+        let model = UNet3Plus::load(folder.path(), &device).unwrap().with_backend(backend);
         let io = golden(&format!("{name}_io.safetensors"));
         let io = candle_core::safetensors::load(io, &device).unwrap();
-        let output = model.forward_all(&io["input"]).unwrap();
+        let output = model.predict_all(&io["input"]).unwrap();
         let heads = io.keys().filter(|key| key.starts_with("eval_output_")).count();
         assert_eq!(output.probabilities.len(), heads, "{name}");
         for (index, got) in output.probabilities.iter().enumerate() {
             let error = relative_error(got, &io[&format!("eval_output_{}", index + 1)]);
-            println!("{name}, {execution:?}, head {}: {error:.1e}", index + 1);
+            println!("{name}, {backend:?}, head {}: {error:.1e}", index + 1);
             assert!(error <= OUTPUT_BUDGET, "{name}, head {}: {error:e}", index + 1);
         }
-        let alone = model.forward(&io["input"]).unwrap();
+        let alone = model.predict(&io["input"]).unwrap();
         let error = relative_error(&alone.probabilities, &io["eval_output_1"]);
         assert!(error <= OUTPUT_BUDGET, "{name}, head 1 alone: {error:e}");
         match (&output.presence, io.get("cgm_probabilities")) {
@@ -107,12 +107,12 @@ fn predicts_as_the_authors(execution: Execution) {
 
 #[test]
 fn kernels_predict_as_the_authors_code() {
-    predicts_as_the_authors(Execution::Kernels);
+    predicts_as_the_authors(Backend::Kernels);
 }
 
 #[test]
 fn the_composition_predicts_as_the_authors_code() {
-    predicts_as_the_authors(Execution::Composition);
+    predicts_as_the_authors(Backend::Candle);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use serde::Serialize;
 use unet3p::ModelSource;
-use unet3p_models::{CompileOptions, Encoder, LayerReport, UNet3Plus, UNet3PlusConfig, Variant, parts};
+use unet3p_models::{
+    CompileOptions, Encoder, LayerReport, Predictor, UNet3Plus, UNet3PlusConfig, Variant, parts,
+};
 
 use crate::args::{Global, parse_size};
 use crate::device::DeviceChoice;
@@ -130,12 +132,12 @@ pub(crate) fn run(args: BenchArgs, global: &Global) -> Result<(), Failure> {
         (timed(args.runs, || step.run().and_then(|()| done())).map_err(failed)?, ready)
     } else if !device.is_cpu() {
         let ready = start.elapsed().as_secs_f64();
-        (timed(args.runs, || model.forward(&x).and_then(|_| done())).map_err(failed)?, ready)
+        (timed(args.runs, || model.predict(&x).and_then(|_| done())).map_err(failed)?, ready)
     } else {
         let options = CompileOptions { size: [height, width], ..CompileOptions::default() };
         let engine = model.compile(options).map_err(failed)?;
         let ready = start.elapsed().as_secs_f64();
-        let times = timed(args.runs, || engine.forward(&x).map(drop)).map_err(failed)?;
+        let times = timed(args.runs, || engine.predict(&x).map(drop)).map_err(failed)?;
         layers = engine.layers();
         executed = Some(giga(layers.iter().map(|layer| layer.multiply_adds).sum::<u64>(), batch));
         (times, ready)

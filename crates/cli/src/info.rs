@@ -167,7 +167,7 @@ fn table(info: &Info) -> String {
     field("encoder", config.encoder.to_string());
     field("channels", config.in_channels.to_string());
     field("classes", classes(config));
-    field("filters", config.filters.map(|n| n.to_string()).join(", "));
+    field("filters", config.filters.iter().map(usize::to_string).collect::<Vec<_>>().join(", "));
     let activation = match config.activation {
         Activation::Sigmoid => "sigmoid",
         Activation::Softmax => "softmax",

@@ -49,6 +49,12 @@ impl Parameters {
         Ok(Self { variables, source: Source::Given, dtype, device: device.clone() })
     }
 
+    /// Variables that are there already: they are shared.
+    pub fn from_variables(variables: Vec<(String, Var)>, dtype: DType, device: &Device) -> Self {
+        let variables = Arc::new(Mutex::new(variables.into_iter().collect()));
+        Self { variables, source: Source::Given, dtype, device: device.clone() }
+    }
+
     /// What layers ask for their parameters.
     pub fn builder(&self) -> VarBuilder<'static> {
         VarBuilder::from_backend(Box::new(self.clone()), self.dtype, self.device.clone())

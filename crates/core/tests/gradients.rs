@@ -2,18 +2,17 @@
 //! equal to central differences in f64; ties and kinks against written-out values.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, ModuleT, Result, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unet3p_core::ops::*;
-use unet3p_core::training::{MapMemory, Tape};
 use unet3p_core::{
-    BatchNormOptions, ClassificationGuide, ConvBlock, Execution, FullScaleSkip, Mode, Parameters,
-    ResidualBlock, ResidualShape, ResidualStem, SegmentationHead,
+    Backend, ClassificationGuidedModule, ConvBlock, FullScaleSkip, Parameters, ResidualBlock, ResidualShape,
+    ResidualStem, SegmentationHead,
 };
 use unet3p_tests::{device, device_of};
 
-const BOTH: [Execution; 2] = [Execution::Kernels, Execution::Composition];
+const BOTH: [Backend; 2] = [Backend::Kernels, Backend::Candle];
 /// Step of the central differences: truncation is of order STEP^2 = 1e-10, rounding of order 1e-16 / STEP.
 const STEP: f64 = 1e-5;
 /// Error allowed, relative to the largest derivative of the operand (or 1): fifty times the above.
@@ -28,9 +27,9 @@ fn noise(rng: &mut ChaCha8Rng, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// `tensor` where an execution is tested.
-fn moved(tensor: &Tensor, execution: Execution) -> Tensor {
-    tensor.to_device(&device_of(execution)).unwrap()
+/// `tensor` where an backend is tested.
+fn moved(tensor: &Tensor, backend: Backend) -> Tensor {
+    tensor.to_device(&device_of(backend)).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {
@@ -56,26 +55,25 @@ fn assert_close(what: &str, got: &[f64], want: &[f64], budget: f64) {
 
 /// Checks `f` at `operands`, in both implementations.
 #[track_caller]
-fn check(what: &str, operands: &[Tensor], f: impl Fn(Execution, &[Tensor]) -> Result<Tensor>) {
+fn check(what: &str, operands: &[Tensor], f: impl Fn(Backend, &[Tensor]) -> Result<Tensor>) {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let apply = |execution: Execution, operands: &[Tensor]| {
-        let operands: Vec<Tensor> = operands.iter().map(|x| moved(x, execution)).collect();
-        f(execution, &operands).unwrap()
+    let apply = |backend: Backend, operands: &[Tensor]| {
+        let operands: Vec<Tensor> = operands.iter().map(|x| moved(x, backend)).collect();
+        f(backend, &operands).unwrap()
     };
-    let [one, two] = BOTH.map(|execution| apply(execution, operands));
+    let [one, two] = BOTH.map(|backend| apply(backend, operands));
     assert_eq!(one.dims(), two.dims(), "{what}");
     assert_close(&format!("{what}: values"), &values(&one), &values(&two), EQUALITY_BUDGET);
     // a random projection makes a scalar of the result
     let weights = noise(&mut rng, one.dims());
-    let project = |execution, y: Tensor| (y * &moved(&weights, execution)).unwrap().sum_all().unwrap();
-    let scalar = |execution, operands: &[Tensor]| {
-        project(execution, apply(execution, operands)).to_scalar::<f64>().unwrap()
-    };
-    for execution in BOTH {
+    let project = |backend, y: Tensor| (y * &moved(&weights, backend)).unwrap().sum_all().unwrap();
+    let scalar =
+        |backend, operands: &[Tensor]| project(backend, apply(backend, operands)).to_scalar::<f64>().unwrap();
+    for backend in BOTH {
         let variables: Vec<Var> =
-            operands.iter().map(|x| Var::from_tensor(&moved(x, execution)).unwrap()).collect();
+            operands.iter().map(|x| Var::from_tensor(&moved(x, backend)).unwrap()).collect();
         let tensors: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
-        let gradients = project(execution, f(execution, &tensors).unwrap()).backward().unwrap();
+        let gradients = project(backend, f(backend, &tensors).unwrap()).backward().unwrap();
         for (i, operand) in operands.iter().enumerate() {
             let got = values(gradients.get(&tensors[i]).expect("a gradient"));
             let base = values(operand);
@@ -86,12 +84,12 @@ fn check(what: &str, operands: &[Tensor], f: impl Fn(Execution, &[Tensor]) -> Re
                         moved[element] += delta;
                         let mut operands = operands.to_vec();
                         operands[i] = Tensor::from_vec(moved, operand.dims(), &Device::Cpu).unwrap();
-                        scalar(execution, &operands)
+                        scalar(backend, &operands)
                     };
                     (at(STEP) - at(-STEP)) / (2.0 * STEP)
                 })
                 .collect();
-            assert_close(&format!("{what}, {execution:?}, operand {i}"), &got, &want, DIFFERENCE_BUDGET);
+            assert_close(&format!("{what}, {backend:?}, operand {i}"), &got, &want, DIFFERENCE_BUDGET);
         }
     }
 }
@@ -124,7 +122,7 @@ fn convolution_with_a_stride() {
             noise(&mut rng, &[outputs, inputs, kernel, kernel]),
         ];
         check("conv2d_strided", &operands, |e, x| conv2d_strided(e, &x[0], &x[1], stride));
-        let got = conv2d_strided(Execution::Kernels, &operands[0], &operands[1], stride).unwrap();
+        let got = conv2d_strided(Backend::Kernels, &operands[0], &operands[1], stride).unwrap();
         let all = operands[0].conv2d(&operands[1], kernel / 2, 1, 1, 1).unwrap();
         let pick = |n: usize| Tensor::arange_step(0u32, n as u32, stride as u32, &Device::Cpu).unwrap();
         let want = all.index_select(&pick(height), 2).unwrap().index_select(&pick(width), 3).unwrap();
@@ -186,8 +184,7 @@ fn normalisation() {
             batch_norm_relu(e, &x[0], &x[1], &x[2], 1e-3, fixed(e).as_ref()).map(|(y, _)| y)
         });
     }
-    let [one, two] =
-        BOTH.map(|execution| batch_statistics(execution, &moved(&operands[0], execution)).unwrap());
+    let [one, two] = BOTH.map(|backend| batch_statistics(backend, &moved(&operands[0], backend)).unwrap());
     assert_close("mean", &values(&one.mean), &values(&two.mean), EQUALITY_BUDGET);
     assert_close("variance", &values(&one.variance), &values(&two.variance), EQUALITY_BUDGET);
 }
@@ -235,9 +232,9 @@ fn gradient_of(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Vec<f64> {
 fn ties_and_kinks() {
     let x = Tensor::new(&[1.0f64, 2.0, 5.0, 5.0, 2.0, 2.0, 5.0, 5.0], &Device::Cpu).unwrap();
     let x = x.reshape((1, 1, 2, 4)).unwrap();
-    for execution in BOTH {
-        let gradient = gradient_of(&moved(&x, execution), |x| max_pool2d(execution, x, 2));
-        assert_eq!(gradient, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{execution:?}");
+    for backend in BOTH {
+        let gradient = gradient_of(&moved(&x, backend), |x| max_pool2d(backend, x, 2));
+        assert_eq!(gradient, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{backend:?}");
     }
     assert_eq!(
         gradient_of(&x.to_device(&device()).unwrap(), global_max_pool),
@@ -245,39 +242,38 @@ fn ties_and_kinks() {
     );
     // with mean 0, variance 1, gamma 1 and beta 0 the values pass unchanged: the ReLU's derivative at 0 is 0
     let x = Tensor::new(&[-1.0f64, 0.0, 1.0, -0.0], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
-    for execution in BOTH {
-        let x = moved(&x, execution);
+    for backend in BOTH {
+        let x = moved(&x, backend);
         let one = Tensor::ones(1, DType::F64, x.device()).unwrap();
         let zero = one.zeros_like().unwrap();
         let fixed = BatchStatistics { mean: zero.clone(), variance: one.clone() };
-        let gradient = gradient_of(&x, |x| {
-            batch_norm_relu(execution, x, &one, &zero, 0.0, Some(&fixed)).map(|(y, _)| y)
-        });
-        assert_eq!(gradient, [0.0, 0.0, 1.0, 0.0], "{execution:?}");
+        let gradient =
+            gradient_of(&x, |x| batch_norm_relu(backend, x, &one, &zero, 0.0, Some(&fixed)).map(|(y, _)| y));
+        assert_eq!(gradient, [0.0, 0.0, 1.0, 0.0], "{backend:?}");
     }
 }
 
 /// The blocks in f32: both implementations, training and evaluation, after one update of the statistics.
 #[test]
 fn blocks_agree_in_f32() {
-    let run = |execution: Execution| -> Result<Vec<Tensor>> {
-        let parameters = Parameters::init(3, DType::F32, &device_of(execution));
-        let (builder, options) = (parameters.builder(), BatchNormOptions::default());
+    let run = |backend: Backend| -> Result<Vec<Tensor>> {
+        let parameters = Parameters::init(3, DType::F32, &device_of(backend));
+        let builder = parameters.builder();
         let mut rng = ChaCha8Rng::seed_from_u64(8);
         let sizes = [(3, 24, 40), (4, 12, 20), (5, 6, 10)];
         let sources: Vec<Tensor> = sizes
             .iter()
-            .map(|&(c, h, w)| moved(&noise(&mut rng, &[2, c, h, w]), execution).to_dtype(DType::F32))
+            .map(|&(c, h, w)| moved(&noise(&mut rng, &[2, c, h, w]), backend).to_dtype(DType::F32))
             .collect::<Result<_>>()?;
         let sources: Vec<&Tensor> = sources.iter().collect();
-        let block = ConvBlock::new(3, 6, 2, options, execution, builder.pp("block"))?;
-        let skip = FullScaleSkip::new(2, &[3, 4, 5], 7, options, execution, builder.pp("skip"))?;
-        let head = SegmentationHead::new(21, 2, 2, execution, builder.pp("head"))?;
-        let guide = ClassificationGuide::new(5, execution, builder.pp("guide"))?;
-        let stem = ResidualStem::new(3, 8, options, execution, builder.pp("stem"))?;
+        let block = ConvBlock::new(3, 6, 2, builder.pp("block"))?.with_backend(backend);
+        let skip = FullScaleSkip::new(2, &[3, 4, 5], 7, builder.pp("skip"))?.with_backend(backend);
+        let head = SegmentationHead::new(21, 2, 2, builder.pp("head"))?.with_backend(backend);
+        let cgm = ClassificationGuidedModule::new(5, builder.pp("cgm"))?.with_backend(backend).with_seed(9);
+        let stem = ResidualStem::new(3, 8, builder.pp("stem"))?.with_backend(backend);
         let block_of = |name: &str, inputs, outputs, stride, bottleneck| {
             let shape = ResidualShape { inputs, outputs, stride, bottleneck };
-            ResidualBlock::new(shape, options, execution, builder.pp(name))
+            Ok::<_, candle_core::Error>(ResidualBlock::new(shape, builder.pp(name))?.with_backend(backend))
         };
         let residual = [
             block_of("basic", 8, 8, 1, false)?,
@@ -286,24 +282,22 @@ fn blocks_agree_in_f32() {
             block_of("bottleneck2", 16, 32, 2, true)?,
         ];
         let mut outputs = Vec::new();
-        for mode in [Mode::Training, Mode::Evaluation] {
-            outputs.push(block.forward(sources[0], mode)?);
-            let features = skip.forward(&sources, mode)?;
+        for train in [true, false] {
+            outputs.push(block.forward_t(sources[0], train)?);
+            let features = skip.forward_t(&sources, train)?;
             assert_eq!(features.dims(), &[2, 21, 12, 20]);
-            outputs.push(head.forward(&features, mode)?);
-            outputs.push(guide.forward(sources[2], mode)?);
-            let start = stem.forward(&sources[0].narrow(3, 0, 32)?, mode)?;
-            let y = residual.iter().try_fold(start, |x, block| block.forward(&x, mode))?;
+            outputs.push(head.forward_t(&features, train)?);
+            outputs.push(cgm.forward_t(sources[2], train)?);
+            let start = stem.forward_t(&sources[0].narrow(3, 0, 32)?, train)?;
+            let y = residual.iter().try_fold(start, |x, block| block.forward_t(&x, train))?;
             assert_eq!(y.dims(), &[2, 32, 3, 4]);
             outputs.push(y);
         }
-        let guided = guide.forward_train(sources[2], &mut ChaCha8Rng::seed_from_u64(9))?;
-        outputs.push(ClassificationGuide::gate(&guided)?);
-        outputs.push(guided);
+        outputs.push(ClassificationGuidedModule::gate(&outputs[3])?);
         outputs.extend(parameters.buffers().into_iter().map(|(_, buffer)| buffer.as_detached_tensor()));
         Ok(outputs)
     };
-    let [one, two] = BOTH.map(|execution| run(execution).unwrap());
+    let [one, two] = BOTH.map(|backend| run(backend).unwrap());
     for (i, (one, two)) in one.iter().zip(&two).enumerate() {
         assert_close(&format!("output {i}"), &values(one), &values(two), SINGLE_BUDGET);
     }
@@ -317,38 +311,11 @@ fn residual_blocks() {
         [(2, 2, 1, false), (2, 3, 2, false), (3, 4, 1, true), (4, 8, 2, true)]
     {
         let x = [noise(&mut rng, &[2, inputs, 4, 4])];
-        check("residual block", &x, |execution, x| {
+        check("residual block", &x, |backend, x| {
             let parameters = Parameters::init(4, DType::F64, x[0].device());
             let shape = ResidualShape { inputs, outputs, stride, bottleneck };
-            let options = BatchNormOptions::default();
-            let block = ResidualBlock::new(shape, options, execution, parameters.builder())?;
-            block.forward(&x[0], Mode::Training)
+            ResidualBlock::new(shape, parameters.builder())?.with_backend(backend).forward_t(&x[0], true)
         });
-    }
-}
-
-/// A map from elsewhere takes part in a pass on blocked maps, and its gradient comes out.
-#[test]
-fn gradients_flow_through_a_tape_into_its_inputs() {
-    let mut rng = ChaCha8Rng::seed_from_u64(14);
-    let [image, features] = [[2, 3, 8, 12], [2, 5, 4, 6]]
-        .map(|shape| Var::from_tensor(&noise(&mut rng, &shape).to_dtype(DType::F32).unwrap()).unwrap());
-    let parameters = Parameters::init(5, DType::F32, &Device::Cpu);
-    let options = BatchNormOptions::default();
-    let skip = FullScaleSkip::new(1, &[3, 5], 4, options, Execution::Kernels, parameters.builder()).unwrap();
-    let weights = noise(&mut rng, &[2, 8, 8, 12]).to_dtype(DType::F32).unwrap();
-    let gradients = |y: Tensor| {
-        let gradients = (y * &weights).unwrap().sum_all().unwrap().backward().unwrap();
-        [&image, &features].map(|x| values(gradients.get(x.as_tensor()).unwrap()))
-    };
-    let want = gradients(skip.forward(&[image.as_tensor(), features.as_tensor()], Mode::Training).unwrap());
-    let (mut tape, _) = Tape::new(&image.as_detached_tensor(), &MapMemory::default()).unwrap();
-    let [one, two] = [&image, &features].map(|x| tape.input(x.as_tensor()).unwrap());
-    let y = skip.forward_on_tape(&mut tape, &[&one, &two]).unwrap();
-    tape.dense(&y);
-    let got = gradients(tape.finish().unwrap().remove(0));
-    for (got, want) in got.iter().zip(&want) {
-        assert_close("gradient of an input", got, want, SINGLE_BUDGET);
     }
 }
 
@@ -356,22 +323,20 @@ fn gradients_flow_through_a_tape_into_its_inputs() {
 fn shapes_that_do_not_fit_are_errors() {
     let x = Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    for execution in BOTH {
-        assert!(conv2d(execution, &x, &zeros(&[2, 4, 3, 3]), None).is_err());
-        assert!(conv2d(execution, &x, &zeros(&[2, 3, 5, 5]), None).is_err());
-        assert!(conv2d(execution, &x, &zeros(&[2, 3, 3, 3]), Some(&zeros(&[3]))).is_err());
-        assert!(max_pool2d(execution, &x, 8).is_err());
-        assert!(conv2d_strided(execution, &x, &zeros(&[2, 3, 3, 3]), 3).is_err());
-        assert!(conv2d_strided(execution, &x, &zeros(&[2, 3, 2, 2]), 2).is_err());
-        assert!(conv2d_strided(execution, &x, &zeros(&[2, 4, 3, 3]), 2).is_err());
-        assert!(upsample_bilinear2d(execution, &x, 0).is_err());
-        assert!(batch_norm(execution, &x, &zeros(&[2]), &zeros(&[2]), 1e-5, None).is_err());
+    for backend in BOTH {
+        assert!(conv2d(backend, &x, &zeros(&[2, 4, 3, 3]), None).is_err());
+        assert!(conv2d(backend, &x, &zeros(&[2, 3, 5, 5]), None).is_err());
+        assert!(conv2d(backend, &x, &zeros(&[2, 3, 3, 3]), Some(&zeros(&[3]))).is_err());
+        assert!(max_pool2d(backend, &x, 8).is_err());
+        assert!(conv2d_strided(backend, &x, &zeros(&[2, 3, 3, 3]), 3).is_err());
+        assert!(conv2d_strided(backend, &x, &zeros(&[2, 3, 2, 2]), 2).is_err());
+        assert!(conv2d_strided(backend, &x, &zeros(&[2, 4, 3, 3]), 2).is_err());
+        assert!(upsample_bilinear2d(backend, &x, 0).is_err());
+        assert!(batch_norm(backend, &x, &zeros(&[2]), &zeros(&[2]), 1e-5, None).is_err());
         let fixed = BatchStatistics { mean: zeros(&[2]), variance: zeros(&[3]) };
-        assert!(batch_norm(execution, &x, &zeros(&[3]), &zeros(&[3]), 1e-5, Some(&fixed)).is_err());
-        assert!(conv2d(execution, &x, &zeros(&[0, 3, 3, 3]), None).is_err());
+        assert!(batch_norm(backend, &x, &zeros(&[3]), &zeros(&[3]), 1e-5, Some(&fixed)).is_err());
+        assert!(conv2d(backend, &x, &zeros(&[0, 3, 3, 3]), None).is_err());
     }
-    assert!(
-        conv2d(Execution::Kernels, &x.to_dtype(DType::U8).unwrap(), &zeros(&[2, 3, 3, 3]), None).is_err()
-    );
+    assert!(conv2d(Backend::Kernels, &x.to_dtype(DType::U8).unwrap(), &zeros(&[2, 3, 3, 3]), None).is_err());
     assert!(dropout(&x, 1.0, &mut ChaCha8Rng::seed_from_u64(0)).is_err());
 }

@@ -1,22 +1,23 @@
-//! What a training pass on blocked maps refuses: errors, not panics of the kernels behind it.
+//! Training passes on blocked maps: what they refuse, as errors and not panics of the kernels behind them, and that passes
+//! at the same time keep apart.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use candle_core::{DType, Device, Result, Tensor};
+use unet3p_core::graph::{Conv, Graph, GraphModule, NodeId};
 use unet3p_core::ops::{max_pool2d, upsample_bilinear2d};
-use unet3p_core::training::{Map, MapMemory, Tape};
-use unet3p_core::{BatchNormOptions, ConvBlock, Execution, FullScaleSkip, Parameters, SegmentationHead};
+use unet3p_core::{Backend, Parameters, conv_block};
 
 fn ones(shape: &[usize]) -> Tensor {
     Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap()
 }
 
-fn tape(shape: &[usize]) -> Result<(Tape, Map)> {
-    Tape::new(&ones(shape), &MapMemory::default())
-}
-
-fn block(inputs: usize, outputs: usize, parameters: &Parameters) -> ConvBlock {
-    let options = BatchNormOptions::default();
-    ConvBlock::new(inputs, outputs, 1, options, Execution::Kernels, parameters.builder()).unwrap()
+/// A graph on an image of three channels.
+fn module(build: impl Fn(&mut Graph, NodeId) -> NodeId) -> (GraphModule, NodeId) {
+    let mut graph = Graph::default();
+    let x = graph.input("x", 3, 1);
+    let output = build(&mut graph, x);
+    let parameters = Parameters::init(1, DType::F32, &Device::Cpu);
+    (GraphModule::new(graph, parameters.builder()).unwrap(), output)
 }
 
 #[track_caller]
@@ -27,69 +28,73 @@ fn refused<T>(result: Result<T>, message: &str) {
 
 #[test]
 fn empty_and_other_batches() {
+    let (module, y) = module(|graph, x| conv_block(graph, "", x, 4, 1));
     for shape in [[0, 3, 8, 8], [1, 0, 8, 8], [1, 3, 0, 8], [1, 3, 8, 0]] {
-        refused(tape(&shape), "an empty batch");
-        let (mut tape, _) = tape(&[1, 3, 8, 8]).unwrap();
-        refused(tape.input(&ones(&shape)), "in a training pass over 1 images");
-        for execution in [Execution::Kernels, Execution::Composition] {
-            refused(max_pool2d(execution, &ones(&shape), 2), "an empty input");
+        refused(module.forward_on_tape(&ones(&shape), &[y]), "an empty batch");
+        for backend in [Backend::Kernels, Backend::Candle] {
+            refused(max_pool2d(backend, &ones(&shape), 2), "an empty input");
         }
     }
-    let (mut tape, _) = tape(&[1, 3, 8, 8]).unwrap();
-    refused(tape.input(&ones(&[2, 3, 8, 8])), "in a training pass over 1 images");
+    refused(module.forward_on_tape(&ones(&[1, 4, 8, 8]), &[y]), "for an input of 4 channels");
 }
 
 #[test]
-fn pools_that_do_not_fit() {
-    let (mut tape, x) = tape(&[1, 3, 8, 8]).unwrap();
-    for levels in [4, 31, 32, 63, 64, usize::MAX] {
-        refused(tape.max_pools(&x, levels), "sides must be multiples");
+fn sizes_that_do_not_fit() {
+    for halvings in [4, 31] {
+        let (pooled, y) = module(|graph, x| {
+            let x = conv_block(graph, "", x, 4, 1);
+            let pooled: Vec<NodeId> = (1..=halvings).map(|i| graph.max_pool("pool", x, 1 << i)).collect();
+            pooled[halvings - 1]
+        });
+        refused(pooled.forward_on_tape(&ones(&[1, 3, 8, 8]), &[y]), "sides must be multiples");
+    }
+    for scale in [1 << 61, usize::MAX] {
+        let (upsampled, y) = module(|graph, x| {
+            let mut x = conv_block(graph, "one", x, 4, 1);
+            x = graph.upsample("up", x, scale);
+            graph.conv("conv", x, Conv::new(4, 4, 3).batch_norm("bn").relu())
+        });
+        refused(
+            upsampled.forward_on_tape(&ones(&[2, 3, 8, 8]), &[y]),
+            "upsampling of a 8x8 map by a factor of",
+        );
+        for backend in [Backend::Kernels, Backend::Candle] {
+            refused(upsample_bilinear2d(backend, &ones(&[2, 3, 8, 8]), scale), "by a factor of");
+        }
     }
 }
 
+/// What the tape has no operation for is computed behind it, and gradients flow through both.
 #[test]
-fn layers_that_do_not_fit() {
-    let parameters = Parameters::init(1, DType::F32, &Device::Cpu);
-    let block = block(3, 4, &parameters);
-    let (mut tape, x) = tape(&[2, 3, 8, 8]).unwrap();
-    for scale in [0, 1 << 61, usize::MAX] {
-        refused(block.forward_on_tape(&mut tape, &x, scale, None), "upsampling of a 8x8 map by a factor of");
-        for execution in [Execution::Kernels, Execution::Composition] {
-            refused(upsample_bilinear2d(execution, &ones(&[2, 3, 8, 8]), scale), "by a factor of");
-        }
+fn the_rest_of_a_graph_runs_on_tensors() {
+    let (module, y) = module(|graph, x| {
+        let one = conv_block(graph, "one", x, 4, 1);
+        let other = graph.conv("other", one, Conv::new(4, 5, 1).relu());
+        graph.concat("both", &[one, other])
+    });
+    let x = Tensor::arange(0f32, 192.0, &Device::Cpu).unwrap().sin().unwrap().reshape((1, 3, 8, 8)).unwrap();
+    let on_tape = module.forward_on_tape(&x, &[y]).unwrap().remove(0);
+    let on_tensors = module.forward_t(&[&x], &[y], true).unwrap().remove(0);
+    let gradients = [&on_tape, &on_tensors].map(|y| y.sqr().unwrap().sum_all().unwrap().backward().unwrap());
+    for (name, variable) in module.variables().iter().filter(|(name, _)| !name.contains("running")) {
+        let [a, b] = [&gradients[0], &gradients[1]]
+            .map(|gradients| gradients.get(variable.as_tensor()).unwrap().to_dtype(DType::F64).unwrap());
+        let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+        // the bias before batch normalisation has no gradient but for rounding
+        let budget = if name == "one.conv.bias" { 1e-4 } else { 1e-5 * norm(&b) };
+        assert!(norm(&(&a - &b).unwrap()) <= budget, "{name}: {a} {b}");
     }
-    let small = tape.input(&ones(&[2, 4, 4, 4])).unwrap();
-    let many = tape.input(&ones(&[2, 40, 8, 8])).unwrap();
-    for slot in [small.clone(), many, x.clone()] {
-        refused(block.forward_on_tape(&mut tape, &x, 1, Some(slot)), "into a slot");
-    }
-    refused(block.forward_on_tape(&mut tape, &small, 1, None), "for an input of 4 channels");
-    let options = BatchNormOptions::default();
-    let head = SegmentationHead::new(4, 2, 1, Execution::Kernels, parameters.builder().pp("head")).unwrap();
-    refused(head.forward_on_tape(&mut tape, &x), "for an input of 3 channels");
-    let skip = parameters.builder().pp("skip");
-    let skip = FullScaleSkip::new(1, &[3, 4], 4, options, Execution::Kernels, skip).unwrap();
-    // the second source has to be half as large as the first
-    let same = tape.input(&ones(&[2, 4, 8, 8])).unwrap();
-    refused(skip.forward_on_tape(&mut tape, &[&x, &same]), "into a slot");
 }
 
 /// Passes over batches of other sizes share their memory.
 #[test]
 fn passes_at_the_same_time_keep_their_maps_apart() {
-    let parameters = Parameters::init(1, DType::F32, &Device::Cpu);
-    let (block, memory) = (block(3, 4, &parameters), MapMemory::default());
-    let step = |images: usize| {
-        let (mut tape, x) = Tape::new(&ones(&[images, 3, 8, 8]), &memory).unwrap();
-        let y = block.forward_on_tape(&mut tape, &x, 1, None).unwrap();
-        tape.dense(&y);
-        tape
-    };
+    let (module, y) = module(|graph, x| conv_block(graph, "", x, 4, 1));
+    let step = |images: usize| module.forward_on_tape(&ones(&[images, 3, 8, 8]), &[y]).unwrap().remove(0);
     let (one, two) = (step(1), step(2));
     drop(one);
     let three = step(2);
-    for tape in [two, three] {
-        let y = tape.finish().unwrap().remove(0);
+    for y in [two, three] {
         assert_eq!(y.dims(), [2, 4, 8, 8]);
         y.sum_all().unwrap().backward().unwrap();
     }

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unet3p_hub::onnx::{OnnxOptions, export};
-use unet3p_models::{Activation, CgmGate, Encoder, UNet3Plus, UNet3PlusConfig, Variant};
+use unet3p_models::{Activation, CgmGate, Encoder, Predictor, UNet3Plus, UNet3PlusConfig, Variant};
 
 fn noise(rng: &mut ChaCha8Rng, shape: [usize; 4]) -> candle_core::Result<Tensor> {
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-2.0..2.0)).collect();
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let model = UNet3Plus::init(&config, 3, DType::F32, &Device::Cpu)?;
         for _ in 0..3 {
             // running statistics of its own activations, as training leaves them
-            model.forward_train(&noise(&mut rng, [4, config.in_channels, 64, 64])?, &mut rng.clone())?;
+            model.forward_train(&noise(&mut rng, [4, config.in_channels, 64, 64])?)?;
         }
         std::fs::write(folder.join(format!("{name}.onnx")), export(&model, &options, &[])?)?;
         let sizes = match options.size {
@@ -68,11 +68,11 @@ fn with_outputs(
     x: Tensor,
 ) -> Result<HashMap<String, Tensor>, Box<dyn Error>> {
     let outputs: Vec<(String, Tensor)> = if options.logits {
-        let found = model.forward_logits(&x)?;
+        let found = model.all_logits(&x)?;
         let presence = found.presence.map(|logits| ("presence_logits".to_owned(), logits));
-        numbered("logits", found.logits).chain(presence).collect()
+        numbered("logits", found.heads).chain(presence).collect()
     } else {
-        let found = model.forward_all(&x)?;
+        let found = model.predict_all(&x)?;
         let heads = if options.all_heads { found.probabilities.len() } else { 1 };
         let presence = found.presence.map(|presence| ("presence".to_owned(), presence));
         numbered("probabilities", found.probabilities).take(heads).chain(presence).collect()

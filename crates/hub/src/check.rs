@@ -1,7 +1,7 @@
 //! A converted network held against what the original makes of the same input.
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_models::UNet3Plus;
+use unet3p_models::{Predictor, UNet3Plus};
 
 /// Relative L2 error up to which a converted network predicts what the original does. Two implementations in f32
 /// differ by some 1e-6; a wrong eps, activation or order of layers by 1e-2 and more.
@@ -85,7 +85,7 @@ fn channels_last(shape: &[usize], channels: usize) -> &'static str {
 /// let config = UNet3PlusConfig::builder().base_filters(2).build()?;
 /// let model = UNet3Plus::init(&config, 7, DType::F32, &Device::Cpu)?;
 /// let input = Tensor::ones((1, 3, 16, 16), DType::F32, &Device::Cpu)?;
-/// let expected = model.forward(&input)?.probabilities;
+/// let expected = model.predict(&input)?.probabilities;
 /// assert!(compare(&model, &input, &expected)?.passes());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -103,7 +103,7 @@ pub fn compare(model: &UNet3Plus, input: &Tensor, expected: &Tensor) -> Result<C
     }
     let wide = |tensor: &Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64);
     let expected = wide(expected)?;
-    let difference = (wide(&model.forward(input)?.probabilities)? - &expected)?;
+    let difference = (wide(&model.predict(input)?.probabilities)? - &expected)?;
     let norm = |tensor: &Tensor| tensor.sqr()?.sum_all()?.to_scalar::<f64>();
     Ok(Comparison {
         relative_l2: relative(norm(&difference)?, norm(&expected)?),

@@ -19,7 +19,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use unet3p_models::{CgmGate, Encoder, Stage, UNet3PlusConfig, Variant, tensor_shapes};
+use unet3p_core::graph::Op;
+use unet3p_models::{Architecture, CgmGate, Encoder, UNet3PlusConfig, Variant, tensor_shapes};
 
 /// Most channels that a kernel is believed to have, as in [`UNet3PlusConfig::validate`].
 const MAX_CHANNELS: usize = 1 << 16;
@@ -209,7 +210,14 @@ fn infer_with(
     let has = |module: &str| shapes.contains_key(&weight(module));
     let mut config = UNet3PlusConfig::default();
     config.encoder = encoder;
-    config.filters = encoder.filters();
+    // as many scales as there are names of
+    config.filters = vec![1; *encoder.depths().end()];
+    let stages = stage_convolutions(&config);
+    let depth = stages.iter().take_while(|(name, _)| has(name)).count();
+    config.filters = match encoder.depths().contains(&depth) {
+        true => vec![1; depth],
+        false => encoder.filters(),
+    };
     config.variant = if has("cgm") {
         Variant::DeepSupervisionCgm
     } else if (2..=config.filters.len()).any(|number| has(&format!("head.{number}"))) {
@@ -239,17 +247,16 @@ fn infer_with(
         }
     };
     let mut known = true;
-    for (scale, stage) in (1..).zip(encoder.stages(config.in_channels, config.filters)) {
-        let (layer, side) = telling_convolution(&stage);
-        match kernel(&format!("encoder.{scale}.{layer}"), side) {
-            Some((outputs, inputs)) => {
-                config.filters[scale - 1] = outputs;
-                if scale == 1 {
-                    config.in_channels = inputs;
-                }
-            }
+    for ((name, side), filters) in stages.iter().zip(&mut config.filters) {
+        match kernel(name, *side) {
+            Some((outputs, _)) => *filters = outputs,
             None => known = false,
         }
+    }
+    let (first, side) = first_convolution(encoder);
+    match kernel(&first, side) {
+        Some((_, inputs)) => config.in_channels = inputs,
+        None => known = false,
     }
     match kernel("head.1", 3) {
         Some((outputs, _)) => config.num_classes = outputs,
@@ -263,15 +270,28 @@ fn infer_with(
     if mismatch == NameMismatch::default() { Ok(config) } else { Err(mismatch) }
 }
 
-/// A convolution whose output is a stage's, and the side of its kernel.
-fn telling_convolution(stage: &Stage) -> (&'static str, usize) {
-    match stage {
-        Stage::Convolutions { count: 1, .. } => ("conv", 3),
-        Stage::Convolutions { .. } => ("conv1", 3),
-        Stage::Stem { .. } => ("conv", 7),
-        Stage::Residual { blocks, .. } if blocks.iter().any(|block| block.bottleneck) => ("block1.conv3", 1),
-        Stage::Residual { .. } => ("block1.conv2", 3),
-    }
+/// The convolution that gives each stage of the encoder its channels, and the side of its kernel.
+fn stage_convolutions(config: &UNet3PlusConfig) -> Vec<(String, usize)> {
+    let Architecture { graph, encoder, .. } = Architecture::new(config);
+    let convolution = |map| match &graph[map].op {
+        Op::AddRelu => graph[map].inputs[0],
+        _ => map,
+    };
+    let side = |node| match &graph[node].op {
+        Op::Conv(conv) => Some((graph[node].name.clone(), conv.kernel)),
+        _ => None,
+    };
+    encoder.into_iter().map(convolution).filter_map(side).collect()
+}
+
+/// The first convolution of an encoder, and the side of its kernel.
+fn first_convolution(encoder: Encoder) -> (String, usize) {
+    let mut config = UNet3PlusConfig::default();
+    config.encoder = encoder;
+    config.filters = encoder.filters();
+    let graph = Architecture::new(&config).graph;
+    let first = graph.convolutions().next();
+    first.map(|(node, conv)| (node.name.clone(), conv.kernel)).unwrap_or_default()
 }
 
 /// How the tensors of a checkpoint differ from those of a network; their shapes only where that is `known` whole.

@@ -69,9 +69,10 @@ fn configurations_are_read_back() {
 fn every_encoder_is_told_by_its_names_and_shapes() {
     for encoder in Encoder::ALL {
         // The second with a downsampling convolution in each stage, the shortcuts being of other channels.
-        for filters in [encoder.filters(), [4, 8, 16, 20, 24]] {
+        for filters in [encoder.filters(), vec![4, 8, 16, 20, 24]] {
             for variant in VARIANTS {
-                let builder = UNet3PlusConfig::builder().encoder(encoder).filters(filters).variant(variant);
+                let builder =
+                    UNet3PlusConfig::builder().encoder(encoder).filters(filters.clone()).variant(variant);
                 let gate = if variant.has_cgm() { CgmGate::Logits } else { CgmGate::Probabilities };
                 let config = builder.in_channels(2).cgm_gate(gate).build().unwrap();
                 let whole = shapes(Naming::Native, &config);

@@ -4,8 +4,6 @@
 use std::error::Error;
 
 use candle_core::{DType, Device, Tensor};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use unet3p_models::{Encoder, UNet3Plus, UNet3PlusConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -17,10 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoder = encoder.ok_or_else(|| format!("the encoder is one of {:?}", Encoder::ALL))?;
     let config = UNet3PlusConfig::builder().encoder(encoder).base_filters(filters.parse()?).build()?;
     let model = UNet3Plus::init(&config, 0, DType::F32, &Device::Cpu)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
     for _ in 0..3 {
         let noise = Tensor::randn(0f32, 1.0, (2, 3, 128, 128), &Device::Cpu)?;
-        model.forward_train(&noise, &mut rng)?;
+        model.forward_train(&noise)?;
     }
     Ok(model.save(folder, DType::F32)?)
 }

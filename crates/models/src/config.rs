@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::padding::HALVINGS;
 
 /// The three networks of the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,9 +77,10 @@ pub struct UNet3PlusConfig {
     pub in_channels: usize,
     /// Output channels: classes. Default: 1.
     pub num_classes: usize,
-    /// Channels of the five encoder stages, finest first. Default in [`UNet3PlusConfig::from_json`] and with
-    /// [`UNet3PlusConfigBuilder::encoder`]: the encoder's; else those of the plain one, 64, 128, 256, 512, 1024.
-    pub filters: [usize; 5],
+    /// Channels of the encoder's stages, finest first: 3 to 6 of them, 5 in the paper. Default in
+    /// [`UNet3PlusConfig::from_json`] and with [`UNet3PlusConfigBuilder::encoder`]: the encoder's; else those of the plain
+    /// one, 64, 128, 256, 512, 1024.
+    pub filters: Vec<usize>,
     /// From logits to probabilities. Default: sigmoid.
     pub activation: Activation,
     /// Added to the variance in batch normalisation. Default: 1e-5.
@@ -214,6 +214,12 @@ impl UNet3PlusConfig {
         if !(1..=255).contains(&self.num_classes) {
             return fail("num_classes", self.num_classes.to_string(), "1 to 255");
         }
+        let depths = self.encoder.depths();
+        if !depths.contains(&self.filters.len()) {
+            let allowed =
+                format!("{} to {} numbers with encoder {}", depths.start(), depths.end(), self.encoder);
+            return fail("filters", format!("{:?}", self.filters), &allowed);
+        }
         if self.filters.contains(&0) || self.filters.iter().any(|&f| f > 1 << 16) {
             return fail("filters", format!("{:?}", self.filters), "each from 1 to 65536");
         }
@@ -253,15 +259,15 @@ impl UNet3PlusConfig {
         }
     }
 
-    /// Height and width inside the network are multiples of this: 16, or 32 with a residual encoder. Images of other
-    /// sizes are padded.
+    /// Height and width inside the network are multiples of this: 16 with five scales, 32 with a residual encoder, and half
+    /// or twice as many for each scale less or more. Images of other sizes are padded.
     pub fn size_multiple(&self) -> usize {
-        self.encoder.stride() << HALVINGS
+        self.encoder.stride() << self.filters.len().saturating_sub(1)
     }
 
     /// Trainable parameters: weights, biases and the affine terms of batch normalisation.
     pub fn parameter_count(&self) -> usize {
-        crate::cost::parts(self, [16, 16]).iter().map(|part| part.parameters).sum()
+        crate::cost::parts(self, [1, 1]).iter().map(|part| part.parameters).sum()
     }
 }
 
@@ -291,8 +297,8 @@ impl UNet3PlusConfigBuilder {
     }
 
     /// Sets [`UNet3PlusConfig::filters`].
-    pub fn filters(mut self, filters: [usize; 5]) -> Self {
-        self.config.filters = filters;
+    pub fn filters(mut self, filters: impl Into<Vec<usize>>) -> Self {
+        self.config.filters = filters.into();
         self
     }
 

@@ -1,15 +1,17 @@
-//! Which network the five feature maps come from.
+//! Which network the decoder's feature maps come from.
 
 use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
-use unet3p_core::ResidualShape;
+use unet3p_core::graph::{Graph, NodeId};
+use unet3p_core::{ResidualShape, conv_block, residual_block, residual_stem};
+use unet3p_kernels::Window;
 
-/// The encoder: what computes the feature maps of the five scales.
+/// The encoder: which network computes the feature maps of the scales.
 ///
 /// | | stages | scale 1 | parameters of the ImageNet networks |
 /// |---|---|---|---|
-/// | `plain` | two convolutions each | full size | none: the paper's own encoder |
+/// | `plain` | two convolutions each, 3 to 6 stages | full size | none: the paper's own encoder |
 /// | `vgg11_bn` | 1, 1, 2, 2, 2 convolutions | full size | VGG-11 with batch normalisation (Simonyan and Zisserman 2014, arXiv:1409.1556), without the last pooling |
 /// | `resnet34`, `resnet50`, `resnet101` | stem, then the four stages | half size | ResNet (He et al. 2016, arXiv:1512.03385), in the form of torchvision and timm |
 ///
@@ -31,34 +33,6 @@ pub enum Encoder {
     Resnet101,
 }
 
-/// What computes the map of one scale from that of the scale before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
-    /// Max pooling by 2, but for the first stage; then `count` times convolution 3x3, batch normalisation, ReLU.
-    Convolutions {
-        /// Channels of the input.
-        inputs: usize,
-        /// Channels of the output.
-        outputs: usize,
-        /// Convolutions.
-        count: usize,
-    },
-    /// Convolution 7x7 with stride 2, batch normalisation, ReLU.
-    Stem {
-        /// Channels of the input.
-        inputs: usize,
-        /// Channels of the output.
-        outputs: usize,
-    },
-    /// Residual blocks; before the first of an encoder, max pooling by windows of 3x3 with stride 2.
-    Residual {
-        /// The blocks, from the input on.
-        blocks: Vec<ResidualShape>,
-        /// Whether the max pooling comes first.
-        pooled: bool,
-    },
-}
-
 impl Encoder {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Plain, Self::Vgg11Bn, Self::Resnet34, Self::Resnet50, Self::Resnet101];
@@ -74,8 +48,16 @@ impl Encoder {
     }
 
     /// Channels of the five stages in the original, where the first has 64.
-    pub fn filters(self) -> [usize; 5] {
-        self.factors().map(|factor| 64 * factor)
+    pub fn filters(self) -> Vec<usize> {
+        self.factors().map(|factor| 64 * factor).to_vec()
+    }
+
+    /// How many stages it can have: a pretrained network has those that it was trained with, or fewer.
+    pub fn depths(self) -> std::ops::RangeInclusive<usize> {
+        match self {
+            Self::Plain => 3..=6,
+            Self::Vgg11Bn | Self::Resnet34 | Self::Resnet50 | Self::Resnet101 => 3..=5,
+        }
     }
 
     /// Rows and columns of the image for one of the first stage's map: 1 or 2.
@@ -91,33 +73,63 @@ impl Encoder {
         matches!(self, Self::Resnet50 | Self::Resnet101)
     }
 
-    /// The five stages, for an image of `in_channels` channels and maps of `filters`.
-    pub fn stages(self, in_channels: usize, filters: [usize; 5]) -> Vec<Stage> {
-        let inputs = |i: usize| if i == 0 { in_channels } else { filters[i - 1] };
-        let convolutions = |counts: [usize; 5]| {
-            let stage = |(i, count)| Stage::Convolutions { inputs: inputs(i), outputs: filters[i], count };
-            counts.into_iter().enumerate().map(stage).collect()
-        };
-        let residual = |counts: [usize; 4]| {
-            let stage = |(i, count): (usize, usize)| {
-                let block = |k: usize| ResidualShape {
-                    inputs: if k == 0 { inputs(i) } else { filters[i] },
-                    outputs: filters[i],
-                    stride: if k == 0 && i > 1 { 2 } else { 1 },
-                    bottleneck: self.has_bottlenecks(),
-                };
-                Stage::Residual { blocks: (0..count).map(block).collect(), pooled: i == 1 }
-            };
-            let stem = Stage::Stem { inputs: in_channels, outputs: filters[0] };
-            std::iter::once(stem).chain((1..).zip(counts).map(stage)).collect()
-        };
+    /// What each stage computes.
+    fn stages(self) -> Vec<Stage> {
+        let convolutions =
+            |counts: &[usize]| counts.iter().map(|&count| Stage::Convolutions(count)).collect();
+        let residual =
+            |counts: [usize; 4]| std::iter::once(Stage::Stem).chain(counts.map(Stage::Residual)).collect();
         match self {
-            Self::Plain => convolutions([2; 5]),
-            Self::Vgg11Bn => convolutions([1, 1, 2, 2, 2]),
+            Self::Plain => convolutions(&[2; 6]),
+            Self::Vgg11Bn => convolutions(&[1, 1, 2, 2, 2]),
             Self::Resnet34 | Self::Resnet50 => residual([3, 4, 6, 3]),
             Self::Resnet101 => residual([3, 4, 23, 3]),
         }
     }
+
+    /// Adds the encoder to the graph, and gives the maps of its stages, the finest first; as many as `filters`.
+    ///
+    /// Names: `encoder.{stage}.` and the names of [`conv_block`], [`residual_stem`] and `block{k}.` of
+    /// [`residual_block`].
+    pub(crate) fn maps(self, graph: &mut Graph, image: NodeId, filters: &[usize]) -> Vec<NodeId> {
+        let mut x = image;
+        let mut maps = Vec::with_capacity(filters.len());
+        for (number, (stage, &outputs)) in (1..).zip(self.stages().iter().zip(filters)) {
+            let prefix = format!("encoder.{number}");
+            let pool = format!("encoder.{}.pool", number - 1);
+            x = match *stage {
+                Stage::Convolutions(count) => {
+                    let x = if number == 1 { x } else { graph.max_pool(&pool, x, 2) };
+                    conv_block(graph, &prefix, x, outputs, count)
+                }
+                Stage::Stem => residual_stem(graph, &prefix, x, outputs),
+                Stage::Residual(count) => {
+                    let pooled = Window { side: 3, stride: 2, padding: 1 };
+                    let x =
+                        if number == 2 { graph.max_pool(&format!("{prefix}.pool"), x, pooled) } else { x };
+                    (1..=count).fold(x, |x, k| {
+                        let stride = if k == 1 && number > 2 { 2 } else { 1 };
+                        let (inputs, bottleneck) = (graph[x].channels, self.has_bottlenecks());
+                        let shape = ResidualShape { inputs, outputs, stride, bottleneck };
+                        residual_block(graph, &format!("{prefix}.block{k}"), x, shape)
+                    })
+                }
+            };
+            maps.push(x);
+        }
+        maps
+    }
+}
+
+/// What a stage computes from the map of the stage before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Max pooling by 2, but for the first stage, and as many convolutions.
+    Convolutions(usize),
+    /// The stem of a residual network.
+    Stem,
+    /// As many residual blocks; behind the stem, max pooling by windows of 3x3 with stride 2 comes first.
+    Residual(usize),
 }
 
 impl Display for Encoder {

@@ -3,13 +3,13 @@
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
-//! use unet3p_models::{UNet3Plus, UNet3PlusConfig, Variant, class_map};
+//! use unet3p_models::{Predictor, UNet3Plus, UNet3PlusConfig, Variant, class_map};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = UNet3PlusConfig::builder().variant(Variant::DeepSupervision).base_filters(8).build()?;
 //! let model = UNet3Plus::init(&config, 42, DType::F32, &Device::Cpu)?;
 //! let image = Tensor::zeros((1, 3, 50, 70), DType::F32, &Device::Cpu)?; // any size
-//! let output = model.forward(&image)?;
+//! let output = model.predict(&image)?;
 //! assert_eq!(output.probabilities.dims(), &[1, 1, 50, 70]);
 //! let mask = class_map(&output.probabilities, config.activation, 0.5)?;
 //! assert_eq!(mask.dims(), &[1, 50, 70]);
@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod architecture;
 mod card;
 mod class_map;
 mod config;
@@ -31,21 +32,23 @@ mod gate;
 mod header;
 mod network;
 mod padding;
-mod stage;
+mod predictor;
 mod tiles;
 
+pub use architecture::Architecture;
 pub use card::{CardResult, ModelCard};
 pub use class_map::{check_probabilities, class_map};
 pub use config::{Activation, CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
 pub use cost::{Part, parts, tensor_shapes};
-pub use encoder::{Encoder, Stage};
+pub use encoder::Encoder;
 pub use engine::{Algorithm, CompileOptions, Engine, LayerReport};
 pub use error::{Error, Result};
 pub use finite::weight_problem;
 pub use folder::MODEL_FILES;
-pub use gate::{Ungated, UngatedValues};
+pub use gate::{BeforeGate, BeforeGateValues};
 pub use header::check_safetensors;
-pub use network::{AllOutputs, Output, TrainOutput, UNet3Plus};
-pub use padding::{SIZE_MULTIPLE, pad_to_multiple};
-pub use tiles::{Tiling, check_tile};
+pub use network::UNet3Plus;
+pub use padding::pad_to_multiple;
+pub use predictor::{AllOutputs, Logits, Output, Predictor};
+pub use tiles::{SIZE_MULTIPLE, Tiling, check_tile};
 pub use unet3p_kernels::{ISA_VARIABLE, Isa};

@@ -2,13 +2,6 @@
 
 use candle_core::{Result, Tensor};
 
-/// Halvings between the first scale and the last.
-pub(crate) const HALVINGS: usize = 4;
-
-/// Height and width inside the network are multiples of this where the first scale is the image's: four halvings.
-/// [`UNet3PlusConfig::size_multiple`](crate::UNet3PlusConfig::size_multiple) is that of a given network.
-pub const SIZE_MULTIPLE: usize = 1 << HALVINGS;
-
 /// Pads `x` (`[batch, channels, height, width]`) at the bottom and right to multiples of `multiple`, by reflection about the last row or column, and by repeating it where the image is too small to reflect.
 ///
 /// # Errors

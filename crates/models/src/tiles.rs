@@ -4,8 +4,10 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::gate::UngatedValues;
-use crate::padding::SIZE_MULTIPLE;
+use crate::gate::BeforeGateValues;
+
+/// Sides of tiles are multiples of this.
+pub const SIZE_MULTIPLE: usize = 16;
 
 /// Tiles of one size over an image, with the weights that blend their predictions.
 ///
@@ -68,8 +70,8 @@ impl Tiling {
         &self,
         image: &[f32],
         classes: usize,
-        mut predict: impl FnMut(&[f32], (usize, usize)) -> Result<UngatedValues, E>,
-    ) -> Result<UngatedValues, E> {
+        mut predict: impl FnMut(&[f32], (usize, usize)) -> Result<BeforeGateValues, E>,
+    ) -> Result<BeforeGateValues, E> {
         let (height, width) = (self.rows.side, self.columns.side);
         let area = height * width;
         if !image.len().is_multiple_of(area) {
@@ -77,7 +79,7 @@ impl Tiling {
         }
         let (tile_height, tile_width) = self.tile_size();
         let expected = classes * tile_height * tile_width;
-        let mut blended = UngatedValues { prediction: vec![0.0; classes * area], presence: None };
+        let mut blended = BeforeGateValues { prediction: vec![0.0; classes * area], presence: None };
         for at in self.grid() {
             let one = predict(&self.cut(image, at), self.tile_size())?;
             if one.prediction.len() != expected {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
-use unet3p_models::{CgmGate, UNet3Plus, UNet3PlusConfig, Variant};
+use unet3p_models::{CgmGate, Predictor, UNet3Plus, UNet3PlusConfig, Variant};
 use unet3p_tests::device;
 
 const FLIPS: [&[usize]; 4] = [&[], &[3], &[2], &[2, 3]];
@@ -45,7 +45,7 @@ fn torn(gate: CgmGate) -> UNet3Plus {
     let mut tensors = tensors(&UNet3Plus::init(&config, 3, DType::F32, &device()).unwrap());
     let model = build(&config, tensors.clone());
     let margins = FLIPS.map(|axes| {
-        let output = model.forward(&image().flip(axes).unwrap().contiguous().unwrap()).unwrap();
+        let output = model.predict(&image().flip(axes).unwrap().contiguous().unwrap()).unwrap();
         let presence = values(&output.presence.unwrap());
         logit(presence[1]) - logit(presence[0])
     });
@@ -68,12 +68,12 @@ fn one_gate_is_decided_from_the_mean_over_the_flips() {
     let (mut expected, mut gates) = (vec![0.0; 37 * 50], Vec::new());
     for axes in FLIPS {
         let flipped = x.flip(axes).unwrap().contiguous().unwrap();
-        gates.push(values(&model.forward(&flipped).unwrap().present.unwrap())[0]);
-        let one = ungated.forward(&flipped).unwrap().probabilities.flip(axes).unwrap();
+        gates.push(values(&model.predict(&flipped).unwrap().present.unwrap())[0]);
+        let one = ungated.predict(&flipped).unwrap().probabilities.flip(axes).unwrap();
         expected.iter_mut().zip(values(&one)).for_each(|(sum, p)| *sum += p / 4.0);
     }
     assert!(gates.contains(&0.0) && gates.contains(&1.0), "{gates:?}");
-    let output = model.forward_flips(&x, &FLIPS).unwrap();
+    let output = model.predict_flips(&x, &FLIPS).unwrap();
     assert_eq!(values(&output.present.unwrap()), [1.0]);
     for (got, expected) in values(&output.probabilities).iter().zip(&expected) {
         assert!((got - expected).abs() < TOLERANCE, "{got} {expected}");
@@ -90,10 +90,10 @@ fn gated_logits_are_averaged_as_logits() {
     let mut expected = vec![0.0; 37 * 50];
     for axes in FLIPS {
         let flipped = x.flip(axes).unwrap().contiguous().unwrap();
-        let one = ungated.forward(&flipped).unwrap().probabilities.flip(axes).unwrap();
+        let one = ungated.predict(&flipped).unwrap().probabilities.flip(axes).unwrap();
         expected.iter_mut().zip(values(&one)).for_each(|(sum, p)| *sum += logit(p) / 4.0);
     }
-    let output = model.forward_flips(&x, &FLIPS).unwrap();
+    let output = model.predict_flips(&x, &FLIPS).unwrap();
     for (got, expected) in values(&output.probabilities).iter().zip(&expected) {
         let expected = 1.0 / (1.0 + (-expected).exp());
         // through the inverse of the sigmoid and back
@@ -106,6 +106,6 @@ fn flips_of_other_axes_are_refused() {
     let config = config(Variant::Base, CgmGate::Probabilities);
     let model = UNet3Plus::init(&config, 3, DType::F32, &device()).unwrap();
     for flips in [&[][..], &[&[1][..]]] {
-        assert!(model.forward_flips(&image(), flips).is_err(), "{flips:?}");
+        assert!(model.predict_flips(&image(), flips).is_err(), "{flips:?}");
     }
 }

@@ -8,8 +8,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use unet3p_core::Execution;
-use unet3p_models::{Encoder, TrainOutput, UNet3Plus, UNet3PlusConfig, Variant};
+use unet3p_core::Backend;
+use unet3p_models::{Encoder, Logits, UNet3Plus, UNet3PlusConfig, Variant};
 use unet3p_tests::{device, device_of};
 
 /// Relative L2 error allowed for logits and statistics: rounding through some twenty layers.
@@ -41,11 +41,11 @@ fn assert_close(what: &str, got: &Tensor, want: &Tensor, budget: f64) {
 }
 
 /// A random projection of everything that a step gives.
-fn loss(output: &TrainOutput, seed: u64) -> Tensor {
+fn loss(output: &Logits, seed: u64) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let device = output.logits[0].device();
+    let device = output.heads[0].device();
     let mut total = Tensor::zeros((), DType::F64, device).unwrap();
-    for part in output.logits.iter().chain(&output.presence) {
+    for part in output.heads.iter().chain(&output.presence) {
         let weights = noise(&mut rng, part.dims()).to_device(device).unwrap();
         let part = part.to_dtype(DType::F64).unwrap();
         total = (total + (part * weights).unwrap().mean_all().unwrap()).unwrap();
@@ -58,11 +58,10 @@ fn step(
     x: &Tensor,
     dtype: DType,
     device: &Device,
-) -> (UNet3Plus, TrainOutput, GradStore) {
-    let model = UNet3Plus::init(config, 3, dtype, device).unwrap();
-    let mut dropout = ChaCha8Rng::seed_from_u64(1);
+) -> (UNet3Plus, Logits, GradStore) {
+    let model = UNet3Plus::init(config, 3, dtype, device).unwrap().with_seed(1);
     let x = x.to_dtype(dtype).unwrap().to_device(device).unwrap();
-    let output = model.forward_train(&x, &mut dropout).unwrap();
+    let output = model.forward_train(&x).unwrap();
     let gradients = loss(&output, 2).backward().unwrap();
     (model, output, gradients)
 }
@@ -78,7 +77,7 @@ fn compare_config(config: &UNet3PlusConfig, size: [usize; 4], seed: u64) {
     let x = noise(&mut ChaCha8Rng::seed_from_u64(seed), &size);
     let (model, output, gradients) = step(config, &x, DType::F32, &device());
     let (reference, want, wanted) = step(config, &x, DType::F64, &Device::Cpu);
-    for (i, (got, want)) in output.logits.iter().zip(&want.logits).enumerate() {
+    for (i, (got, want)) in output.heads.iter().zip(&want.heads).enumerate() {
         assert_close(&format!("head {}", i + 1), got, want, OUTPUT_BUDGET);
     }
     assert_eq!(output.presence.is_some(), want.presence.is_some());
@@ -139,18 +138,17 @@ fn other_encoders() {
 fn a_deep_encoder_in_f64_on_both_implementations() {
     let config = UNet3PlusConfig::builder().encoder(Encoder::Resnet50).base_filters(4).build().unwrap();
     let x = noise(&mut ChaCha8Rng::seed_from_u64(1), &[2, 3, 64, 64]);
-    let [one, two] = [Execution::Kernels, Execution::Composition].map(|execution| {
-        let device = device_of(execution);
+    let [one, two] = [Backend::Kernels, Backend::Candle].map(|backend| {
+        let device = device_of(backend);
         let model = UNet3Plus::init(&config, 3, DType::F64, &device).unwrap();
-        let model = model.with_execution(execution).unwrap();
-        let output =
-            model.forward_train(&x.to_device(&device).unwrap(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let model = model.with_backend(backend);
+        let output = model.forward_train(&x.to_device(&device).unwrap()).unwrap();
         let gradients = loss(&output, 2).backward().unwrap();
         (model, output, gradients)
     });
     // rounding, through fifty normalisations that magnify it
     let budget = 1e-8;
-    assert_close("head 1", &one.1.logits[0], &two.1.logits[0], budget);
+    assert_close("head 1", &one.1.heads[0], &two.1.heads[0], budget);
     let reference: HashMap<_, _> = two.0.parameters().all().into_iter().collect();
     for (name, variable) in one.0.parameters().trainable() {
         let want = two.2.get(reference[&name].as_tensor()).unwrap();
@@ -168,15 +166,12 @@ fn a_second_step_is_as_the_first() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let [small, large] =
         [16, 32].map(|side| noise(&mut rng, &[2, 3, side, side]).to_dtype(DType::F32).unwrap());
-    let mut run = |x: &Tensor| {
-        let output = model.forward_train(x, &mut rng).unwrap();
+    let run = |x: &Tensor| {
+        let output = model.forward_train(x).unwrap();
         let gradients = loss(&output, 2).backward().unwrap();
         let (_, first) = &model.parameters().trainable()[0];
         let gradient = gradients.get(first.as_tensor()).unwrap().flatten_all().unwrap();
-        (
-            output.logits[0].flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-            gradient.to_vec1::<f32>().unwrap(),
-        )
+        (output.heads[0].flatten_all().unwrap().to_vec1::<f32>().unwrap(), gradient.to_vec1::<f32>().unwrap())
     };
     let first = run(&small);
     assert_eq!(run(&small), first);
@@ -190,7 +185,7 @@ fn a_pass_goes_backward_once() {
     let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
     let model = UNet3Plus::init(&config, 3, DType::F32, &Device::Cpu).unwrap();
     let x = noise(&mut ChaCha8Rng::seed_from_u64(5), &[1, 3, 16, 16]).to_dtype(DType::F32).unwrap();
-    let loss = loss(&model.forward_train(&x, &mut ChaCha8Rng::seed_from_u64(0)).unwrap(), 2);
+    let loss = loss(&model.forward_train(&x).unwrap(), 2);
     loss.backward().unwrap();
     let error = loss.backward().unwrap_err().to_string();
     assert!(error.contains("backward once"), "{error}");

@@ -102,7 +102,7 @@ impl TrainConfig {
         let classes = self.classes_of(dataset)?;
         self.model.num_classes = Some(self.outputs_for(classes.count));
         self.model.class_names.clone_from(&classes.names);
-        self.model.filters.get_or_insert(self.model.encoder.filters());
+        self.model.filters.get_or_insert_with(|| self.model.encoder.filters());
         let multiple = self.network()?.size_multiple();
         let crop = self.data.crop.unwrap_or_else(|| smallest_crop(dataset, &parts.train, multiple));
         self.data.crop = Some(crop);
@@ -123,10 +123,11 @@ impl TrainConfig {
     /// The network's configuration.
     pub(crate) fn network(&self) -> Result<UNet3PlusConfig> {
         let model = &self.model;
+        let filters = model.filters.clone().unwrap_or_else(|| model.encoder.filters());
         let mut builder = UNet3PlusConfig::builder()
             .variant(model.variant)
             .encoder(model.encoder)
-            .filters(model.filters.unwrap_or(model.encoder.filters()))
+            .filters(filters)
             .in_channels(model.in_channels)
             .num_classes(self.outputs())
             .activation(model.activation)

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use unet3p_data::{LabelMap, Sample, SliceDataset};
 use unet3p_losses::Target;
 use unet3p_metrics::{Counts, roc_auc};
-use unet3p_models::{CompileOptions, TrainOutput, UNet3Plus, check_probabilities, class_map};
+use unet3p_models::{CompileOptions, Logits, Predictor, UNet3Plus, check_probabilities, class_map};
 
 use crate::objective::Objective;
 use crate::{Error, Result, TrainConfig};
@@ -93,7 +93,7 @@ impl VolumeCounts {
 pub(crate) type Watch<'a> = &'a mut dyn FnMut(usize, &Sample, LabelMap) -> Result<()>;
 
 /// A network's logits, in evaluation mode.
-type Forward<'m> = Box<dyn Fn(&Tensor) -> unet3p_models::Result<TrainOutput> + 'm>;
+type Forward<'m> = Box<dyn Fn(&Tensor) -> unet3p_models::Result<Logits> + 'm>;
 
 /// What a network is scored on.
 pub(crate) struct Validator<'a> {
@@ -168,14 +168,14 @@ impl Validator<'_> {
     /// The network's forward pass; on the CPU that of its weights of this moment, compiled.
     fn compiled<'m>(&self, model: &'m UNet3Plus, slices: &[usize]) -> Result<Forward<'m>> {
         if !self.device.is_cpu() {
-            return Ok(Box::new(|x| model.forward_logits(x)));
+            return Ok(Box::new(|x| model.all_logits(x)));
         }
         let size = self.dataset.preprocessor().size.map(|size| [size.height, size.width]);
         let first = slices.first().map(|&i| &self.dataset.slices()[i]);
         let default = CompileOptions::default();
         let size = size.or(first.map(|slice| [slice.height, slice.width])).unwrap_or(default.size);
         let engine = model.clone().compile(CompileOptions { size, ..default })?;
-        Ok(Box::new(move |x| engine.forward_logits(x)))
+        Ok(Box::new(move |x| engine.all_logits(x)))
     }
 
     fn input(&self, sample: &Sample) -> Result<Tensor> {
@@ -193,11 +193,7 @@ impl Validator<'_> {
     }
 
     /// The predicted class ids, unless the probabilities are no numbers.
-    fn prediction(
-        &self,
-        output: &TrainOutput,
-        target: &Target,
-    ) -> Result<Result<LabelMap, unet3p_models::Error>> {
+    fn prediction(&self, output: &Logits, target: &Target) -> Result<Result<LabelMap, unet3p_models::Error>> {
         let logits = self.objective.prediction(output, target)?;
         let probabilities = self.config.activation().probabilities(&logits)?;
         let map = match class_map(&probabilities, self.config.model.activation, THRESHOLD) {

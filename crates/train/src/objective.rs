@@ -1,9 +1,9 @@
 //! What a run minimises, and what a validation measures.
 
 use candle_core::Tensor;
-use unet3p_core::ClassificationGuide;
+use unet3p_core::ClassificationGuidedModule;
 use unet3p_losses::{DeepSupervision, Target, presence_loss};
-use unet3p_models::{CgmGate, TrainOutput};
+use unet3p_models::{CgmGate, Logits};
 
 use crate::{Result, TrainConfig, TrainingGate};
 
@@ -29,9 +29,9 @@ impl Objective {
     }
 
     /// The loss, a scalar.
-    pub(crate) fn loss(&self, output: &TrainOutput, target: &Target) -> Result<Tensor> {
+    pub(crate) fn loss(&self, output: &Logits, target: &Target) -> Result<Tensor> {
         let gated = self.gated(output, self.gate, target)?;
-        let heads = self.heads.forward(&gated.logits, target)?;
+        let heads = self.heads.forward(&gated.heads, target)?;
         match &output.presence {
             Some(presence) if self.presence > 0.0 => {
                 Ok((heads + (presence_loss(presence, target)? * self.presence)?)?)
@@ -41,15 +41,15 @@ impl Objective {
     }
 
     /// The logits of head 1 behind the module's own decision: those of a prediction.
-    pub(crate) fn prediction(&self, output: &TrainOutput, target: &Target) -> Result<Tensor> {
-        Ok(self.gated(output, TrainingGate::Predicted, target)?.logits.swap_remove(0))
+    pub(crate) fn prediction(&self, output: &Logits, target: &Target) -> Result<Tensor> {
+        Ok(self.gated(output, TrainingGate::Predicted, target)?.heads.swap_remove(0))
     }
 
     /// The logits of all heads behind a gate; as they are without the classification-guided module.
-    fn gated(&self, output: &TrainOutput, gate: TrainingGate, target: &Target) -> Result<TrainOutput> {
+    fn gated(&self, output: &Logits, gate: TrainingGate, target: &Target) -> Result<Logits> {
         let gate = match (&output.presence, gate) {
             (None, _) | (_, TrainingGate::None) => return Ok(output.clone()),
-            (Some(presence), TrainingGate::Predicted) => ClassificationGuide::gate(presence)?,
+            (Some(presence), TrainingGate::Predicted) => ClassificationGuidedModule::gate(presence)?,
             (_, TrainingGate::Target) => target.presence()?.reshape(((), 1, 1, 1))?,
         };
         Ok(output.clone().gated(&gate, self.kind)?)

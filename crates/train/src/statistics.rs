@@ -22,7 +22,8 @@ pub(crate) fn estimate(model: &UNet3Plus, batches: &[Batch], seed: u64, device: 
         for buffer in &buffers {
             buffer.zero_set()?;
         }
-        model.forward_train(&batch.input(device)?, &mut generator(seed, Purpose::Statistics, index))?;
+        model.set_generator(generator(seed, Purpose::Statistics, index));
+        model.forward_train(&batch.input(device)?)?;
         for (sum, buffer) in sums.iter_mut().zip(&buffers) {
             *sum = (&*sum + buffer.as_detached_tensor())?.detach();
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use unet3p_data::{Image, LabelMap, MaskRule, Preprocessor, Resample, Volume, default_color, resize};
 use unet3p_models::{
-    Activation, CompileOptions, Engine, UNet3Plus, UNet3PlusConfig, Ungated, UngatedValues, check_tile,
+    Activation, BeforeGateValues, CompileOptions, Predictor, UNet3Plus, UNet3PlusConfig, check_tile,
 };
 
 use crate::memory;
@@ -14,38 +14,17 @@ use crate::npy::read_npy_images;
 use crate::segmentation::{class_areas, gray_picture};
 use crate::{Error, ModelSource, Result, Segmentation, VolumeSegmentation};
 
-/// What the classification guide says of an image.
+/// What the classification-guided module says of an image.
 #[derive(Debug, Clone, Copy)]
 struct Guess {
     presence: f32,
     present: bool,
 }
 
-/// What predicts: compiled layers on the CPU, the network as it is on a GPU.
-enum Network {
-    Compiled(Box<Engine>),
-    AsIs(Box<UNet3Plus>),
-}
-
-impl Network {
-    fn config(&self) -> &UNet3PlusConfig {
-        match self {
-            Self::Compiled(engine) => engine.config(),
-            Self::AsIs(model) => model.config(),
-        }
-    }
-
-    fn forward_ungated(&self, x: &Tensor, flips: &[&[usize]]) -> unet3p_models::Result<Ungated> {
-        match self {
-            Self::Compiled(engine) => engine.forward_ungated(x, flips),
-            Self::AsIs(model) => model.forward_ungated(x, flips),
-        }
-    }
-}
-
 /// A network and its preprocessing: files in, masks out.
 pub struct Segmenter {
-    network: Network,
+    /// Compiled layers on the CPU, Candle's operations on a GPU.
+    network: Box<dyn Predictor + Send + Sync>,
     preprocessor: Option<Preprocessor>,
     name: String,
     device: Device,
@@ -89,13 +68,13 @@ impl Segmenter {
         if let Some(preprocessor) = &preprocessor {
             check_channels(&name, preprocessor, model.config())?;
         }
-        let network = if device.is_cpu() {
+        let network: Box<dyn Predictor + Send + Sync> = if device.is_cpu() {
             let size = preprocessor.as_ref().and_then(|preprocessor| preprocessor.size);
             let default = CompileOptions::default();
             let size = size.map_or(default.size, |size| [size.height, size.width]);
-            Network::Compiled(Box::new(model.compile(CompileOptions { size, ..default })?))
+            Box::new(model.compile(CompileOptions { size, ..default })?)
         } else {
-            Network::AsIs(Box::new(model))
+            Box::new(model)
         };
         Ok(Self {
             network,
@@ -266,10 +245,10 @@ impl Segmenter {
     }
 
     /// The network's prediction for one tile.
-    fn ungated(&self, tile: &[f32], shape: (usize, usize, usize, usize)) -> Result<UngatedValues> {
+    fn ungated(&self, tile: &[f32], shape: (usize, usize, usize, usize)) -> Result<BeforeGateValues> {
         let flips: &[&[usize]] = if self.tta { &[&[], &[3], &[2], &[2, 3]] } else { &[&[]] };
         let input = Tensor::from_slice(tile, shape, &self.device)?;
-        Ok(self.network.forward_ungated(&input, flips)?.into_values()?)
+        Ok(self.network.predict_before_gate(&input, flips)?.into_values()?)
     }
 
     fn segmentation(

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
-use unet3p::models::{CgmGate, CompileOptions, Variant};
+use unet3p::models::{CgmGate, CompileOptions, Predictor, Variant};
 use unet3p::{Device, Image, Segmenter, UNet3Plus, UNet3PlusConfig};
 
 /// Sums of weighted f32 values below 1, in another order.
@@ -49,7 +49,7 @@ fn part(image: &Image, start: usize) -> Image {
 fn margin(config: &UNet3PlusConfig, weights: &Weights, image: &Image) -> f32 {
     let model = UNet3Plus::from_tensors(config, weights.clone(), DType::F32, &Device::Cpu).unwrap();
     let x = Tensor::from_slice(&image.data, (1, 1, image.height, image.width), &Device::Cpu).unwrap();
-    let presence = model.forward_ungated(&x, &[&[]]).unwrap().into_values().unwrap().presence.unwrap();
+    let presence = model.predict_before_gate(&x, &[&[]]).unwrap().into_values().unwrap().presence.unwrap();
     presence[1] - presence[0]
 }
 
@@ -68,7 +68,7 @@ fn a_tile_as_large_as_the_image_changes_nothing() {
             let x = Tensor::from_slice(&image.data, (1, 1, 37, 50), &Device::Cpu).unwrap();
             // what the segmenter runs on a CPU
             let engine = model.compile(CompileOptions::default()).unwrap();
-            let expected = engine.forward_flips(&x, flips).unwrap();
+            let expected = engine.predict_flips(&x, flips).unwrap();
             let expected_values = expected.probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             for tile in [None, Some(64), Some(1 << 20)] {
                 let segmenter = segmenter(&config, weights.clone()).with_tta(tta).with_tile(tile).unwrap();

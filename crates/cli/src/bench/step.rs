@@ -1,8 +1,6 @@
 //! One training step, to be timed.
 
 use candle_core::Tensor;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use unet3p_losses::{Bce, Target};
 use unet3p_models::UNet3Plus;
 use unet3p_train::{Adam, AdamOptions, Gradients, Optimizer, WeightDecay};
@@ -16,7 +14,6 @@ pub(super) struct TrainingStep {
     adam: Adam,
     x: Tensor,
     target: Target,
-    rng: ChaCha8Rng,
 }
 
 impl TrainingStep {
@@ -28,14 +25,14 @@ impl TrainingStep {
         let mask = x.narrow(1, 0, 1)?.gt(0.0)?.to_dtype(x.dtype())?;
         let classes = mask.broadcast_as((batch, model.config().num_classes, height, width))?.contiguous()?;
         let target = Target { classes, valid: None };
-        Ok(Self { model, adam, x, target, rng: ChaCha8Rng::seed_from_u64(0) })
+        Ok(Self { model, adam, x, target })
     }
 
     /// Forward, the binary cross-entropy of all heads, backward, Adam.
     pub(super) fn run(&mut self) -> Result<()> {
-        let output = self.model.forward_train(&self.x, &mut self.rng)?;
+        let output = self.model.forward_train(&self.x)?;
         let mut loss = Tensor::zeros((), self.x.dtype(), self.x.device())?;
-        for logits in &output.logits {
+        for logits in &output.heads {
             let one = Bce::default().forward(logits, &self.target);
             loss = (loss + one.map_err(|error| candle_core::Error::Msg(error.to_string()))?)?;
         }

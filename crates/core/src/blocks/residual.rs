@@ -1,45 +1,66 @@
 //! The blocks and the stem of residual networks (He et al. 2016, arXiv:1512.03385).
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use super::conv_block::BatchNormOptions;
-use super::conv_layer::{ConvLayer, Convolution};
-use crate::execution::{Execution, Mode};
-use crate::ops::relu;
+use super::{join, module};
+use crate::graph::{Conv, Graph, GraphModule, NodeId};
+
+/// Adds the stem of a residual network to the graph: [`ResidualStem`].
+pub fn residual_stem(graph: &mut Graph, prefix: &str, x: NodeId, outputs: usize) -> NodeId {
+    let [conv, bn] = ["conv", "bn"].map(|name| join(prefix, name));
+    let stem = Conv::new(graph[x].channels, outputs, 7).stride(2).without_bias();
+    graph.conv(&conv, x, stem.batch_norm(bn).relu())
+}
+
+/// Adds a block of a residual network to the graph: [`ResidualBlock`]. `shape.inputs` are the channels of `x`.
+pub fn residual_block(graph: &mut Graph, prefix: &str, x: NodeId, shape: ResidualShape) -> NodeId {
+    let layer = |conv: &str, bn: &str, [inputs, outputs, kernel, stride]: [usize; 4]| {
+        let layer = Conv::new(inputs, outputs, kernel).stride(stride).without_bias();
+        (join(prefix, conv), layer.batch_norm(join(prefix, bn)))
+    };
+    let convolutions = shape.convolutions();
+    let last = convolutions.len();
+    let mut y = x;
+    for (i, convolution) in (1..).zip(convolutions) {
+        let (name, conv) = layer(&format!("conv{i}"), &format!("bn{i}"), convolution);
+        // what is summed up has no ReLU of its own
+        y = graph.conv(&name, y, if i < last { conv.relu() } else { conv });
+    }
+    let shortcut = match shape.downsample() {
+        Some(convolution) => {
+            let (name, conv) = layer("downsample.conv", "downsample.bn", convolution);
+            graph.conv(&name, x, conv)
+        }
+        None => x,
+    };
+    graph.add_relu(&join(prefix, "sum"), y, shortcut)
+}
 
 /// The stem of a residual network: convolution 7x7 with stride 2, batch normalisation, ReLU; from
 /// `[batch, in, height, width]` to `[batch, out, height / 2, width / 2]`. The max pooling behind it is the caller's.
 ///
 /// Parameters: `conv.weight`, `bn.{weight,bias,running_mean,running_var}`.
 #[derive(Debug, Clone)]
-pub struct ResidualStem(ConvLayer);
+pub struct ResidualStem {
+    module: GraphModule,
+    output: NodeId,
+}
 
 impl ResidualStem {
     /// A stem from `inputs` to `outputs` channels.
     ///
     /// # Errors
     /// Where `parameters` lacks a tensor or has one of another shape.
-    pub fn new(
-        inputs: usize,
-        outputs: usize,
-        options: BatchNormOptions,
-        execution: Execution,
-        parameters: VarBuilder<'_>,
-    ) -> Result<Self> {
-        let convolution = Convolution { inputs, outputs, kernel: 7, stride: 2, bias: false };
-        let (conv, bn) = (parameters.pp("conv"), parameters.pp("bn"));
-        Ok(Self(ConvLayer::new(convolution, true, options, execution, conv, bn)?))
-    }
-
-    /// The stem's output.
-    ///
-    /// # Errors
-    /// Where `x` has other channels than the stem takes, or an odd side.
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.0.forward(x, 1, mode)
+    pub fn new(inputs: usize, outputs: usize, parameters: VarBuilder<'_>) -> Result<Self> {
+        let mut graph = Graph::default();
+        let x = graph.input("x", inputs, 1);
+        let output = residual_stem(&mut graph, "", x, outputs);
+        Ok(Self { module: GraphModule::new(graph, parameters)?, output })
     }
 }
+
+module!(ResidualStem);
 
 /// The form of a [`ResidualBlock`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +78,7 @@ pub struct ResidualShape {
 impl ResidualShape {
     /// Input channels, output channels, kernel and stride of the convolutions. The stride is the first 3x3's, as in
     /// torchvision and timm.
-    pub fn convolutions(&self) -> Vec<[usize; 4]> {
+    fn convolutions(&self) -> Vec<[usize; 4]> {
         let Self { inputs, outputs, stride, bottleneck } = *self;
         let width = outputs / 4;
         match bottleneck {
@@ -67,19 +88,9 @@ impl ResidualShape {
     }
 
     /// The convolution of the shortcut, as [`ResidualShape::convolutions`]: where it cannot be the input itself.
-    pub fn downsample(&self) -> Option<[usize; 4]> {
+    fn downsample(&self) -> Option<[usize; 4]> {
         let Self { inputs, outputs, stride, .. } = *self;
         (stride != 1 || inputs != outputs).then_some([inputs, outputs, 1, stride])
-    }
-
-    /// All convolutions with the names of their parameters and of those of the batch normalisation behind: the
-    /// shortcut's last.
-    pub fn named_convolutions(&self) -> Vec<([String; 2], [usize; 4])> {
-        let names =
-            |suffix: String, prefix: &str| ["conv", "bn"].map(|name| format!("{prefix}{name}{suffix}"));
-        let convolutions = (1..).zip(self.convolutions()).map(|(i, one)| (names(i.to_string(), ""), one));
-        let downsample = self.downsample().map(|one| (names(String::new(), "downsample."), one));
-        convolutions.chain(downsample).collect()
     }
 }
 
@@ -91,8 +102,8 @@ impl ResidualShape {
 /// `downsample.conv.weight`, `downsample.bn.*`.
 #[derive(Debug, Clone)]
 pub struct ResidualBlock {
-    layers: Vec<ConvLayer>,
-    downsample: Option<ConvLayer>,
+    module: GraphModule,
+    output: NodeId,
 }
 
 impl ResidualBlock {
@@ -100,36 +111,12 @@ impl ResidualBlock {
     ///
     /// # Errors
     /// Where `parameters` lacks a tensor or has one of another shape.
-    pub fn new(
-        shape: ResidualShape,
-        options: BatchNormOptions,
-        execution: Execution,
-        parameters: VarBuilder<'_>,
-    ) -> Result<Self> {
-        // what is summed up has no ReLU of its own: the last convolution and the shortcut's
-        let last = shape.convolutions().len() - 1;
-        let layer = |(i, ([conv, bn], convolution)): (usize, ([String; 2], [usize; 4]))| {
-            let [inputs, outputs, kernel, stride] = convolution;
-            let convolution = Convolution { inputs, outputs, kernel, stride, bias: false };
-            let (conv, bn) = (parameters.pp(conv), parameters.pp(bn));
-            ConvLayer::new(convolution, i < last, options, execution, conv, bn)
-        };
-        let layers = shape.named_convolutions().into_iter().enumerate().map(layer);
-        let mut layers = layers.collect::<Result<Vec<_>>>()?;
-        let downsample = if layers.len() > last + 1 { layers.pop() } else { None };
-        Ok(Self { layers, downsample })
-    }
-
-    /// The block's output.
-    ///
-    /// # Errors
-    /// Where `x` has other channels than the block takes, or sides that are no multiples of its stride.
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let y = self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x, 1, mode))?;
-        let shortcut = match &self.downsample {
-            Some(layer) => layer.forward(x, 1, mode)?,
-            None => x.clone(),
-        };
-        relu(&(y + shortcut)?)
+    pub fn new(shape: ResidualShape, parameters: VarBuilder<'_>) -> Result<Self> {
+        let mut graph = Graph::default();
+        let x = graph.input("x", shape.inputs, 1);
+        let output = residual_block(&mut graph, "", x, shape);
+        Ok(Self { module: GraphModule::new(graph, parameters)?, output })
     }
 }
+
+module!(ResidualBlock);

@@ -1,21 +1,28 @@
 //! From features to class logits.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
-use candle_nn::init::DEFAULT_KAIMING_NORMAL;
 
-use crate::execution::{Execution, Mode};
-use crate::ops::{conv2d, upsample_bilinear2d};
-use crate::training::{Map, Tape};
+use super::module;
+use crate::graph::{Conv, Graph, GraphModule, NodeId};
+
+/// Adds a segmentation head for `classes` classes to the graph, up to the resolution of the network's input: the
+/// convolution has the name `name`, the upsampling `{name}.upsample`.
+pub fn segmentation_head(graph: &mut Graph, name: &str, x: NodeId, classes: usize) -> NodeId {
+    let (channels, scale) = (graph[x].channels, graph[x].reduction);
+    let logits = graph.conv(name, x, Conv::new(channels, classes, 3));
+    if scale == 1 { logits } else { graph.upsample(&format!("{name}.upsample"), logits, scale) }
+}
 
 /// Segmentation head: a convolution 3x3 to one channel a class, whose logits are upsampled bilinearly to full
-/// size (Huang et al. 2020, section 2.2). Parameters: `weight`, `bias`.
+/// size (Huang et al. 2020, section 2.2). From `[batch, channels, height, width]` to
+/// `[batch, classes, height * scale, width * scale]`.
+///
+/// Parameters: `weight`, `bias`.
 #[derive(Debug, Clone)]
 pub struct SegmentationHead {
-    weight: Tensor,
-    bias: Tensor,
-    scale: usize,
-    execution: Execution,
+    module: GraphModule,
+    output: NodeId,
 }
 
 impl SegmentationHead {
@@ -23,50 +30,12 @@ impl SegmentationHead {
     ///
     /// # Errors
     /// Where `parameters` lacks a tensor or has one of another shape.
-    pub fn new(
-        channels: usize,
-        classes: usize,
-        scale: usize,
-        execution: Execution,
-        parameters: VarBuilder<'_>,
-    ) -> Result<Self> {
-        let weight =
-            parameters.get_with_hints((classes, channels, 3, 3), "weight", DEFAULT_KAIMING_NORMAL)?;
-        let bias = parameters.get_with_hints(classes, "bias", candle_nn::init::ZERO)?;
-        Ok(Self { weight, bias, scale, execution })
-    }
-
-    /// Logits `[batch, classes, height * scale, width * scale]`.
-    ///
-    /// # Errors
-    /// Where `x` has other channels than the head takes.
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (weight, bias) = match mode {
-            Mode::Evaluation => (self.weight.detach(), self.bias.detach()),
-            Mode::Training => (self.weight.clone(), self.bias.clone()),
-        };
-        let logits = conv2d(self.execution, x, &weight, Some(&bias))?;
-        self.upsample(&logits)
-    }
-
-    /// Makes the logits at the resolution of `x` an output of a training pass on blocked maps;
-    /// [`SegmentationHead::upsample`] brings them to full size.
-    ///
-    /// # Errors
-    /// As [`SegmentationHead::forward`].
-    pub fn forward_on_tape(&self, tape: &mut Tape, x: &Map) -> Result<()> {
-        tape.head(&self.weight, &self.bias, x)
-    }
-
-    /// Logits at the features' resolution, brought to full size.
-    ///
-    /// # Errors
-    /// Where they have other than four dimensions.
-    pub fn upsample(&self, logits: &Tensor) -> Result<Tensor> {
-        if self.scale == 1 {
-            Ok(logits.clone())
-        } else {
-            upsample_bilinear2d(self.execution, logits, self.scale)
-        }
+    pub fn new(channels: usize, classes: usize, scale: usize, parameters: VarBuilder<'_>) -> Result<Self> {
+        let mut graph = Graph::default();
+        let x = graph.input("x", channels, scale);
+        let output = segmentation_head(&mut graph, "", x, classes);
+        Ok(Self { module: GraphModule::new(graph, parameters)?, output })
     }
 }
+
+module!(SegmentationHead);

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Shape, Tensor, bail};
 use unet3p_kernels::ChannelStatistics;
 
 use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, needs_gradient, spread};
-use crate::execution::Execution;
+use crate::backend::Backend;
 
 /// Mean and biased variance of each channel, `[channels]` each, outside any graph.
 #[derive(Debug, Clone)]
@@ -19,17 +19,17 @@ pub struct BatchStatistics {
 ///
 /// # Errors
 /// Where `x` has other than four dimensions or is empty.
-pub fn batch_statistics(execution: Execution, x: &Tensor) -> Result<BatchStatistics> {
+pub fn batch_statistics(backend: Backend, x: &Tensor) -> Result<BatchStatistics> {
     let dims = dims4("batch_statistics", x.dims())?;
     if x.elem_count() == 0 {
         bail!("batch statistics of an empty tensor {:?}", x.dims());
     }
-    match execution {
-        Execution::Kernels => {
+    match backend {
+        Backend::Kernels => {
             let both = compute(Statistics, &[&x.detach()])?;
             Ok(BatchStatistics { mean: both.get(0)?, variance: both.get(1)? })
         }
-        Execution::Composition => {
+        Backend::Candle => {
             let x = x.detach();
             let mean = channel_means(&x)?;
             let variance = channel_means(&(&x - spread(&mean, dims)?)?.sqr()?)?;
@@ -47,14 +47,14 @@ pub fn batch_statistics(execution: Execution, x: &Tensor) -> Result<BatchStatist
 /// # Errors
 /// Where shapes do not fit.
 pub fn batch_norm(
-    execution: Execution,
+    backend: Backend,
     x: &Tensor,
     gamma: &Tensor,
     beta: &Tensor,
     eps: f64,
     fixed: Option<&BatchStatistics>,
 ) -> Result<(Tensor, BatchStatistics)> {
-    normalise(execution, x, gamma, beta, eps, fixed, false)
+    normalise(backend, x, gamma, beta, eps, fixed, false)
 }
 
 /// [`batch_norm`] and ReLU in one.
@@ -62,18 +62,18 @@ pub fn batch_norm(
 /// # Errors
 /// Where shapes do not fit.
 pub fn batch_norm_relu(
-    execution: Execution,
+    backend: Backend,
     x: &Tensor,
     gamma: &Tensor,
     beta: &Tensor,
     eps: f64,
     fixed: Option<&BatchStatistics>,
 ) -> Result<(Tensor, BatchStatistics)> {
-    normalise(execution, x, gamma, beta, eps, fixed, true)
+    normalise(backend, x, gamma, beta, eps, fixed, true)
 }
 
 fn normalise(
-    execution: Execution,
+    backend: Backend,
     x: &Tensor,
     gamma: &Tensor,
     beta: &Tensor,
@@ -95,15 +95,15 @@ fn normalise(
             bail!("batch_norm: mean {mean:?} and variance {variance:?} for {channels} channels");
         }
         Some(fixed) => fixed.clone(),
-        None => batch_statistics(execution, x)?,
+        None => batch_statistics(backend, x)?,
     };
-    let y = match execution {
-        Execution::Kernels => {
+    let y = match backend {
+        Backend::Kernels => {
             let host =
                 ChannelStatistics { mean: host(&statistics.mean)?, variance: host(&statistics.variance)? };
             apply(Normalise { statistics: host, eps, relu, fixed: fixed.is_some() }, &[x, gamma, beta])?
         }
-        Execution::Composition => {
+        Backend::Candle => {
             let y = match fixed {
                 Some(fixed) => composed(x, &fixed.mean, &fixed.variance, gamma, beta, eps)?,
                 None => {

@@ -5,7 +5,7 @@ use unet3p_kernels::Conv2d;
 
 use super::attach::attach;
 use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, needs_gradient, spread, vector};
-use crate::execution::Execution;
+use crate::backend::Backend;
 
 /// Convolution with stride 1 and zero padding `k / 2`:
 /// `y[b, o, i, j] = bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[b, c, i + ky - k/2, j + kx - k/2]`.
@@ -15,13 +15,13 @@ use crate::execution::Execution;
 ///
 /// # Errors
 /// Where shapes do not fit, or element types differ.
-pub fn conv2d(execution: Execution, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    match execution {
-        Execution::Kernels => match bias {
+pub fn conv2d(backend: Backend, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    match backend {
+        Backend::Kernels => match bias {
             Some(bias) => apply(Forward, &[x, weight, bias]),
             None => apply(Forward, &[x, weight]),
         },
-        Execution::Composition => {
+        Backend::Candle => {
             let shape = shape(x.dims(), weight.dims())?;
             let y = x.detach().conv2d(&weight.detach(), shape.kernel / 2, 1, 1, 1)?;
             let y = attach("conv2d", &y, x, weight, composed_backward)?;

@@ -5,18 +5,18 @@ use unet3p_kernels::Window;
 
 use super::kernel::{Element, Kernel, Operand, apply, compute, dims4, vector};
 use super::unfold::taps;
-use crate::execution::Execution;
+use crate::backend::Backend;
 
 /// Max pooling: `[batch, channels, height, width]` to `[batch, channels, rows, cols]` of [`Window::pooled`]. A number
 /// `k` stands for windows of `k` x `k` side by side; rows and columns that fill no window are dropped.
 ///
 /// # Errors
 /// Where a side is shorter than the window, or `x` is empty.
-pub fn max_pool2d(execution: Execution, x: &Tensor, window: impl Into<Window>) -> Result<Tensor> {
+pub fn max_pool2d(backend: Backend, x: &Tensor, window: impl Into<Window>) -> Result<Tensor> {
     let window = window.into();
-    match execution {
-        Execution::Kernels => apply(Forward(window), &[x]),
-        Execution::Composition => {
+    match backend {
+        Backend::Kernels => apply(Forward(window), &[x]),
+        Backend::Candle => {
             let [batch, channels, rows, cols] = pooled(x.dims(), window)?;
             let k = window.side;
             if window != Window::from(k) {

@@ -5,7 +5,7 @@ use unet3p_kernels::Window;
 
 use super::conv::conv2d;
 use super::kernel::{dims4, vector};
-use crate::execution::Execution;
+use crate::backend::Backend;
 
 /// Convolution with a stride and zero padding `k / 2`:
 /// `y[b, o, i, j] = sum over c, ky, kx of w[o, c, ky, kx] x[b, c, i stride + ky - k/2, j stride + kx - k/2]`.
@@ -16,7 +16,7 @@ use crate::execution::Execution;
 ///
 /// # Errors
 /// Where shapes do not fit, or element types differ.
-pub fn conv2d_strided(execution: Execution, x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+pub fn conv2d_strided(backend: Backend, x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
     let [_, inputs, height, width] = dims4("conv2d_strided", x.dims())?;
     let [outputs, depth, kernel, side] = dims4("conv2d_strided", weight.dims())?;
     if depth != inputs || kernel != side || kernel % 2 == 0 {
@@ -29,7 +29,7 @@ pub fn conv2d_strided(execution: Execution, x: &Tensor, weight: &Tensor, stride:
     }
     let taps = Tensor::stack(&taps(x, Window { side: kernel, stride, padding: kernel / 2 }, 0.0)?, 2)?;
     let columns = taps.reshape(((), inputs * kernel * kernel, height / stride, width / stride))?;
-    conv2d(execution, &columns, &weight.reshape((outputs, inputs * kernel * kernel, 1, 1))?, None)
+    conv2d(backend, &columns, &weight.reshape((outputs, inputs * kernel * kernel, 1, 1))?, None)
 }
 
 /// For each place in a window, in row-major order, what the windows have there: `[batch, channels, rows, cols]`, with

@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Shape, Tensor, bail};
 
 use super::conv::{conv2d, taps_as_channels};
 use super::kernel::{Element, Kernel, Operand, apply, compute, dims4};
-use crate::execution::Execution;
+use crate::backend::Backend;
 
 /// Bilinear upsampling by a whole factor, with half-pixel centres and clamped edges (`align_corners = false`
 /// of PyTorch, `UpSampling2D` of Keras): `[batch, channels, height, width]` to
@@ -12,10 +12,10 @@ use crate::execution::Execution;
 ///
 /// # Errors
 /// Where the map is empty, or the factor is 0 or so large that no memory has the result.
-pub fn upsample_bilinear2d(execution: Execution, x: &Tensor, scale: usize) -> Result<Tensor> {
-    match execution {
-        Execution::Kernels => apply(Upsample(scale), &[x]),
-        Execution::Composition => {
+pub fn upsample_bilinear2d(backend: Backend, x: &Tensor, scale: usize) -> Result<Tensor> {
+    match backend {
+        Backend::Kernels => apply(Upsample(scale), &[x]),
+        Backend::Candle => {
             let [batch, channels, height, width] = checked("upsample_bilinear2d", x.dims(), scale)?;
             let (rows, cols) = (weights(height, scale, x)?, weights(width, scale, x)?);
             let wide = x.contiguous()?.reshape((batch * channels * height, width))?.matmul(&cols.t()?)?;
@@ -33,20 +33,18 @@ pub fn upsample_bilinear2d(execution: Execution, x: &Tensor, scale: usize) -> Re
 /// # Errors
 /// Where shapes do not fit.
 pub fn upsample_conv2d(
-    execution: Execution,
+    backend: Backend,
     x: &Tensor,
     scale: usize,
     weight: &Tensor,
     bias: &Tensor,
 ) -> Result<Tensor> {
-    match execution {
-        Execution::Kernels => {
+    match backend {
+        Backend::Kernels => {
             let (weight, bias) = taps_as_channels(weight, bias)?;
-            apply(TapSum(scale), &[&conv2d(execution, x, &weight, Some(&bias))?])
+            apply(TapSum(scale), &[&conv2d(backend, x, &weight, Some(&bias))?])
         }
-        Execution::Composition => {
-            conv2d(execution, &upsample_bilinear2d(execution, x, scale)?, weight, Some(bias))
-        }
+        Backend::Candle => conv2d(backend, &upsample_bilinear2d(backend, x, scale)?, weight, Some(bias)),
     }
 }
 

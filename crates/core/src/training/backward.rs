@@ -18,6 +18,7 @@ struct LayerStep<'a> {
     z: usize,
     norm: &'a BlockedBatchNorm,
     y: &'a Map,
+    has_bias: bool,
 }
 
 impl Tape {
@@ -28,8 +29,8 @@ impl Tape {
         let mut grads = Gradients((0..self.maps.len()).map(|_| None).collect());
         while let Some(step) = self.steps.pop() {
             match step {
-                Step::Layer { x, scale, z, norm, y, parameters } => {
-                    let step = LayerStep { x: &x, scale, z, norm: &norm, y: &y };
+                Step::Layer { x, scale, z, norm, y, parameters, has_bias } => {
+                    let step = LayerStep { x: &x, scale, z, norm: &norm, y: &y, has_bias };
                     self.layer_backward(&mut grads, &mut found, parameters, step)?;
                     self.release(&mut grads, z);
                     self.release(&mut grads, y.id);
@@ -43,13 +44,9 @@ impl Tape {
                         self.head_backward(&mut grads, &mut found, parameters, &x, grad)?;
                     }
                 }
-                Step::Input { map, parameter } => {
-                    found[parameter] = self.input_gradient(&grads, &map)?;
-                    self.release(&mut grads, map.id);
-                }
-                Step::Dense { x, output } => {
+                Step::Planes { x, output } => {
                     if let Some(grad) = &outputs[output] {
-                        self.dense_backward(&mut grads, &x, grad)?;
+                        self.planes_backward(&mut grads, &x, grad)?;
                     }
                 }
             }
@@ -62,7 +59,7 @@ impl Tape {
         grads: &mut Gradients,
         found: &mut [Option<Tensor>],
         parameters: usize,
-        LayerStep { x, scale, z, norm, y }: LayerStep<'_>,
+        LayerStep { x, scale, z, norm, y, has_bias }: LayerStep<'_>,
     ) -> Result<()> {
         let Some(mut grad) = grads.0[y.id].take() else { return Ok(()) };
         let shape = self.shape(y);
@@ -96,23 +93,11 @@ impl Tape {
         grads.0[y.id] = Some(grad);
         found[parameters] = Some(Tensor::from_vec(grad_w, weight.shape(), &Device::Cpu)?);
         // normalisation takes the bias away again
-        let vectors = [vec![0.0; outputs], gamma, beta];
-        for (found, vector) in found[parameters + 1..].iter_mut().zip(vectors) {
+        let bias = has_bias.then(|| vec![0.0; outputs]);
+        for (found, vector) in found[parameters + 1..].iter_mut().zip([gamma, beta].into_iter().chain(bias)) {
             *found = Some(Tensor::from_vec(vector, outputs, &Device::Cpu)?);
         }
         Ok(())
-    }
-
-    /// The gradient of a map that came from elsewhere.
-    fn input_gradient(&self, grads: &Gradients, map: &Map) -> Result<Option<Tensor>> {
-        let Some(grad) = &grads.0[map.id] else { return Ok(None) };
-        let (shape, channels) = (self.shape(map), map.parts.iter().sum::<usize>());
-        let area = channels * shape.height * shape.width;
-        let mut planes = vec![0.0; self.images * area];
-        for (image, planes) in planes.chunks_exact_mut(area).enumerate() {
-            shape.batch(self.images, grad).image(image).unpack(channels, planes);
-        }
-        Tensor::from_vec(planes, (self.images, channels, shape.height, shape.width), &Device::Cpu).map(Some)
     }
 
     fn pools_backward(&self, grads: &mut Gradients, x: &Map, pooled: &[Map]) {
@@ -161,7 +146,7 @@ impl Tape {
         Ok(())
     }
 
-    fn dense_backward(&self, grads: &mut Gradients, x: &Map, grad: &Tensor) -> Result<()> {
+    fn planes_backward(&self, grads: &mut Gradients, x: &Map, grad: &Tensor) -> Result<()> {
         let channels: usize = x.parts.iter().sum();
         with_values(grad, |grad| {
             self.write_gradient(grads, x, |mut to, write| {

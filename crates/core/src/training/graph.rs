@@ -37,7 +37,7 @@ impl Tape {
     ///
     /// # Errors
     /// None that occurs in practice: the tensors are there.
-    pub fn finish(mut self) -> Result<Vec<Tensor>> {
+    pub(crate) fn finish(mut self) -> Result<Vec<Tensor>> {
         let outputs = std::mem::take(&mut self.outputs);
         let parameters = self.parameters.clone();
         let shared = Shared(Arc::new(Mutex::new(Pass {

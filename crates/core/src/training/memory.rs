@@ -8,7 +8,7 @@ use unet3p_kernels::{AlignedBuffer, BlockedShape};
 /// Maps that are not in use: the system hands out fresh memory in pages of zeros, which costs more than what is computed
 /// in them. Clones share it.
 #[derive(Clone, Default)]
-pub struct MapMemory(Arc<Mutex<Free>>);
+pub(crate) struct MapMemory(Arc<Mutex<Free>>);
 
 #[derive(Default)]
 struct Free {

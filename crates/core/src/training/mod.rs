@@ -11,6 +11,5 @@ mod graph;
 mod memory;
 mod tape;
 
-pub use memory::MapMemory;
-pub(crate) use tape::Layer;
-pub use tape::{Map, Tape};
+pub(crate) use memory::MapMemory;
+pub(crate) use tape::{Layer, Map, Tape};

@@ -10,7 +10,7 @@ use super::memory::MapMemory;
 
 /// A map of a pass, or a slot of one: what a layer reads or writes.
 #[derive(Debug, Clone)]
-pub struct Map {
+pub(crate) struct Map {
     pub(super) id: usize,
     /// First block of channels.
     pub(super) block: usize,
@@ -19,6 +19,12 @@ pub struct Map {
 }
 
 impl Map {
+    /// The slot of a part of a concatenation.
+    pub(crate) fn slot(&self, part: usize) -> Self {
+        let block = self.block + self.parts[..part].iter().map(|part| part.div_ceil(LANES)).sum::<usize>();
+        Self { id: self.id, block, parts: vec![self.parts[part]] }
+    }
+
     pub(super) fn blocks(&self) -> std::ops::Range<usize> {
         self.block..self.block + self.parts.iter().map(|part| part.div_ceil(LANES)).sum::<usize>()
     }
@@ -37,7 +43,7 @@ pub(super) struct Values {
 /// The parameters of a convolution with batch normalisation behind it.
 pub(crate) struct Layer<'a> {
     pub(crate) weight: &'a Tensor,
-    pub(crate) bias: &'a Tensor,
+    pub(crate) bias: Option<&'a Tensor>,
     pub(crate) gamma: &'a Tensor,
     pub(crate) beta: &'a Tensor,
     pub(crate) eps: f64,
@@ -45,46 +51,29 @@ pub(crate) struct Layer<'a> {
 
 /// What has been computed.
 pub(super) enum Step {
-    /// Convolution, of the input upsampled by `scale`, batch normalisation and ReLU. Parameters: weight, bias, gamma,
-    /// beta, the first of which is number `parameters`.
-    Layer { x: Map, scale: usize, z: usize, norm: BlockedBatchNorm, y: Map, parameters: usize },
+    /// Convolution, of the input upsampled by `scale`, batch normalisation and ReLU. Parameters: weight, gamma, beta and,
+    /// where there is one, bias, the first of which is number `parameters`.
+    Layer {
+        x: Map,
+        scale: usize,
+        z: usize,
+        norm: BlockedBatchNorm,
+        y: Map,
+        parameters: usize,
+        has_bias: bool,
+    },
     /// Max pooling by 2, 4, 8, ...
     Pools { x: Map, pooled: Vec<Map> },
-    /// A convolution to dense planes. Parameters: weight, bias.
+    /// A convolution to planes. Parameters: weight, bias.
     Head { x: Map, output: usize, parameters: usize },
-    /// A map as dense planes.
-    Dense { x: Map, output: usize },
-    /// Dense planes as a map: the tensor that is number `parameter`.
-    Input { map: Map, parameter: usize },
+    /// A map as planes.
+    Planes { x: Map, output: usize },
 }
 
 /// A training pass: layers are computed as they are called; [`Tape::finish`] attaches the outputs to Candle's graph.
 ///
 /// In f32 on the CPU.
-///
-/// ```
-/// use candle_core::{DType, Device, Tensor};
-/// use unet3p_core::training::{MapMemory, Tape};
-/// use unet3p_core::{BatchNormOptions, ConvBlock, Execution, Parameters};
-///
-/// # fn main() -> candle_core::Result<()> {
-/// let parameters = Parameters::init(7, DType::F32, &Device::Cpu);
-/// let options = BatchNormOptions::default();
-/// let block = ConvBlock::new(3, 8, 2, options, Execution::Kernels, parameters.builder())?;
-/// let x = Tensor::ones((2, 3, 16, 16), DType::F32, &Device::Cpu)?;
-/// let (mut tape, x) = Tape::new(&x, &MapMemory::default())?;
-/// let y = block.forward_on_tape(&mut tape, &x, 1, None)?;
-/// tape.dense(&y);
-/// let outputs = tape.finish()?;
-/// assert_eq!(outputs[0].dims(), [2, 8, 16, 16]);
-/// let gradients = outputs[0].sqr()?.sum_all()?.backward()?;
-/// for (name, variable) in parameters.trainable() {
-///     assert!(gradients.get(variable.as_tensor()).is_some(), "{name}");
-/// }
-/// # Ok(())
-/// # }
-/// ```
-pub struct Tape {
+pub(crate) struct Tape {
     pub(super) isa: Isa,
     pub(super) images: usize,
     pub(super) memory: MapMemory,
@@ -100,7 +89,7 @@ impl Tape {
     ///
     /// # Errors
     /// Where `x` is empty or not such a tensor.
-    pub fn new(x: &Tensor, memory: &MapMemory) -> Result<(Self, Map)> {
+    pub(crate) fn new(x: &Tensor, memory: &MapMemory) -> Result<(Self, Map)> {
         let (images, channels, height, width) = x.dims4()?;
         if [images, channels, height, width].contains(&0) {
             bail!("a training pass over an empty batch {:?}", x.dims());
@@ -115,30 +104,13 @@ impl Tape {
             parameters: Vec::new(),
             outputs: Vec::new(),
         };
-        let map = tape.packed(x, false)?;
+        let map = tape.packed(x)?;
         Ok((tape, map))
     }
 
-    /// A tensor that has been computed elsewhere, `[batch, channels, height, width]` in f32 on the CPU, as a map through
-    /// which its gradient flows.
-    ///
-    /// # Errors
-    /// Where `x` is empty, of another batch, or not such a tensor.
-    pub fn input(&mut self, x: &Tensor) -> Result<Map> {
-        let map = self.packed(x, true)?;
-        let values = self.writing(&map);
-        self.wrote(&map, values);
-        let parameter = self.register([x]);
-        self.steps.push(Step::Input { map: map.clone(), parameter });
-        Ok(map)
-    }
-
-    fn packed(&mut self, x: &Tensor, needs_gradient: bool) -> Result<Map> {
-        let (images, channels, height, width) = x.dims4()?;
-        if images != self.images || [channels, height, width].contains(&0) {
-            bail!("a batch {:?} in a training pass over {} images", x.dims(), self.images);
-        }
-        let map = self.map(vec![channels], [height, width], needs_gradient);
+    fn packed(&mut self, x: &Tensor) -> Result<Map> {
+        let (_, channels, height, width) = x.dims4()?;
+        let map = self.map(vec![channels], [height, width], false);
         with_values(&x.contiguous()?, |x| {
             let mut to = self.view_mut(&map);
             for (image, planes) in x.chunks_exact(channels * height * width).enumerate() {
@@ -161,17 +133,9 @@ impl Tape {
         Map { id: self.maps.len() - 1, block: 0, parts }
     }
 
-    /// A concatenation of maps of `parts` channels at the resolution of `like`, and its slots.
-    pub(crate) fn concatenation(&mut self, parts: &[usize], size: [usize; 2]) -> (Map, Vec<Map>) {
-        let whole = self.map(parts.to_vec(), size, true);
-        let mut block = 0;
-        let slots = parts.iter().map(|&part| {
-            let slot = Map { id: whole.id, block, parts: vec![part] };
-            block += part.div_ceil(LANES);
-            slot
-        });
-        let slots = slots.collect();
-        (whole, slots)
+    /// A map that is a concatenation of maps of `parts` channels, each in its [`Map::slot`].
+    pub(crate) fn concatenation(&mut self, parts: &[usize], size: [usize; 2]) -> Map {
+        self.map(parts.to_vec(), size, true)
     }
 
     /// Rows and columns of a map.
@@ -239,7 +203,8 @@ impl Tape {
         slot: Option<Map>,
     ) -> Result<(Map, ChannelStatistics)> {
         let (outputs, inputs) = channels(layer.weight, x)?;
-        for (what, tensor) in [("bias", layer.bias), ("gamma", layer.gamma), ("beta", layer.beta)] {
+        let vectors = [("bias", layer.bias), ("gamma", Some(layer.gamma)), ("beta", Some(layer.beta))];
+        for (what, tensor) in vectors.into_iter().filter_map(|(what, tensor)| Some((what, tensor?))) {
             if tensor.dims() != [outputs] {
                 bail!("a layer of {outputs} channels with a {what} {:?}: give it [{outputs}]", tensor.dims());
             }
@@ -280,11 +245,14 @@ impl Tape {
 
         // the bias shifts the mean alone, which normalisation takes away again
         let mut statistics = norm.statistics().clone();
-        with_values(layer.bias, |bias| {
-            statistics.mean.iter_mut().zip(bias).for_each(|(mean, &bias)| *mean += f64::from(bias));
-        })?;
-        let parameters = self.register([layer.weight, layer.bias, layer.gamma, layer.beta]);
-        self.steps.push(Step::Layer { x: x.clone(), scale, z: z.id, norm, y: y.clone(), parameters });
+        if let Some(bias) = layer.bias {
+            with_values(bias, |bias| {
+                statistics.mean.iter_mut().zip(bias).for_each(|(mean, &bias)| *mean += f64::from(bias));
+            })?;
+        }
+        let parameters = self.register([Some(layer.weight), Some(layer.gamma), Some(layer.beta), layer.bias]);
+        let (x, has_bias) = (x.clone(), layer.bias.is_some());
+        self.steps.push(Step::Layer { x, scale, z: z.id, norm, y: y.clone(), parameters, has_bias });
         Ok((y, statistics))
     }
 
@@ -292,7 +260,7 @@ impl Tape {
     ///
     /// # Errors
     /// Where the sides of `x` are no multiples of the largest window.
-    pub fn max_pools(&mut self, x: &Map, levels: usize) -> Result<Vec<Map>> {
+    pub(crate) fn max_pools(&mut self, x: &Map, levels: usize) -> Result<Vec<Map>> {
         let [height, width] = self.size(x);
         let window = u32::try_from(levels).ok().and_then(|levels| 1usize.checked_shl(levels));
         if !window.is_some_and(|window| [height, width].iter().all(|side| side.is_multiple_of(window))) {
@@ -313,7 +281,7 @@ impl Tape {
         Ok(pooled)
     }
 
-    /// Convolution 3x3 with bias to dense planes, which become an output.
+    /// Convolution 3x3 with bias to planes, which become an output.
     pub(crate) fn head(&mut self, weight: &Tensor, bias: &Tensor, x: &Map) -> Result<()> {
         let (outputs, inputs) = channels(weight, x)?;
         if bias.dims() != [outputs] {
@@ -325,27 +293,29 @@ impl Tape {
             let head = BlockedHead::new(self.isa, inputs, outputs, weight);
             with_values(bias, |bias| head.run(self.view(x), bias, &mut planes))
         })??;
-        let parameters = self.register([weight, bias]);
+        let parameters = self.register([Some(weight), Some(bias)]);
         self.steps.push(Step::Head { x: x.clone(), output: self.outputs.len(), parameters });
         self.outputs.push((planes, [self.images, outputs, height, width]));
         Ok(())
     }
 
-    /// `x` itself as an output, in dense planes.
-    pub fn dense(&mut self, x: &Map) {
+    /// `x` itself as an output, in planes.
+    pub(crate) fn planes(&mut self, x: &Map) {
         let ([height, width], channels) = (self.size(x), x.parts.iter().sum::<usize>());
         let area = channels * height * width;
         let mut planes = vec![0.0; self.images * area];
         for (image, planes) in planes.chunks_exact_mut(area).enumerate() {
             self.view(x).image(image).unpack(channels, planes);
         }
-        self.steps.push(Step::Dense { x: x.clone(), output: self.outputs.len() });
+        self.steps.push(Step::Planes { x: x.clone(), output: self.outputs.len() });
         self.outputs.push((planes, [self.images, channels, height, width]));
     }
 
-    fn register<const N: usize>(&mut self, parameters: [&Tensor; N]) -> usize {
-        self.parameters.extend(parameters.into_iter().cloned());
-        self.parameters.len() - N
+    /// Adds to the parameters, and gives the number of the first.
+    fn register<const N: usize>(&mut self, parameters: [Option<&Tensor>; N]) -> usize {
+        let first = self.parameters.len();
+        self.parameters.extend(parameters.into_iter().flatten().cloned());
+        first
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Result, Tensor, Var};
+use unet3p_core::graph::Conv;
+use unet3p_core::ops::Window;
 
 use super::proto::{Attribute, FLOAT, Graph, INT64, Node, TensorData};
 
@@ -14,14 +16,6 @@ pub(super) struct Builder {
     tensors: HashMap<String, Var>,
     batch_norm_eps: f32,
     graph: Graph,
-}
-
-/// A convolution's parameters besides its tensors.
-#[derive(Clone, Copy)]
-pub(super) struct Window {
-    pub(super) side: usize,
-    pub(super) stride: usize,
-    pub(super) padding: usize,
 }
 
 impl Builder {
@@ -45,35 +39,25 @@ impl Builder {
         name.to_owned()
     }
 
-    /// Convolution with the tensors `{conv}.weight` and, where there is one, `{conv}.bias`.
-    pub(super) fn conv(&mut self, conv: &str, x: &str, window: Window) -> Result<Name> {
-        let weight = self.parameter(&format!("{conv}.weight"))?;
-        let mut inputs = vec![x.to_owned(), weight];
-        let bias = format!("{conv}.bias");
-        if self.tensors.contains_key(&bias) {
-            inputs.push(self.parameter(&bias)?);
+    /// Convolution, and batch normalisation with the running statistics and ReLU where it has them.
+    pub(super) fn layer(&mut self, name: &str, conv: &Conv, x: &str) -> Result<Name> {
+        let mut inputs = vec![x.to_owned(), self.parameter(&format!("{name}.weight"))?];
+        if conv.bias {
+            inputs.push(self.parameter(&format!("{name}.bias"))?);
         }
-        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        Ok(self.node("Conv", conv, &inputs, window_attributes(window)))
-    }
-
-    /// Convolution, batch normalisation with the running statistics, and ReLU where asked.
-    pub(super) fn layer(
-        &mut self,
-        conv: &str,
-        bn: &str,
-        x: &str,
-        window: Window,
-        relu: bool,
-    ) -> Result<Name> {
-        let y = self.conv(conv, x, window)?;
-        let mut inputs = vec![y];
-        for leaf in ["weight", "bias", "running_mean", "running_var"] {
-            inputs.push(self.parameter(&format!("{bn}.{leaf}"))?);
+        let window = Window { side: conv.kernel, stride: conv.stride, padding: conv.kernel / 2 };
+        let mut y = self.node("Conv", name, &texts(&inputs), window_attributes(window));
+        let mut relu = format!("{name}.relu");
+        if let Some(name) = &conv.batch_norm {
+            let mut inputs = vec![y];
+            for leaf in ["weight", "bias", "running_mean", "running_var"] {
+                inputs.push(self.parameter(&format!("{name}.{leaf}"))?);
+            }
+            let epsilon = float("epsilon", self.batch_norm_eps);
+            y = self.node("BatchNormalization", name, &texts(&inputs), vec![epsilon]);
+            relu = format!("{name}.relu");
         }
-        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        let y = self.node("BatchNormalization", bn, &inputs, vec![float("epsilon", self.batch_norm_eps)]);
-        Ok(if relu { self.node("Relu", &format!("{bn}.relu"), &[&y], Vec::new()) } else { y })
+        Ok(if conv.relu { self.node("Relu", &relu, &[&y], Vec::new()) } else { y })
     }
 
     pub(super) fn max_pool(&mut self, name: &str, x: &str, window: Window) -> Name {
@@ -113,6 +97,10 @@ impl Builder {
         let dims = dims.iter().map(|&side| side as i64).collect();
         self.graph.initializer.push(TensorData { dims, data_type, name: name.to_owned(), raw_data });
     }
+}
+
+fn texts(names: &[Name]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 fn little_endian(tensor: &Tensor) -> Result<Vec<u8>> {

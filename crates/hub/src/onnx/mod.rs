@@ -14,6 +14,9 @@ use unet3p_models::UNet3Plus;
 use graph::Builder;
 use proto::{Dimension, Entry, FLOAT, Model, OperatorSet, Shape, Side, TensorType, Type, Value};
 
+/// The name of the image that the graph takes, as in [`unet3p_models::Architecture`].
+const INPUT: &str = "image";
+
 /// How [`export`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnnxOptions {
@@ -101,11 +104,11 @@ pub fn export(
     model.check_finite()?;
     let tensors = model.parameters().all().into_iter().collect();
     let mut builder = Builder::new(tensors, config.batch_norm_eps);
-    let outputs = network::build(&mut builder, config, options)?;
+    let outputs = network::build(&mut builder, model.architecture(), config, options)?;
     let mut graph = builder.finish();
     graph.name = "UNet 3+".to_owned();
     let meaning = format!("the preprocessed image; height and width are multiples of {multiple}");
-    graph.input = vec![value(network::INPUT, &meaning, config.in_channels, true, options)];
+    graph.input = vec![value(INPUT, &meaning, config.in_channels, true, options)];
     let output = |output: network::Output| {
         value(&output.name, &output.meaning, output.channels, output.is_map, options)
     };

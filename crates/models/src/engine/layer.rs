@@ -1,8 +1,11 @@
-//! One convolution and the algorithm that computes it.
+//! One packed convolution and the algorithm that computes it.
 
 use std::fmt::{self, Display};
 
-use unet3p_kernels::{BlockedView, BlockedViewMut, DirectConv2d, Isa, LANES, Tile, WinogradConv2d};
+use unet3p_kernels::{
+    BlockedView, BlockedViewMut, DirectConv2d, HeadConv2d, Isa, LANES, PointwiseConv2d, Tile,
+    UpsampledConv2d, WinogradConv2d,
+};
 
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,15 +85,25 @@ pub(crate) struct Folded {
     pub(crate) bias: Vec<f32>,
 }
 
-/// A 3x3 convolution at its own resolution, with ReLU or not.
-pub(crate) enum Convolution {
+/// A convolution with its weights packed.
+pub(crate) enum Packed {
+    /// 3x3 at its own resolution.
     Direct(DirectConv2d),
+    /// The same by Winograd's transforms.
     Winograd(Tile, WinogradConv2d),
+    /// 3x3 of an upsampled map.
+    Upsampled { scale: usize, layer: UpsampledConv2d },
+    /// 1x1; with another kernel or a stride, of the neighbourhoods as channels.
+    Pointwise(PointwiseConv2d),
+    /// 3x3 to planes of logits.
+    Head(HeadConv2d),
+    /// 1x1 to two numbers a pixel, of which only the largest are wanted.
+    Scores(Folded),
 }
 
-impl Convolution {
-    /// Packs the weights for the algorithm that suits maps of `size`.
-    pub(crate) fn new(isa: Isa, parts: &[usize], folded: &Folded, relu: bool, size: [usize; 2]) -> Self {
+impl Packed {
+    /// A 3x3 convolution at its own resolution, by the algorithm that suits maps of `size`.
+    pub(crate) fn same(isa: Isa, parts: &[usize], folded: &Folded, relu: bool, size: [usize; 2]) -> Self {
         let Folded { weight, bias } = folded;
         let winograd = |tile| Self::Winograd(tile, WinogradConv2d::new(isa, tile, parts, weight, bias, relu));
         match Algorithm::choose(parts, bias.len(), size) {
@@ -100,25 +113,37 @@ impl Convolution {
         }
     }
 
+    /// Computes rows of the output from as many of the input, where these are at hand.
     pub(crate) fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
         match self {
             Self::Direct(layer) => layer.run(x, y),
             Self::Winograd(_, layer) => layer.run(x, y),
+            Self::Pointwise(layer) => layer.run(x, y),
+            Self::Upsampled { .. } | Self::Head(_) | Self::Scores(_) => {
+                unreachable!("a layer that is run with more than its input and output")
+            }
         }
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {
         match self {
-            Self::Direct(_) => Algorithm::Direct,
+            Self::Direct(_) | Self::Pointwise(_) | Self::Scores(_) => Algorithm::Direct,
             Self::Winograd(Tile::Two, _) => Algorithm::Winograd2,
             Self::Winograd(Tile::Four, _) => Algorithm::Winograd4,
+            Self::Upsampled { .. } => Algorithm::BeforeUpsampling,
+            Self::Head(_) => Algorithm::Taps,
         }
     }
 
+    /// Multiply-adds for an output of `[height, width]`.
     pub(crate) fn multiply_adds(&self, [height, width]: [usize; 2]) -> u64 {
         match self {
             Self::Direct(layer) => layer.multiply_adds(height, width),
             Self::Winograd(_, layer) => layer.multiply_adds(height, width),
+            Self::Pointwise(layer) => layer.multiply_adds(height, width),
+            Self::Upsampled { scale, layer } => layer.multiply_adds(height / scale, width / scale),
+            Self::Head(layer) => layer.multiply_adds(height, width),
+            Self::Scores(folded) => (folded.weight.len() * height * width) as u64,
         }
     }
 }

@@ -1,22 +1,26 @@
 //! Inference on the CPU by compiled layers.
 //!
-//! [`UNet3Plus::compile`](crate::UNet3Plus::compile) folds batch normalisation into the weights, chooses an algorithm for
-//! each layer and packs its weights once. A forward pass then writes each branch into its slot of the concatenation,
-//! works at full resolution in horizontal strips, so that the widest maps never exist whole, and computes only the
-//! heads that are asked for.
+//! [`UNet3Plus::compile`](crate::UNet3Plus::compile) lowers the network's graph in passes:
+//!
+//! 1. `fuse_upsampling` and `remove_dropout` (of `unet3p_core::graph`) rewrite the graph;
+//! 2. `schedule` orders it into steps: convolutions that follow one another run in horizontal strips, so that the widest
+//!    maps never exist whole, and branches write their parts of a concatenation;
+//! 3. `compile` folds batch normalisation into the weights, chooses an algorithm for each layer and packs its weights;
+//! 4. `plan` gives the maps their memory, once for each image size.
+//!
+//! `run` computes the steps for an image, and only the heads that are asked for.
 
-mod buffers;
 mod compile;
 mod layer;
 mod memory;
-mod pass;
+mod plan;
 mod report;
-mod residual;
+mod run;
+mod schedule;
 mod strip;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
@@ -27,11 +31,12 @@ pub use report::LayerReport;
 
 use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
-use crate::gate::{Ungated, all_outputs, mean_over_flips};
-use crate::network::{AllOutputs, Output, TrainOutput, UNet3Plus};
-use buffers::Buffers;
-use compile::Layers;
-use pass::{Pass, Prediction};
+use crate::network::UNet3Plus;
+use crate::predictor::{Logits, Predictor};
+use layer::Packed;
+use plan::Plan;
+use run::{Prediction, Run};
+use schedule::Schedule;
 
 /// How a network is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +62,12 @@ impl Default for CompileOptions {
 pub struct Engine {
     config: UNet3PlusConfig,
     isa: Isa,
-    layers: Layers,
-    /// Maps of one size that no pass is using. No lock is held during a pass: a thread that waits for a part of its image
+    schedule: Schedule,
+    /// By node.
+    layers: Vec<Option<Packed>>,
+    /// Plans for one size that no pass is using. No lock is held during a pass: a thread that waits for a part of its image
     /// may take up another image meanwhile, and would then wait for itself.
-    idle: Mutex<Vec<Buffers>>,
+    free: Mutex<Vec<Plan>>,
     /// Of the last pass.
     times: Mutex<Vec<LayerReport>>,
 }
@@ -80,31 +87,19 @@ impl UNet3Plus {
     /// # Errors
     /// None that occurs in practice: the tensors are there.
     pub fn compile(self, options: CompileOptions) -> Result<Engine> {
-        let config = self.config().clone();
-        let tensors = self.parameters().all();
-        let tensors = tensors.into_iter().map(|(name, var)| (name, var.into_inner())).collect();
-        drop(self);
-        Engine::new(&config, tensors, options)
+        let Self { config, architecture, module, parameters } = self;
+        drop(module);
+        let tensors = parameters.all().into_iter().map(|(name, var)| (name, var.into_inner())).collect();
+        drop(parameters);
+        let schedule = Schedule::new(architecture)?;
+        let CompileOptions { size, isa } = options;
+        let layers = compile::compile(&schedule, tensors, config.batch_norm_eps, isa, size)?;
+        let (free, times) = (Mutex::default(), Mutex::default());
+        Ok(Engine { config, isa, schedule, layers, free, times })
     }
 }
 
 impl Engine {
-    /// Packs a network's tensors, by name; each is dropped when packed.
-    pub(crate) fn new(
-        config: &UNet3PlusConfig,
-        tensors: HashMap<String, Tensor>,
-        options: CompileOptions,
-    ) -> Result<Self> {
-        let layers = compile::compile(config, tensors, options.isa, options.size)?;
-        Ok(Self {
-            config: config.clone(),
-            isa: options.isa,
-            layers,
-            idle: Mutex::default(),
-            times: Mutex::default(),
-        })
-    }
-
     /// The configuration.
     pub fn config(&self) -> &UNet3PlusConfig {
         &self.config
@@ -120,51 +115,35 @@ impl Engine {
         lock(&self.times).clone()
     }
 
-    /// As [`UNet3Plus::forward`].
-    ///
-    /// # Errors
-    /// Where `x` has other channels than the network takes, or is empty.
-    pub fn forward(&self, x: &Tensor) -> Result<Output> {
-        self.forward_flips(x, &[&[]])
+    /// One image `[channels, height, width]`.
+    fn run(&self, image: &[f32], size: [usize; 2], heads: usize) -> Prediction {
+        let padded = size.map(|side| side.next_multiple_of(self.config.size_multiple()));
+        let mut plan = self.take_plan(padded);
+        let run = Run::new(self, &mut plan, size, heads);
+        // On a thread of the pool: from outside, each layer would first wake the pool up and then be woken by it.
+        let (prediction, times) = rayon::scope(|_| run.run(image));
+        *lock(&self.times) = times;
+        lock(&self.free).push(plan);
+        prediction
     }
 
-    /// As [`UNet3Plus::forward_flips`].
-    ///
-    /// # Errors
-    /// As [`UNet3Plus::forward_flips`].
-    pub fn forward_flips(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Output> {
-        self.forward_ungated(x, flips)?.finish(&self.config)
+    /// A plan for a padded image. Those for another size go before a new one comes.
+    fn take_plan(&self, padded: [usize; 2]) -> Plan {
+        let found = {
+            let mut free = lock(&self.free);
+            free.retain(|plan| plan.size == padded);
+            free.pop()
+        };
+        found.unwrap_or_else(|| Plan::new(&self.schedule, padded))
+    }
+}
+
+impl Predictor for Engine {
+    fn config(&self) -> &UNet3PlusConfig {
+        &self.config
     }
 
-    /// As [`UNet3Plus::forward_ungated`].
-    ///
-    /// # Errors
-    /// As [`UNet3Plus::forward_ungated`].
-    pub fn forward_ungated(&self, x: &Tensor, flips: &[&[usize]]) -> Result<Ungated> {
-        mean_over_flips(&self.config, x, flips, |x| self.logits(x, 1))
-    }
-
-    /// As [`UNet3Plus::forward_all`].
-    ///
-    /// # Errors
-    /// As [`Engine::forward`].
-    pub fn forward_all(&self, x: &Tensor) -> Result<AllOutputs> {
-        let (logits, presence) = self.logits(x, self.layers.heads.len())?;
-        all_outputs(&self.config, &logits, presence)
-    }
-
-    /// As [`UNet3Plus::forward_logits`].
-    ///
-    /// # Errors
-    /// As [`Engine::forward`].
-    pub fn forward_logits(&self, x: &Tensor) -> Result<TrainOutput> {
-        let (logits, presence) = self.logits(x, self.layers.heads.len())?;
-        Ok(TrainOutput { logits, presence })
-    }
-
-    /// Logits `[batch, classes, height, width]` of the first `heads` heads at the size of `x`, and those of the
-    /// classification-guided module, `[batch, 2]`.
-    fn logits(&self, x: &Tensor, heads: usize) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+    fn logits(&self, x: &Tensor, heads: usize) -> Result<Logits> {
         let (batch, channels, height, width) = x.dims4()?;
         if channels != self.config.in_channels {
             let takes = self.config.in_channels;
@@ -174,41 +153,20 @@ impl Engine {
             return Err(Error::Input(format!("{batch} images of {height}x{width} pixels")));
         }
         let images = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-        let mut logits = vec![Vec::new(); heads];
+        // the strips of head 1 are computed in any case
+        let mut logits = vec![Vec::new(); heads.clamp(1, self.schedule.heads)];
         let mut presences = Vec::new();
         for image in images.chunks_exact(channels * height * width) {
-            let found = self.run(image, [height, width], heads);
+            let found = self.run(image, [height, width], logits.len());
             logits.iter_mut().zip(found.logits).for_each(|(all, one)| all.extend(one));
             presences.extend(found.presence.into_iter().flatten());
         }
         let shape = (batch, self.config.num_classes, height, width);
-        let logits = logits.into_iter().map(|values| Tensor::from_vec(values, shape, &Device::Cpu));
-        let logits = logits.collect::<candle_core::Result<_>>()?;
-        let presence = self.layers.guide.is_some();
+        let heads = logits.into_iter().map(|values| Tensor::from_vec(values, shape, &Device::Cpu));
+        let heads = heads.collect::<candle_core::Result<_>>()?;
+        let presence = self.config.variant.has_cgm();
         let presence = presence.then(|| Tensor::from_vec(presences, (batch, 2), &Device::Cpu)).transpose()?;
-        Ok((logits, presence))
-    }
-
-    /// One image `[channels, height, width]`.
-    fn run(&self, image: &[f32], size: [usize; 2], heads: usize) -> Prediction {
-        let padded = size.map(|side| side.next_multiple_of(self.config.size_multiple()));
-        let mut buffers = self.take_buffers(padded);
-        let mut pass = Pass::new(self, size, padded);
-        // On a thread of the pool: from outside, each layer would first wake the pool up and then be woken by it.
-        let prediction = rayon::scope(|_| pass.run(&mut buffers, image, heads));
-        *lock(&self.times) = pass.into_layers();
-        lock(&self.idle).push(buffers);
-        prediction
-    }
-
-    /// Maps for a padded image. Those of another size go before new ones come.
-    fn take_buffers(&self, padded: [usize; 2]) -> Buffers {
-        let found = {
-            let mut idle = lock(&self.idle);
-            idle.retain(|buffers| buffers.size == padded);
-            idle.pop()
-        };
-        found.unwrap_or_else(|| Buffers::new(&self.config, &self.layers.encoder, padded))
+        Ok(Logits { heads, presence })
     }
 }
 

@@ -7,7 +7,7 @@ use super::layer::Algorithm;
 /// One layer of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerReport {
-    /// Its name, as in the tensors' names.
+    /// Its name: of a convolution the name of its tensors.
     pub name: String,
     /// How it is computed; none for pooling.
     pub algorithm: Option<Algorithm>,
@@ -25,17 +25,21 @@ impl Times {
     /// Runs `work` and adds its time to the layer's.
     pub(super) fn measure(
         &mut self,
-        name: impl Fn() -> String,
+        name: &str,
         algorithm: impl Into<Option<Algorithm>>,
         work: impl FnOnce(),
     ) {
         let start = Instant::now();
         work();
         let time = start.elapsed();
-        let name = name();
         match self.0.iter_mut().find(|layer| layer.name == name) {
             Some(layer) => layer.time += time,
-            None => self.0.push(LayerReport { name, algorithm: algorithm.into(), multiply_adds: 0, time }),
+            None => self.0.push(LayerReport {
+                name: name.to_owned(),
+                algorithm: algorithm.into(),
+                multiply_adds: 0,
+                time,
+            }),
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use unet3p_kernels::{BlockedShape, BlockedView, BlockedViewMut};
 
-use super::memory::Lent;
+use super::memory::BorrowedMap;
 
 /// A window of rows of a map that is written from top to bottom by one layer and read by the next, which follows some
 /// rows behind; the rows that it still needs are kept from strip to strip.
@@ -28,8 +28,8 @@ pub(crate) fn window(map: BlockedShape, rows: usize, kept: usize) -> BlockedShap
 
 impl<'a> Strip<'a> {
     /// Strips of a map of `height` rows in its [`window`]. Above and beside the map is zero.
-    pub(crate) fn new(height: usize, kept: usize, window: Lent<'a>) -> Self {
-        let Lent { shape, data } = window.blank();
+    pub(crate) fn new(height: usize, kept: usize, window: BorrowedMap<'a>) -> Self {
+        let BorrowedMap { shape, data } = window.for_writing();
         shape.clear_rows(data, 0..kept);
         Self { shape, data, kept, height, start: 0, end: 0 }
     }

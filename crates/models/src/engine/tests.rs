@@ -21,11 +21,9 @@ fn in_f64(model: &UNet3Plus) -> UNet3Plus {
 
 /// A network with running statistics as training leaves them: of its own activations.
 fn trained(config: &UNet3PlusConfig) -> UNet3Plus {
-    use rand_chacha::rand_core::SeedableRng;
     let model = UNet3Plus::init(config, 3, DType::F32, &Device::Cpu).unwrap();
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     for seed in 0..3 {
-        model.forward_train(&noise((2, config.in_channels, 64, 32), seed), &mut rng).unwrap();
+        model.forward_train(&noise((2, config.in_channels, 64, 32), seed)).unwrap();
     }
     model
 }
@@ -57,9 +55,9 @@ fn check(config: UNet3PlusConfigBuilder, sizes: &[(usize, usize, usize)]) {
         let engine = model.clone().compile(CompileOptions { isa, ..Default::default() }).unwrap();
         for &(batch, height, width) in sizes {
             let x = noise((batch, config.in_channels, height, width), 9);
-            let (want, presence) =
-                truth.logits(&x.to_dtype(DType::F64).unwrap(), engine.layers.heads.len()).unwrap();
-            let (got, found) = engine.logits(&x, engine.layers.heads.len()).unwrap();
+            let Logits { heads: want, presence } =
+                truth.all_logits(&x.to_dtype(DType::F64).unwrap()).unwrap();
+            let Logits { heads: got, presence: found } = engine.all_logits(&x).unwrap();
             assert_eq!(got.len(), want.len());
             for (head, (got, want)) in got.iter().zip(&want).enumerate() {
                 let error = error(got, want);
@@ -105,8 +103,8 @@ fn strips_do_not_show() {
     let model = trained(&config);
     let engine = model.clone().compile(CompileOptions::default()).unwrap();
     let x = noise((1, 3, 112, 3072), 4);
-    let want = model.forward(&x).unwrap().probabilities;
-    let got = engine.forward(&x).unwrap().probabilities;
+    let want = model.predict(&x).unwrap().probabilities;
+    let got = engine.predict(&x).unwrap().probabilities;
     assert!(error(&got, &want) <= BUDGET, "{:e}", error(&got, &want));
 }
 
@@ -115,14 +113,14 @@ fn sizes_may_change_and_repeat() {
     let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
     let engine = trained(&config).compile(CompileOptions::default()).unwrap();
     let run = |x: &Tensor| {
-        engine.forward(x).unwrap().probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        engine.predict(x).unwrap().probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let (small, large) = (noise((1, 3, 20, 30), 1), noise((1, 3, 64, 48), 2));
     let first = run(&small);
     run(&large);
     assert_eq!(run(&small), first);
     // what pads the image is what pads it in the network
-    let padded = engine.forward(&pad_to_multiple(&small, 16).unwrap()).unwrap().probabilities;
+    let padded = engine.predict(&pad_to_multiple(&small, 16).unwrap()).unwrap().probabilities;
     let cropped = padded.narrow(2, 0, 20).unwrap().narrow(3, 0, 30).unwrap();
     assert_eq!(cropped.flatten_all().unwrap().to_vec1::<f32>().unwrap(), first);
     assert!(engine.layers().iter().any(|layer| layer.multiply_adds > 0 && layer.time > Duration::ZERO));
@@ -132,9 +130,9 @@ fn sizes_may_change_and_repeat() {
 fn what_does_not_fit_is_refused() {
     let config = UNet3PlusConfig::builder().base_filters(4).build().unwrap();
     let engine = trained(&config).compile(CompileOptions::default()).unwrap();
-    let message = engine.forward(&noise((1, 2, 16, 16), 1)).unwrap_err().to_string();
+    let message = engine.predict(&noise((1, 2, 16, 16), 1)).unwrap_err().to_string();
     assert!(message.contains("2 channels") && message.contains('3'), "{message}");
-    assert!(engine.forward(&Tensor::zeros((1, 3, 0, 4), DType::F32, &Device::Cpu).unwrap()).is_err());
+    assert!(engine.predict(&Tensor::zeros((1, 3, 0, 4), DType::F32, &Device::Cpu).unwrap()).is_err());
 }
 
 /// A thread that waits for a part of its image takes up another image meanwhile, within the first one's pass.
@@ -146,7 +144,7 @@ fn images_side_by_side_on_one_pool() {
     let images: Vec<Tensor> =
         (0..24).map(|seed| noise((1, 3, 48, 32 + 16 * (seed % 2)), seed as u64)).collect();
     let values = |x: &Tensor| {
-        let probabilities = engine.forward(x).unwrap().probabilities;
+        let probabilities = engine.predict(x).unwrap().probabilities;
         probabilities.flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let want: Vec<Vec<f32>> = images.iter().map(values).collect();

@@ -22,8 +22,8 @@ fn image(channels: usize, height: usize, width: usize) -> Vec<f32> {
     (0..channels * height * width).map(|i| ((i * i + 7 * i) % 199) as f32 / 100.0 - 1.0).collect()
 }
 
-fn values(prediction: Vec<f32>) -> Result<UngatedValues> {
-    Ok(UngatedValues { prediction, presence: None })
+fn values(prediction: Vec<f32>) -> Result<BeforeGateValues> {
+    Ok(BeforeGateValues { prediction, presence: None })
 }
 
 #[track_caller]
@@ -176,7 +176,7 @@ fn presence_is_that_of_the_tile_with_the_largest_margin() {
         let mut order = order.into_iter();
         let predict = |tile: &[f32], _| -> Result<_> {
             let presence = order.next().map(|i: usize| logits[i]);
-            Ok(UngatedValues { prediction: tile.to_vec(), presence })
+            Ok(BeforeGateValues { prediction: tile.to_vec(), presence })
         };
         let blended = tiling.blend(&image(1, TILE, 40), 1, predict).unwrap();
         assert_eq!(blended.presence, Some(expected));

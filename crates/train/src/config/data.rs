@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use unet3p_data::{MaskColors, MaskName, MaskValues};
-use unet3p_models::SIZE_MULTIPLE;
 
 use super::check::{check, check_counts, is_part};
 use crate::Result;
@@ -99,7 +98,7 @@ impl DataConfig {
         check("data.mask_colors", "{}", colors, "one colour or more")?;
         if let Some(resize) = self.resize {
             let fine = resize.iter().all(|n| (1..=MOST_PIXELS).contains(n));
-            let allowed = format!("[height, width], 1 to {MOST_PIXELS}");
+            let allowed = format!("[height, width], each from 1 up to {MOST_PIXELS}");
             check("data.resize", format!("{resize:?}"), fine, &allowed)?;
         }
         let both = self.image_mean.is_some() == self.image_std.is_some();
@@ -124,8 +123,8 @@ impl DataConfig {
             check("data.validation_fraction", fraction, false, allowed)?;
         }
         if let Some(crop) = self.crop {
-            let fine = crop.iter().all(|&n| n > 0 && n <= MOST_PIXELS && n % SIZE_MULTIPLE == 0);
-            let allowed = format!("[height, width], multiples of 16 up to {MOST_PIXELS}");
+            let fine = crop.iter().all(|&n| n > 0 && n <= MOST_PIXELS);
+            let allowed = format!("[height, width], each from 1 up to {MOST_PIXELS}");
             check("data.crop", format!("{crop:?}"), fine, &allowed)?;
         }
         let share = self.foreground_share.unwrap_or(0.5);

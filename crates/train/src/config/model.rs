@@ -17,9 +17,9 @@ pub struct ModelConfig {
     /// `data.mask_values` or the masks tell, the first of them that does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_classes: Option<usize>,
-    /// Channels of the five encoder stages. Default: the encoder's, of the plain one 64, 128, 256, 512, 1024.
+    /// Channels of the encoder's stages: 3 to 6 of them, 5 in the paper. Default: the encoder's, of the plain one 64, 128, 256, 512, 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub filters: Option<[usize; 5]>,
+    pub filters: Option<Vec<usize>>,
     /// "sigmoid" (default) or "softmax" (class 0 is the background).
     pub activation: Activation,
     /// What the classification-guided module gates at prediction: "probabilities" (default) or "logits".

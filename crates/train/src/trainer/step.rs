@@ -24,9 +24,9 @@ impl Trainer {
             let part = |tensor: &Tensor| tensor.narrow(0, pass * size, size)?.contiguous();
             let classes = part(&target.classes)?;
             let target = Target { classes, valid: target.valid.as_ref().map(part).transpose()? };
-            let mut dropout = generator(self.config.train.seed, Purpose::Dropout, step * passes + pass);
-            let loss =
-                self.objective.loss(&self.model.forward_train(&part(&input)?, &mut dropout)?, &target)?;
+            let pass = step * passes + pass;
+            self.model.set_generator(generator(self.config.train.seed, Purpose::Dropout, pass));
+            let loss = self.objective.loss(&self.model.forward_train(&part(&input)?)?, &target)?;
             sum += self.finite("loss", f64::from(loss.to_scalar::<f32>()?), step, batch)?;
             let gradients = Gradients::take(loss.backward()?, self.optimizer.parameters())?;
             total = Some(match total {
