@@ -64,12 +64,14 @@ pub use direct::DirectConv2d;
 pub use head_conv::HeadConv2d;
 pub use max_pool::{Window, max_pool2d, max_pool2d_backward};
 pub use pointwise::PointwiseConv2d;
-pub use residual::{add_relu_blocked, max_pool2d_3x3_blocked};
+pub use residual::{
+    add_relu_blocked, add_relu_blocked_backward, max_pool2d_3x3_blocked, max_pool2d_3x3_blocked_backward,
+};
 pub use scalar::Scalar;
 pub use simd::{ISA_VARIABLE, Isa, LANES};
 pub use tap_sum::{tap_sum, tap_sum_backward};
 pub use training::{
-    BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedUpsampledConv2d, Write, max_pools2d_blocked,
+    BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedUpsampledConv2d, Kernel, Write, max_pools2d_blocked,
     max_pools2d_blocked_backward,
 };
 pub use unfold::unfold2d_blocked;
