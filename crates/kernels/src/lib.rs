@@ -26,6 +26,7 @@
 #![allow(unsafe_code)] // raw strided writes and GEMM calls; each block states why it is sound
 #![warn(clippy::missing_safety_doc)]
 
+mod algorithm;
 mod aligned;
 mod batch_norm;
 mod bilinear;
@@ -52,6 +53,7 @@ mod unfold;
 mod upsampled_conv;
 mod winograd;
 
+pub use algorithm::{ConvAlgorithm, ConvCosts};
 pub use aligned::AlignedBuffer;
 pub use batch_norm::{
     ChannelStatistics, batch_norm, batch_norm_backward_input, batch_norm_backward_sums, channel_statistics,

@@ -1,20 +1,15 @@
 //! Convolution and its gradients.
 
 use super::{Kernel, Write};
+use crate::algorithm::{ConvAlgorithm, ConvCosts, Product};
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::channels::InputBlocks;
 use crate::direct::DirectConv2d;
 use crate::simd::{Isa, LANES};
 use crate::sizes::{check_len, check_size, total};
-use crate::winograd::{Tile, WinogradConv2d, weight_gradient};
+use crate::winograd::{WinogradConv2d, weight_gradient};
 
-/// Costs in multiply-adds of a matrix product, measured with 16 to 1024 channels: of a value of a tile on its way through
-/// a transform, and of a weight on its way through packing and back into the product, or of a sum into the gradient.
-const TRANSFORM_COST: usize = 12;
-const WEIGHT_COST: usize = 40;
-/// Winograd's transforms lose up to four bits: they are taken where they leave less than this share of the cost.
-const WORTH_DIGITS: f64 = 0.75;
 /// The direct weight gradient's multiply-adds cost more than those of a product with packed operands.
 const STRIDED_COST: f64 = 1.9;
 /// Of a sum of products on its way into the gradient.
@@ -67,33 +62,6 @@ pub struct BlockedConv2d<'a> {
     pub(super) outputs: usize,
     pub(super) kernel: Kernel,
     pub(super) weight: &'a [f32],
-}
-
-/// How a convolution is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
-    Direct,
-    Winograd(Tile),
-}
-
-impl Algorithm {
-    /// The cheapest for `tiles(side)` tiles of a side, matrices of `depth` rows and `columns`, and `lanes` of inputs and
-    /// outputs; as written where that costs little more.
-    fn choose(depth: usize, columns: usize, lanes: usize, tiles: impl Fn(usize) -> usize) -> Self {
-        let cost = |algorithm: &Self| {
-            let (tile, places) = match algorithm {
-                Self::Direct => (1, 9),
-                Self::Winograd(Tile::Two) => (2, 16),
-                Self::Winograd(Tile::Four) => (4, 36),
-            };
-            let transforms = if tile == 1 { 0 } else { lanes * TRANSFORM_COST };
-            let (tiles, weights) = (tiles(tile) as f64, (depth * columns) as f64);
-            let cost = places as f64 * (tiles * (weights + transforms as f64) + weights * WEIGHT_COST as f64);
-            if tile == 1 { cost * WORTH_DIGITS } else { cost }
-        };
-        let all = [Self::Direct, Self::Winograd(Tile::Two), Self::Winograd(Tile::Four)];
-        all.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Self::Direct)
-    }
 }
 
 impl<'a> BlockedConv2d<'a> {
@@ -201,9 +169,10 @@ impl<'a> BlockedConv2d<'a> {
         }
         let [images, blocks, height, width] = x.place.dims();
         let (depth, columns) = (blocks * LANES, self.outputs.next_multiple_of(LANES));
-        let (products, transforms) = (depth * columns, (depth + columns) * TRANSFORM_COST);
+        let products = depth * columns;
+        let transforms = (depth + columns) as f64 * ConvCosts::TRAINING.transform;
         let tiles = images * height.div_ceil(4) * width.div_ceil(4);
-        let by_tiles = 36.0 * (tiles as f64 * (products + transforms) as f64 + (products * SUM_COST) as f64);
+        let by_tiles = 36.0 * (tiles as f64 * (products as f64 + transforms) + (products * SUM_COST) as f64);
         let pixels = images * height * (x.place.pitch / LANES);
         let direct = 9.0 * products as f64 * (pixels as f64 * STRIDED_COST + SUM_COST as f64);
         if by_tiles < direct {
@@ -236,16 +205,15 @@ fn run(
     memory: &mut AlignedBuffer,
 ) {
     let [_, height, width] = x.size();
-    let tiles = |side: usize| x.place.images * height.div_ceil(side) * width.div_ceil(side);
     let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
-    let (depth, columns) = (inputs.len() * inputs.segment, outputs.next_multiple_of(LANES));
-    *memory = match Algorithm::choose(depth, columns, inputs.len() * LANES + columns, tiles) {
-        Algorithm::Direct => {
+    let product = Product::new(inputs.len() as f64, inputs.segment, outputs);
+    *memory = match ConvAlgorithm::choose(ConvCosts::TRAINING, &product, x.place.images, [height, width]) {
+        ConvAlgorithm::Direct => {
             let layer = DirectConv2d::packed(isa, inputs.clone(), outputs, taps, taken);
             layer.apply(x, y, write);
             layer.into_memory()
         }
-        Algorithm::Winograd(tile) => {
+        ConvAlgorithm::Winograd(tile) => {
             let layer = WinogradConv2d::packed(isa, tile, inputs.clone(), outputs, taps, taken);
             layer.apply(x, y, write);
             layer.into_memory()
