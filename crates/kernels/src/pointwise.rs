@@ -27,9 +27,9 @@ impl PointwiseConv2d {
     pub fn new(isa: Isa, inputs: usize, weight: &[f32], bias: &[f32], relu: bool) -> Self {
         let outputs = bias.len();
         check_len("weight", weight.len(), &[outputs, inputs]);
-        let at = |block: usize, lane: usize, o: usize| match block * LANES + lane {
-            channel if channel < inputs => weight[o * inputs + channel],
-            _ => 0.0,
+        let at = |block: usize, lane: usize| {
+            let channel = block * LANES + lane;
+            move |o: usize| if channel < inputs { weight[o * inputs + channel] } else { 0.0 }
         };
         let layer = Pointwise::new(isa, inputs.div_ceil(LANES), inputs.min(LANES), outputs, at);
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
@@ -63,24 +63,24 @@ pub(crate) struct Pointwise {
 }
 
 impl Pointwise {
-    /// `weight(block, lane, output)` for the first `lanes` lanes of each block.
-    pub(crate) fn new(
+    /// `weight(block, lane)(output)` for the first `lanes` lanes of each block.
+    pub(crate) fn new<W: Fn(usize) -> f32>(
         isa: Isa,
         inputs: usize,
         lanes: usize,
         outputs: usize,
-        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+        weight: impl Fn(usize, usize) -> W + Sync,
     ) -> Self {
         Self::packed(isa, inputs, lanes, outputs, weight, AlignedBuffer::zeroed(0))
     }
 
     /// [`Pointwise::new`], packed into `memory` where that suffices.
-    pub(crate) fn packed(
+    pub(crate) fn packed<W: Fn(usize) -> f32>(
         isa: Isa,
         inputs: usize,
         lanes: usize,
         outputs: usize,
-        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+        weight: impl Fn(usize, usize) -> W + Sync,
         memory: AlignedBuffer,
     ) -> Self {
         let segment = lanes.next_multiple_of(SEGMENT_STEP);
@@ -98,8 +98,9 @@ impl Pointwise {
                     let to = unsafe { out.slice(groups.place(block * segment + lane, column), LANES) };
                     to.fill(0.0);
                     if lane < lanes {
+                        let weight = weight(block, lane);
                         for (o, to) in (column * LANES..outputs).zip(to) {
-                            *to = weight(block, lane, o);
+                            *to = weight(o);
                         }
                     }
                 }

@@ -87,10 +87,10 @@ impl<'a> BlockedHead<'a> {
             }
         });
 
-        let weight = |block: usize, lane: usize, c: usize| {
+        let weight = |block: usize, lane: usize| {
             let column = block * LANES + lane;
             let (tap, o) = (column / self.outputs, column % self.outputs);
-            if tap < 9 { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
+            move |c: usize| if tap < 9 { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
         };
         let lanes = (9 * self.outputs).min(LANES);
         Pointwise::new(self.isa, shape.blocks(), lanes, self.inputs, weight).run(taps, grad_x, write);

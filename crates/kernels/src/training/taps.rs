@@ -36,9 +36,10 @@ impl BlockedConv2d<'_> {
         // the last window's middle lies within the map
         x.check_reach(pad, pad);
         let taps: Vec<_> = (0..count).map(|tap| [tap / side, tap % side]).collect();
-        let weight = |segment: usize, lane: usize, o: usize| {
+        let weight = |segment: usize, lane: usize| {
             let (block, tap) = (segment / count, segment % count);
-            inputs.channel(block * LANES + lane).map_or(0.0, |c| self.weight[(o * total + c) * count + tap])
+            let channel = inputs.channel(block * LANES + lane);
+            move |o: usize| channel.map_or(0.0, |c| self.weight[(o * total + c) * count + tap])
         };
         let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
         let layer =
@@ -74,9 +75,9 @@ impl BlockedConv2d<'_> {
                 continue;
             }
             let behind: Vec<_> = pairs().map(|[[_, y], [_, x]]| [y, x]).collect();
-            let weight = |segment: usize, lane: usize, column: usize| {
+            let weight = |segment: usize, lane: usize| {
                 let (o, tap) = (segment / taps.len() * LANES + lane, taps[segment % taps.len()]);
-                match inputs.channel(column) {
+                move |column: usize| match inputs.channel(column) {
                     Some(c) if o < outputs => self.weight[(o * total + c) * count + tap],
                     _ => 0.0,
                 }

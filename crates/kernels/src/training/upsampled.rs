@@ -95,9 +95,9 @@ impl<'a> BlockedUpsampledConv2d<'a> {
             }
         });
 
-        let weight = |block: usize, lane: usize, c: usize| {
+        let weight = |block: usize, lane: usize| {
             let (tap, o) = (block / blocks, block % blocks * LANES + lane);
-            if o < self.outputs { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
+            move |c: usize| if o < self.outputs { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
         };
         let lanes = self.outputs.min(LANES);
         Pointwise::new(self.isa, 9 * blocks, lanes, self.inputs, weight).run(taps, grad_x, write);

@@ -75,9 +75,9 @@ impl BlockedConv2d<'_> {
         let Self { isa, ref inputs, outputs, kernel: kernel @ Kernel { side, stride }, weight } = *self;
         let padded = Padded::new(&x, inputs, kernel, memory);
         let [image, line, channels] = padded.strides;
-        let weight = |ky: usize, lane: usize, o: usize| {
+        let weight = |ky: usize, lane: usize| {
             let (kx, c) = (lane / channels, lane % channels);
-            weight[((o * channels + c) * side + ky) * side + kx]
+            move |o: usize| weight[((o * channels + c) * side + ky) * side + kx]
         };
         let layer = Pointwise::new(isa, side, side * channels, outputs, weight);
         let strides = [image, stride * line, stride * channels];
@@ -102,9 +102,12 @@ impl BlockedConv2d<'_> {
             *memory = AlignedBuffer::zeroed(shape.elements());
         }
         let memory = &mut memory[..shape.elements()];
-        let weight = |block: usize, lane: usize, column: usize| {
-            let (o, tap, c) = (block * LANES + lane, column / channels, column % channels);
-            if o < outputs { weight[(o * channels + c) * count + tap] } else { 0.0 }
+        let weight = |block: usize, lane: usize| {
+            let o = block * LANES + lane;
+            move |column: usize| {
+                let (tap, c) = (column / channels, column % channels);
+                if o < outputs { weight[(o * channels + c) * count + tap] } else { 0.0 }
+            }
         };
         let layer = Pointwise::new(isa, blocks, outputs.min(LANES), shape.channels, weight);
         for image in 0..images {
