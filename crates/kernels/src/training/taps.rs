@@ -67,6 +67,8 @@ impl BlockedConv2d<'_> {
         }
         let phases = (0..kernel.stride).flat_map(|row| (0..kernel.stride).map(move |col| [row, col]));
         let Place { height, width, .. } = grad_x.place;
+        let channels: Vec<Option<usize>> =
+            (0..inputs.len() * LANES).map(|lane| inputs.channel(lane)).collect();
         for [row, col] in phases.filter(|&[row, col]| row < height && col < width) {
             let (rows, cols) = (readers(kernel, row), readers(kernel, col));
             let pairs = || rows.iter().flat_map(|y| cols.iter().map(move |x| [*y, *x]));
@@ -76,15 +78,16 @@ impl BlockedConv2d<'_> {
             }
             let behind: Vec<_> = pairs().map(|[[_, y], [_, x]]| [y, x]).collect();
             let weight = |segment: usize, lane: usize| {
+                let channels = &channels;
                 let (o, tap) = (segment / taps.len() * LANES + lane, taps[segment % taps.len()]);
-                move |column: usize| match inputs.channel(column) {
+                move |column: usize| match channels[column] {
                     Some(c) if o < outputs => self.weight[(o * total + c) * count + tap],
                     _ => 0.0,
                 }
             };
             let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
-            let (depth, columns) = (grad_y.place.blocks * taps.len(), inputs.len() * LANES);
-            let layer = Pointwise::packed(self.isa, depth, outputs.min(LANES), columns, weight, taken);
+            let depth = grad_y.place.blocks * taps.len();
+            let layer = Pointwise::packed(self.isa, depth, outputs.min(LANES), channels.len(), weight, taken);
             let operands = Operands::of(&grad_y, grad_y.place.pitch + LANES, 1);
             let to = grad_x.reborrow().starting_at(row, col);
             layer.gather(operands, &segments(&grad_y.place, &behind), to, kernel.stride, write);
