@@ -7,7 +7,8 @@ use std::fmt::{self, Display};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use unet3p_kernels::{
-    AlignedBuffer, BlockedShape, DirectConv2d, HeadConv2d, Isa, Tile, UpsampledConv2d, WinogradConv2d,
+    AlignedBuffer, BlockedConv2d, BlockedShape, DirectConv2d, HeadConv2d, Isa, Kernel, Tile, UpsampledConv2d,
+    WinogradConv2d, Write,
 };
 
 fn main() {
@@ -115,4 +116,98 @@ fn head(bencher: Bencher, layer: &Layer) {
     let mut planes = vec![0.0; layer.side * layer.side];
     let count = ItemsCount::new(conv.multiply_adds(layer.side, layer.side));
     bencher.counter(count).bench_local(|| conv.run(from.view(&x), 0, layer.side, &mut planes));
+}
+
+/// A convolution in training: channels in and out, side of the input, kernel.
+struct Trained {
+    inputs: usize,
+    outputs: usize,
+    side: usize,
+    kernel: Kernel,
+}
+
+/// Images of a batch.
+const IMAGES: usize = 2;
+
+impl Display for Trained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inputs, outputs, side, kernel: Kernel { side: k, stride } } = self;
+        write!(f, "{k}x{k}/{stride} {inputs} to {outputs} at {side}")
+    }
+}
+
+fn trained() -> Vec<Trained> {
+    let layer = |side, stride, inputs, outputs, map| Trained {
+        inputs,
+        outputs,
+        side: map,
+        kernel: Kernel { side, stride },
+    };
+    vec![
+        layer(7, 2, 3, 64, 320),
+        layer(3, 2, 64, 128, 80),
+        layer(3, 2, 256, 512, 20),
+        layer(3, 1, 64, 128, 80),
+        layer(1, 2, 256, 512, 80),
+        layer(1, 1, 256, 64, 80),
+        layer(1, 1, 64, 256, 80),
+    ]
+}
+
+impl Trained {
+    /// Floating-point operations.
+    fn count(&self) -> ItemsCount {
+        let [height, width] = self.kernel.output([self.side; 2]);
+        let taps = self.kernel.side * self.kernel.side;
+        ItemsCount::new(2 * IMAGES * self.inputs * self.outputs * taps * height * width)
+    }
+
+    fn weight(&self) -> Vec<f32> {
+        let len = self.outputs * self.inputs * self.kernel.side * self.kernel.side;
+        (0..len).map(|i| (i % 17) as f32 * 0.01 - 0.08).collect()
+    }
+
+    fn conv<'a>(&self, weight: &'a [f32]) -> BlockedConv2d<'a> {
+        BlockedConv2d::with_kernel(Isa::current(), &[self.inputs], self.outputs, self.kernel, weight)
+    }
+
+    /// Input and output.
+    fn maps(&self) -> [(BlockedShape, AlignedBuffer); 2] {
+        let [rows, _] = self.kernel.output([self.side; 2]);
+        [(self.inputs, self.side), (self.outputs, rows)].map(|(channels, side)| {
+            let (shape, image) = Layer::map(channels, side);
+            let mut images = AlignedBuffer::zeroed(IMAGES * image.len());
+            images.chunks_exact_mut(image.len()).for_each(|to| to.copy_from_slice(&image));
+            (shape, images)
+        })
+    }
+}
+
+#[divan::bench(args = trained())]
+fn train_forward(bencher: Bencher, layer: &Trained) {
+    let (weight, [(from, x), (to, mut y)]) = (layer.weight(), layer.maps());
+    let (conv, mut memory) = (layer.conv(&weight), AlignedBuffer::zeroed(0));
+    bencher
+        .counter(layer.count())
+        .bench_local(|| conv.run(from.batch(IMAGES, &x), to.batch_mut(IMAGES, &mut y), &mut memory));
+}
+
+#[divan::bench(args = trained())]
+fn train_input_gradient(bencher: Bencher, layer: &Trained) {
+    let (weight, [(from, mut x), (to, y)]) = (layer.weight(), layer.maps());
+    let (conv, mut memory) = (layer.conv(&weight), AlignedBuffer::zeroed(0));
+    bencher.counter(layer.count()).bench_local(|| {
+        let grad_x = from.batch_mut(IMAGES, &mut x);
+        conv.input_gradient(to.batch(IMAGES, &y), grad_x, Write::Replace, &mut memory);
+    });
+}
+
+#[divan::bench(args = trained())]
+fn train_weight_gradient(bencher: Bencher, layer: &Trained) {
+    let (weight, [(from, x), (to, y)]) = (layer.weight(), layer.maps());
+    let (conv, mut memory) = (layer.conv(&weight), AlignedBuffer::zeroed(0));
+    let mut grad = weight.clone();
+    bencher.counter(layer.count()).bench_local(|| {
+        conv.weight_gradient(from.batch(IMAGES, &x), to.batch(IMAGES, &y), &mut grad, &mut memory);
+    });
 }

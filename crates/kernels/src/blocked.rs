@@ -199,6 +199,14 @@ impl Place {
         self
     }
 
+    /// The rows and columns from these on, of which there are some.
+    fn starting_at(mut self, row: usize, col: usize) -> Self {
+        debug_assert!(row < self.height && col < self.width);
+        self.origin = self.at(0, row, col);
+        (self.height, self.width) = (self.height - row, self.width - col);
+        self
+    }
+
     /// Images, blocks of channels, rows and columns.
     pub(crate) fn dims(&self) -> [usize; 4] {
         [self.images, self.blocks, self.height, self.width]
@@ -340,6 +348,11 @@ impl BlockedViewMut<'_> {
     /// Blocks of channels, rows and columns.
     pub fn size(&self) -> [usize; 3] {
         [self.place.blocks, self.place.height, self.place.width]
+    }
+
+    /// The rows and columns from these on, of which there are some.
+    pub(crate) fn starting_at(self, row: usize, col: usize) -> Self {
+        Self { place: self.place.starting_at(row, col), ..self }
     }
 
     /// Writes zeros.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, taps_of_block};
-use crate::product::Product;
+use crate::product::{Operands, Product};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::sizes::check_layer;
@@ -74,10 +74,10 @@ impl DirectConv2d {
             .map(|(block, tap)| block * x.place.plane + tap / 3 * x.place.pitch + tap % 3 * LANES)
             .collect();
         self.isa.run(Product {
-            x,
+            x: Operands::of(&x, x.place.pitch + LANES, 1),
             y,
+            y_step: 1,
             segments: &segments,
-            corner: x.place.pitch + LANES,
             segment: self.inputs.segment,
             weights: &self.weights,
             bias: &self.bias,

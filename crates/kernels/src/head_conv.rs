@@ -100,11 +100,13 @@ impl Task for Run<'_> {
                             unsafe {
                                 let panel = Panel {
                                     a: x.data[row + pixels.start * LANES..].as_ptr(),
+                                    a_stride: LANES,
                                     segments: &segments,
                                     segment: layer.inputs.segment,
                                     b: layer.weights[groups.start(columns.start)..].as_ptr(),
                                     b_strides: PACKED,
                                     c: shared.at(at, reach),
+                                    c_stride: LANES,
                                     block_stride: width * LANES,
                                     start: Start::Zero,
                                     floor: f32::NEG_INFINITY,

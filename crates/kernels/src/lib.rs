@@ -26,6 +26,7 @@
 #![allow(unsafe_code)] // raw strided writes and GEMM calls; each block states why it is sound
 #![warn(clippy::missing_safety_doc)]
 
+mod algorithm;
 mod aligned;
 mod batch_norm;
 mod bilinear;
@@ -52,6 +53,7 @@ mod unfold;
 mod upsampled_conv;
 mod winograd;
 
+pub use algorithm::{ConvAlgorithm, ConvCosts};
 pub use aligned::AlignedBuffer;
 pub use batch_norm::{
     ChannelStatistics, batch_norm, batch_norm_backward_input, batch_norm_backward_sums, channel_statistics,
@@ -64,12 +66,14 @@ pub use direct::DirectConv2d;
 pub use head_conv::HeadConv2d;
 pub use max_pool::{Window, max_pool2d, max_pool2d_backward};
 pub use pointwise::PointwiseConv2d;
-pub use residual::{add_relu_blocked, max_pool2d_3x3_blocked};
+pub use residual::{
+    add_relu_blocked, add_relu_blocked_backward, max_pool2d_3x3_blocked, max_pool2d_3x3_blocked_backward,
+};
 pub use scalar::Scalar;
 pub use simd::{ISA_VARIABLE, Isa, LANES};
 pub use tap_sum::{tap_sum, tap_sum_backward};
 pub use training::{
-    BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedUpsampledConv2d, Write, max_pools2d_blocked,
+    BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedUpsampledConv2d, Kernel, Write, max_pools2d_blocked,
     max_pools2d_blocked_backward,
 };
 pub use unfold::unfold2d_blocked;

@@ -7,6 +7,11 @@ pub(crate) const ALONG_LANES: bool = false;
 /// Rows are neighbouring lanes, `k` runs in steps of `LANES`: channels as rows, pixels or tiles as `k`.
 pub(crate) const ACROSS_LANES: bool = true;
 
+/// The stride of `a` is `LANES`, known to the compiler.
+pub(crate) const DENSE: usize = LANES;
+/// The stride of `a` is the panel's.
+pub(crate) const STRIDED: usize = 0;
+
 /// `k` is cut in quarters of a block, so that a segment of few channels costs little.
 pub(crate) const SEGMENT_STEP: usize = 4;
 
@@ -23,11 +28,13 @@ pub(crate) enum Start {
 
 /// `c = max(floor, start + a b)` for a few rows of `a` and a few column blocks of `b`.
 ///
-/// `a` is read in `segments`: element k of segment s of row r lies at `a + segments[s] + r * LANES + k`
-/// ([`ALONG_LANES`]) or `a + segments[s] + r + k * LANES` ([`ACROSS_LANES`]). So one kernel serves Winograd,
-/// where the segments are channel blocks, and direct convolution, where they are channel blocks times taps.
+/// `a` is read in `segments`: element k of segment s of row r lies at `a + segments[s] + r * a_stride + k`
+/// ([`ALONG_LANES`]) or `a + segments[s] + r + k * a_stride` ([`ACROSS_LANES`]). So one kernel serves Winograd,
+/// where the segments are channel blocks, and direct convolution, where they are channel blocks times taps; a stride
+/// above `LANES` leaves pixels out.
 /// `b` is packed, `[segment][k][block][lane]`; with [`ACROSS_LANES`] step k of block n lies at
-/// `b + k * b_strides[0] + n * b_strides[1]` instead. Row r of column block n of `c` lies at `c + n * block_stride + r * LANES`.
+/// `b + k * b_strides[0] + n * b_strides[1]` instead. Row r of column block n of `c` lies at
+/// `c + n * block_stride + r * c_stride`.
 ///
 /// # Safety
 /// Whoever runs a panel promises that all these places, for the rows and blocks at hand, lie within live
@@ -35,12 +42,14 @@ pub(crate) enum Start {
 /// [`SEGMENT_STEP`].
 pub(crate) struct Panel<'a> {
     pub(crate) a: *const f32,
+    pub(crate) a_stride: usize,
     pub(crate) segments: &'a [usize],
     /// Values of k in a segment.
     pub(crate) segment: usize,
     pub(crate) b: *const f32,
     pub(crate) b_strides: [usize; 2],
     pub(crate) c: *mut f32,
+    pub(crate) c_stride: usize,
     pub(crate) block_stride: usize,
     pub(crate) start: Start,
     pub(crate) floor: f32,
@@ -52,21 +61,28 @@ pub(crate) const PACKED: [usize; 2] = [0; 2];
 /// How far ahead of its use `b` is asked for, in blocks.
 const PREFETCH: usize = 48;
 
-/// Runs a panel of `M` rows and `N` column blocks.
+/// Runs a panel of `M` rows and `N` column blocks; `STRIDE` is [`DENSE`] or [`STRIDED`].
 ///
 /// # Safety
-/// As [`Panel`] says.
+/// As [`Panel`] says, and `a_stride` is `STRIDE` where that is [`DENSE`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
-pub(crate) unsafe fn multiply<S: Simd, const M: usize, const N: usize, const ACROSS: bool>(
+pub(crate) unsafe fn multiply<
+    S: Simd,
+    const M: usize,
+    const N: usize,
+    const ACROSS: bool,
+    const STRIDE: usize,
+>(
     simd: S,
     panel: &Panel,
 ) {
-    let (row_stride, k_stride) = if ACROSS { (1, LANES) } else { (LANES, 1) };
+    let stride = if STRIDE == STRIDED { panel.a_stride } else { STRIDE };
+    let (row_stride, k_stride) = if ACROSS { (1, stride) } else { (stride, 1) };
     let [b_step, b_block] = if ACROSS { panel.b_strides } else { [N * LANES, LANES] };
     // SAFETY: every address is one that the panel's promise covers.
     unsafe {
-        let c = |r: usize, n: usize| panel.c.add(n * panel.block_stride + r * LANES).cast::<Block>();
+        let c = |r: usize, n: usize| panel.c.add(n * panel.block_stride + r * panel.c_stride).cast::<Block>();
         let mut sums = [[simd.splat(0.0); N]; M];
         match panel.start {
             Start::Zero => {}

@@ -6,7 +6,7 @@ use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::channels::{Groups, pack_bias};
 use crate::panel::SEGMENT_STEP;
-use crate::product::Product;
+use crate::product::{Operands, Product};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
 use crate::sizes::{check_layer, check_len, count};
@@ -27,9 +27,9 @@ impl PointwiseConv2d {
     pub fn new(isa: Isa, inputs: usize, weight: &[f32], bias: &[f32], relu: bool) -> Self {
         let outputs = bias.len();
         check_len("weight", weight.len(), &[outputs, inputs]);
-        let at = |block: usize, lane: usize, o: usize| match block * LANES + lane {
-            channel if channel < inputs => weight[o * inputs + channel],
-            _ => 0.0,
+        let at = |block: usize, lane: usize| {
+            let channel = block * LANES + lane;
+            move |o: usize| if channel < inputs { weight[o * inputs + channel] } else { 0.0 }
         };
         let layer = Pointwise::new(isa, inputs.div_ceil(LANES), inputs.min(LANES), outputs, at);
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
@@ -50,7 +50,8 @@ impl PointwiseConv2d {
     }
 }
 
-/// A matrix that maps the lanes of `inputs` blocks, the first `segment` of each, to `outputs` channels.
+/// A matrix that maps the lanes of `inputs` blocks, the first `segment` of each, to `outputs` channels. A convolution
+/// gathers a block for each of its taps ([`Pointwise::gather`]).
 pub(crate) struct Pointwise {
     isa: Isa,
     inputs: usize,
@@ -62,25 +63,45 @@ pub(crate) struct Pointwise {
 }
 
 impl Pointwise {
-    /// `weight(block, lane, output)` for the first `lanes` lanes of each block.
-    pub(crate) fn new(
+    /// `weight(block, lane)(output)` for the first `lanes` lanes of each block.
+    pub(crate) fn new<W: Fn(usize) -> f32>(
         isa: Isa,
         inputs: usize,
         lanes: usize,
         outputs: usize,
-        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+        weight: impl Fn(usize, usize) -> W + Sync,
+    ) -> Self {
+        Self::packed(isa, inputs, lanes, outputs, weight, AlignedBuffer::zeroed(0))
+    }
+
+    /// [`Pointwise::new`], packed into `memory` where that suffices.
+    pub(crate) fn packed<W: Fn(usize) -> f32>(
+        isa: Isa,
+        inputs: usize,
+        lanes: usize,
+        outputs: usize,
+        weight: impl Fn(usize, usize) -> W + Sync,
+        memory: AlignedBuffer,
     ) -> Self {
         let segment = lanes.next_multiple_of(SEGMENT_STEP);
         let groups = isa.run(Groups { columns: outputs, depth: inputs * segment });
-        let mut weights = AlignedBuffer::zeroed(groups.elements());
+        let mut weights = memory;
+        if weights.len() < groups.elements() {
+            drop(weights); // the old one goes before the new one comes
+            weights = AlignedBuffer::zeroed(groups.elements());
+        }
         let out = Shared::new(&mut weights);
         (0..groups.blocks).into_par_iter().for_each(|column| {
             for block in 0..inputs {
-                for lane in 0..lanes {
+                for lane in 0..segment {
                     // SAFETY: this block of columns is this task's alone.
                     let to = unsafe { out.slice(groups.place(block * segment + lane, column), LANES) };
-                    for (o, to) in (column * LANES..outputs).zip(to) {
-                        *to = weight(block, lane, o);
+                    to.fill(0.0);
+                    if lane < lanes {
+                        let weight = weight(block, lane);
+                        for (o, to) in (column * LANES..outputs).zip(to) {
+                            *to = weight(o);
+                        }
                     }
                 }
             }
@@ -94,11 +115,29 @@ impl Pointwise {
         check_layer([("x", x.place.dims()), ("y", y.place.dims())], blocks);
         x.check_reach(0, 0);
         let segments: Vec<usize> = (0..self.inputs).map(|block| block * x.place.plane).collect();
+        self.gather(Operands::of(&x, 0, 1), &segments, y, 1, write);
+    }
+
+    pub(crate) fn into_memory(self) -> AlignedBuffer {
+        self.weights
+    }
+
+    /// The product at every `y_step`-th pixel of `y`, of the `segments`, as many as blocks of inputs, behind each pixel's
+    /// operands: the caller checks that `x` holds them, and the channels of `y`.
+    pub(crate) fn gather(
+        &self,
+        x: Operands<'_>,
+        segments: &[usize],
+        y: BlockedViewMut<'_>,
+        y_step: usize,
+        write: Write,
+    ) {
+        assert_eq!(segments.len(), self.inputs);
         self.isa.run(Product {
             x,
             y,
-            segments: &segments,
-            corner: 0,
+            y_step,
+            segments,
             segment: self.segment,
             weights: &self.weights,
             bias: &self.bias,

@@ -13,14 +13,33 @@ use crate::winograd::Panels;
 /// columns are read.
 const CACHED_WEIGHTS: usize = 1 << 17;
 
+/// Where the operands of each pixel of a product start.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    pub(crate) data: &'a [f32],
+    /// Element where those of the first pixel start.
+    pub(crate) start: usize,
+    /// Elements between images, rows and columns of the product.
+    pub(crate) strides: [usize; 3],
+}
+
+impl<'a> Operands<'a> {
+    /// Every `step`-th pixel of a map, less `corner` elements.
+    pub(crate) fn of(x: &BlockedView<'a>, corner: usize, step: usize) -> Self {
+        let strides = [x.place.image, step * x.place.pitch, step * LANES];
+        Self { data: x.data, start: x.place.at(0, 0, 0) - corner, strides }
+    }
+}
+
 /// `y = max(floor, bias + W x)` at each pixel, or `y += W x`.
 pub(crate) struct Product<'a> {
-    /// Checked to hold `segments` and `corner` for each of its pixels.
-    pub(crate) x: BlockedView<'a>,
+    /// Checked to hold `segments` for each pixel.
+    pub(crate) x: Operands<'a>,
     pub(crate) y: BlockedViewMut<'a>,
-    /// Where the operands of a pixel lie, in elements behind the pixel less `corner`.
+    /// The product's pixels are every `y_step`-th of `y`, in rows and in columns.
+    pub(crate) y_step: usize,
+    /// Where the operands of a pixel lie, in elements behind their start.
     pub(crate) segments: &'a [usize],
-    pub(crate) corner: usize,
     /// Values of each segment.
     pub(crate) segment: usize,
     /// Packed, as deep as the segments.
@@ -36,10 +55,11 @@ impl Task for Product<'_> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, ref y, segments, corner, segment, weights, bias, floor, outputs, write } = self;
-        let [_, height, width] = y.size();
+        let Self { x, ref y, y_step, segments, segment, weights, bias, floor, outputs, write } = self;
+        let [height, width] = [y.place.height, y.place.width].map(|side| side.div_ceil(y_step));
+        let [x_image, x_row, x_pixel] = x.strides;
         let groups = ColumnGroups::new(simd, outputs, segments.len() * segment);
-        let (lines, count) = (x.place.images * height, groups.count());
+        let (lines, count) = (y.place.images * height, groups.count());
         let by_columns = groups.elements() > CACHED_WEIGHTS;
         let tasks = (0..lines * count).into_par_iter();
         tasks.with_min_len(if by_columns { 1 } else { count }).for_each(|task| {
@@ -53,19 +73,23 @@ impl Task for Product<'_> {
                 Write::Add => Start::Output,
             };
             for pixels in Panels::new(width, S::ROWS).iter() {
-                let from = image * x.place.image + x.place.at(0, row, pixels.start) - corner;
-                let to = image * y.place.image + y.place.at(columns.start, row, pixels.start);
-                let reach = (columns.len() - 1) * y.place.plane + pixels.len() * LANES - 1;
+                let from = x.start + image * x_image + row * x_row + pixels.start * x_pixel;
+                let to = y.place.at(columns.start, row * y_step, pixels.start * y_step);
+                let to = image * y.place.image + to;
+                let reach =
+                    (columns.len() - 1) * y.place.plane + ((pixels.len() - 1) * y_step + 1) * LANES - 1;
                 // SAFETY: `x` holds the operands of its pixels (see the field); weights and bias are those of the columns;
                 // this row of these columns is this task's alone.
                 unsafe {
                     let panel = Panel {
                         a: x.data[from..].as_ptr(),
+                        a_stride: x_pixel,
                         segments,
                         segment,
                         b: weights.as_ptr(),
                         b_strides: PACKED,
                         c: y.data.at(to, reach),
+                        c_stride: y_step * LANES,
                         block_stride: y.place.plane,
                         start,
                         floor,

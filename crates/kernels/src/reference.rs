@@ -9,20 +9,23 @@ use crate::scalar::Scalar;
 use crate::sizes::{check_len, check_stride, check_whole, elements, scaled};
 
 /// Calls `f(weight index, input index, output index)` for every product in a convolution.
-fn products(shape: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
+fn products(shape: &Conv2d, stride: usize, mut f: impl FnMut(usize, usize, usize)) {
     let Conv2d { batch, in_channels, out_channels, height, width, kernel } = *shape;
-    let pad = kernel / 2;
+    let (pad, [rows, cols]) = (kernel / 2, [height, width].map(|side| side.div_ceil(stride)));
     for b in 0..batch {
         for o in 0..out_channels {
             for c in 0..in_channels {
                 for ky in 0..kernel {
                     for kx in 0..kernel {
                         let w = ((o * in_channels + c) * kernel + ky) * kernel + kx;
-                        for i in 0..height {
-                            for j in 0..width {
-                                let (si, sj) = ((i + ky).wrapping_sub(pad), (j + kx).wrapping_sub(pad));
+                        for i in 0..rows {
+                            for j in 0..cols {
+                                let (si, sj) = (
+                                    (i * stride + ky).wrapping_sub(pad),
+                                    (j * stride + kx).wrapping_sub(pad),
+                                );
                                 if si < height && sj < width {
-                                    let y = ((b * out_channels + o) * height + i) * width + j;
+                                    let y = ((b * out_channels + o) * rows + i) * cols + j;
                                     let x = ((b * in_channels + c) * height + si) * width + sj;
                                     f(w, x, y);
                                 }
@@ -52,7 +55,7 @@ pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>) -
     let plane = shape.height * shape.width;
     let mut y: Vec<f64> =
         (0..len).map(|i| bias.map_or(0.0, |bias| bias[i / plane % shape.out_channels].to_f64())).collect();
-    products(shape, |iw, ix, iy| y[iy] += w[iw].to_f64() * x[ix].to_f64());
+    products(shape, 1, |iw, ix, iy| y[iy] += w[iw].to_f64() * x[ix].to_f64());
     narrow(y)
 }
 
@@ -64,7 +67,7 @@ pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T]) -
     let len = elements("grad_x", &shape.sides()[0]);
     shape.check([("grad_x", len), ("w", w.len()), ("grad_y", grad_y.len())]);
     let mut grad = vec![0.0; len];
-    products(shape, |iw, ix, iy| grad[ix] += w[iw].to_f64() * grad_y[iy].to_f64());
+    products(shape, 1, |iw, ix, iy| grad[ix] += w[iw].to_f64() * grad_y[iy].to_f64());
     narrow(grad)
 }
 
@@ -76,8 +79,73 @@ pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T]) 
     let len = elements("grad_w", &shape.sides()[1]);
     shape.check([("x", x.len()), ("grad_w", len), ("grad_y", grad_y.len())]);
     let mut grad = vec![0.0; len];
-    products(shape, |iw, ix, iy| grad[iw] += x[ix].to_f64() * grad_y[iy].to_f64());
+    products(shape, 1, |iw, ix, iy| grad[iw] += x[ix].to_f64() * grad_y[iy].to_f64());
     narrow(grad)
+}
+
+/// The sides of the input, of the weights and of the output of a convolution with a stride, which may have any kernel.
+fn strided_sides(shape: &Conv2d, stride: usize) -> [[usize; 4]; 3] {
+    check_stride(stride);
+    let [x, w, [batch, out_channels, height, width]] = shape.sides();
+    [x, w, [batch, out_channels, height.div_ceil(stride), width.div_ceil(stride)]]
+}
+
+/// [`crate::BlockedConv2d::run`] on planes: `shape` has the input's rows and columns.
+///
+/// # Panics
+/// Where a length does not match `shape`, or the stride is 0: `x: ...`, `w: ...`, `stride: ...`.
+pub fn strided_conv2d<T: Scalar>(shape: &Conv2d, stride: usize, x: &[T], w: &[T]) -> Vec<T> {
+    let sides = strided_sides(shape, stride);
+    check_len("x", x.len(), &sides[0]);
+    check_len("w", w.len(), &sides[1]);
+    let mut y = vec![0.0; elements("y", &sides[2])];
+    products(shape, stride, |iw, ix, iy| y[iy] += w[iw].to_f64() * x[ix].to_f64());
+    narrow(y)
+}
+
+/// [`crate::BlockedConv2d::input_gradient`] on planes.
+///
+/// # Panics
+/// Where a length does not match `shape`, or the stride is 0: `w: ...`, `grad_y: ...`, `stride: ...`.
+pub fn strided_conv2d_backward_input<T: Scalar>(
+    shape: &Conv2d,
+    stride: usize,
+    grad_y: &[T],
+    w: &[T],
+) -> Vec<T> {
+    let sides = strided_sides(shape, stride);
+    check_len("w", w.len(), &sides[1]);
+    check_len("grad_y", grad_y.len(), &sides[2]);
+    let mut grad = vec![0.0; elements("grad_x", &sides[0])];
+    products(shape, stride, |iw, ix, iy| grad[ix] += w[iw].to_f64() * grad_y[iy].to_f64());
+    narrow(grad)
+}
+
+/// [`crate::BlockedConv2d::weight_gradient`] on planes.
+///
+/// # Panics
+/// Where a length does not match `shape`, or the stride is 0: `x: ...`, `grad_y: ...`, `stride: ...`.
+pub fn strided_conv2d_backward_weight<T: Scalar>(
+    shape: &Conv2d,
+    stride: usize,
+    x: &[T],
+    grad_y: &[T],
+) -> Vec<T> {
+    let sides = strided_sides(shape, stride);
+    check_len("x", x.len(), &sides[0]);
+    check_len("grad_y", grad_y.len(), &sides[2]);
+    let mut grad = vec![0.0; elements("grad_w", &sides[1])];
+    products(shape, stride, |iw, ix, iy| grad[iw] += x[ix].to_f64() * grad_y[iy].to_f64());
+    narrow(grad)
+}
+
+/// [`crate::add_relu_blocked_backward`], where a gradient is replaced.
+///
+/// # Panics
+/// Where the lengths differ: `grad_y: ...`.
+pub fn add_relu_backward<T: Scalar>(y: &[T], grad_y: &[T]) -> Vec<T> {
+    check_len("grad_y", grad_y.len(), &[y.len()]);
+    y.iter().zip(grad_y).map(|(&y, &grad)| if y > T::ZERO { grad } else { T::ZERO }).collect()
 }
 
 /// [`crate::max_pool2d`], with for each output the input index of its first maximum.

@@ -165,11 +165,13 @@ impl Task for Products<'_> {
                     unsafe {
                         let panel = Panel {
                             a: x.data[x.place.at(0, row, pixels.start)..].as_ptr(),
+                            a_stride: LANES,
                             segments: &segments,
                             segment: layer.inputs.segment,
                             b: weights.as_ptr(),
                             b_strides: PACKED,
                             c: z.at(at, reach),
+                            c_stride: LANES,
                             block_stride: width * LANES,
                             start: Start::Zero,
                             floor: f32::NEG_INFINITY,

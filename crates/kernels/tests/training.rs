@@ -18,81 +18,6 @@ fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
 }
 
-/// A gradient with respect to a map is written over NaN, or added to what is there.
-fn check_gradient(
-    what: &str,
-    images: usize,
-    map: BlockedShape,
-    parts: &[usize],
-    want: &[f32],
-    run: impl Fn(BlockedViewMut, Write),
-) {
-    let mut grad = dirty_batch(images, map);
-    run(map.batch_mut(images, &mut grad), Write::Replace);
-    assert_close(&format!("{what}, replaced"), &dense_batch(map, parts, &grad), want);
-    let before: Vec<f32> = (0..want.len()).map(|i| (i % 7) as f32 - 3.0).collect();
-    let mut grad = batch(map, parts, &before);
-    run(map.batch_mut(images, &mut grad), Write::Add);
-    let sum: Vec<f32> = before.iter().zip(want).map(|(a, b)| a + b).collect();
-    assert_close(&format!("{what}, added"), &dense_batch(map, parts, &grad), &sum);
-}
-
-type Size = (usize, &'static [usize], usize, usize, usize);
-
-/// (images, parts of the input, outputs, height, width): few pixels and many, so that each algorithm is chosen.
-const SIZES: [Size; 9] = [
-    (1, &[1], 1, 1, 1),
-    (2, &[3], 20, 3, 5),
-    (1, &[16], 16, 16, 29),
-    (3, &[17], 33, 5, 9),
-    (2, &[8, 8, 8, 8, 8], 40, 6, 13),
-    (1, &[16, 20, 4], 80, 8, 14),
-    (2, &[32], 16, 13, 60),
-    (1, &[48], 48, 40, 36),
-    (4, &[64], 64, 8, 8),
-];
-
-#[test]
-fn convolution_and_its_gradients() {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for (images, parts, outputs, height, width) in SIZES {
-        let inputs = parts.iter().sum::<usize>();
-        let shape =
-            Conv2d { batch: images, in_channels: inputs, out_channels: outputs, height, width, kernel: 3 };
-        let x = noise(&mut rng, images * inputs * height * width);
-        let w = noise(&mut rng, outputs * inputs * 9);
-        let grad = noise(&mut rng, images * outputs * height * width);
-        let (map, to) = (map_of(parts, height, width), BlockedShape { channels: outputs, height, width });
-        let (from, grad_y) = (batch(map, parts, &x), batch(to, &[outputs], &grad));
-        let want = reference::conv2d(&shape, &x, &w, None);
-        let want_x = reference::conv2d_backward_input(&shape, &grad, &w);
-        let want_w = reference::conv2d_backward_weight(&shape, &x, &grad);
-        on_every_isa(|isa| {
-            let what = format!("{isa} {shape:?} {parts:?}");
-            let conv = BlockedConv2d::new(isa, parts, outputs, &w);
-            let mut memory = AlignedBuffer::zeroed(0);
-            let mut y = dirty_batch(images, to);
-            conv.run(map.batch(images, &from), to.batch_mut(images, &mut y), &mut memory);
-            assert_close(&what, &dense_batch(to, &[outputs], &y), &want);
-            // the memory held other weights
-            check_gradient(&format!("{what}: x"), images, map, parts, &want_x, |grad_x, write| {
-                let mut memory = AlignedBuffer::zeroed(200_000);
-                memory.fill(f32::NAN);
-                conv.input_gradient(to.batch(images, &grad_y), grad_x, write, &mut memory);
-            });
-            let mut grad_w = vec![f32::NAN; w.len()];
-            memory.fill(f32::NAN);
-            conv.weight_gradient(
-                map.batch(images, &from),
-                to.batch(images, &grad_y),
-                &mut grad_w,
-                &mut memory,
-            );
-            assert_close(&format!("{what}: w"), &grad_w, &want_w);
-        });
-    }
-}
-
 #[test]
 fn convolution_of_an_upsampled_map_and_its_gradients() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
@@ -172,6 +97,12 @@ fn head_and_its_gradients() {
 
 #[test]
 fn batch_normalisation_and_its_gradients() {
+    for relu in [true, false] {
+        check_batch_normalisation(relu);
+    }
+}
+
+fn check_batch_normalisation(relu: bool) {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let eps = 1e-5;
     for (images, channels, height, width) in
@@ -191,12 +122,13 @@ fn batch_normalisation_and_its_gradients() {
         let (wide, wide_gamma) = (widen(&z), widen(&gamma));
         let statistics = channel_statistics(channels, area, &wide);
         let mut want = vec![f64::NAN; z.len()];
-        batch_norm(area, &wide, &statistics, eps, &wide_gamma, &widen(&beta), true, &mut want);
+        batch_norm(area, &wide, &statistics, eps, &wide_gamma, &widen(&beta), relu, &mut want);
         let map = BlockedShape { channels, height, width };
         let from = batch(map, &[channels], &z);
         on_every_isa(|isa| {
-            let what = format!("{isa} {images}x{map:?}");
+            let what = format!("{isa} {images}x{map:?}, ReLU: {relu}");
             let norm = BlockedBatchNorm::new(isa, map.batch(images, &from), &gamma, &beta, eps);
+            let norm = if relu { norm } else { norm.without_relu() };
             for channel in 0..channels {
                 let (got, want) = (norm.statistics(), &statistics);
                 let (mean, variance) = (want.mean[channel], want.variance[channel]);
@@ -212,7 +144,7 @@ fn batch_normalisation_and_its_gradients() {
             // with the ReLU's gates as they are in f32: at a kink rounding decides
             let (wide_y, wide_grad) = (widen(&y), widen(&grad));
             let (by_gamma, by_beta) =
-                batch_norm_backward_sums(area, &wide, &wide_y, &wide_grad, &statistics, eps, true);
+                batch_norm_backward_sums(area, &wide, &wide_y, &wide_grad, &statistics, eps, relu);
             let mut want_z = vec![f64::NAN; z.len()];
             let sums = Some((&by_gamma[..], &by_beta[..]));
             batch_norm_backward_input(
@@ -223,7 +155,7 @@ fn batch_normalisation_and_its_gradients() {
                 &statistics,
                 eps,
                 &wide_gamma,
-                true,
+                relu,
                 sums,
                 &mut want_z,
             );

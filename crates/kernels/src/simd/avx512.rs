@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Block, LANES, Simd, panel_instance};
-use crate::panel::{ACROSS_LANES, ALONG_LANES, Panel, multiply};
+use crate::panel::{ACROSS_LANES, ALONG_LANES, DENSE, Panel, STRIDED, multiply};
 
 /// Proof that the CPU has AVX-512 F and DQ.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,15 +22,15 @@ fn enabled<R>(f: impl FnOnce() -> R) -> R {
 }
 
 #[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn panel<const M: usize, const N: usize>(panel: &Panel) {
+unsafe fn panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
     // SAFETY: the caller's promise; the features are enabled here.
-    unsafe { multiply::<Avx512, M, N, ALONG_LANES>(Avx512(()), panel) }
+    unsafe { multiply::<Avx512, M, N, ALONG_LANES, STRIDE>(Avx512(()), panel) }
 }
 
 #[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn outer_panel<const M: usize, const N: usize>(panel: &Panel) {
+unsafe fn outer_panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
     // SAFETY: the caller's promise; the features are enabled here.
-    unsafe { multiply::<Avx512, M, N, ACROSS_LANES>(Avx512(()), panel) }
+    unsafe { multiply::<Avx512, M, N, ACROSS_LANES, STRIDE>(Avx512(()), panel) }
 }
 
 impl Simd for Avx512 {

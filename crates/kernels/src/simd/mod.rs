@@ -59,14 +59,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the memory at `at`, which need not be valid.
     fn prefetch(self, at: *const f32);
 
-    /// The matrix product of [`Panel`] with rows `LANES` elements apart and `k` running along them.
+    /// The matrix product of [`Panel`] with rows `a_stride` elements apart and `k` running along them.
     ///
     /// # Safety
     /// As [`Panel`] says, for `rows <= ROWS` and `blocks <= BLOCKS`, neither 0.
     unsafe fn panel(self, rows: usize, blocks: usize, panel: &Panel);
 
     /// The matrix product of [`Panel`] with `OUTER_ROWS` neighbouring elements as rows and `k` running in steps of
-    /// `LANES`: a sum of outer products.
+    /// `a_stride`: a sum of outer products.
     ///
     /// # Safety
     /// As [`Panel`] says, for `blocks <= BLOCKS`, not 0.
@@ -176,20 +176,23 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// Calls the instance of a panel kernel for the number of rows and column blocks at hand.
+/// Calls the instance of a panel kernel for the stride, and the number of rows and column blocks at hand.
 macro_rules! panel_instance {
     ($kernel:ident, $panel:expr, $given:expr, [$($rows:literal)*], [$($blocks:literal)*]) => {
-        panel_instance!(@rows $kernel, $panel, $given, [$($rows)*], $($blocks)*)
+        match $panel.a_stride {
+            LANES => panel_instance!(@rows $kernel, $panel, $given, [$($rows)*], DENSE, $($blocks)*),
+            _ => panel_instance!(@rows $kernel, $panel, $given, [$($rows)*], STRIDED, $($blocks)*),
+        }
     };
-    (@rows $kernel:ident, $panel:expr, $given:expr, $rows:tt, $($blocks:literal)*) => {
+    (@rows $kernel:ident, $panel:expr, $given:expr, $rows:tt, $stride:ident, $($blocks:literal)*) => {
         match $given.1 {
-            $($blocks => panel_instance!(@one $kernel, $panel, $given.0, $rows, $blocks),)*
+            $($blocks => panel_instance!(@one $kernel, $panel, $given.0, $rows, $blocks, $stride),)*
             blocks => unreachable!("{blocks} column blocks"),
         }
     };
-    (@one $kernel:ident, $panel:expr, $given:expr, [$($rows:literal)*], $blocks:literal) => {
+    (@one $kernel:ident, $panel:expr, $given:expr, [$($rows:literal)*], $blocks:literal, $stride:ident) => {
         match $given {
-            $($rows => $kernel::<$rows, $blocks>($panel),)*
+            $($rows => $kernel::<$rows, $blocks, $stride>($panel),)*
             rows => unreachable!("{rows} rows"),
         }
     };

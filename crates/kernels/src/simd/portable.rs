@@ -1,7 +1,7 @@
 //! Plain Rust that the compiler vectorises for whatever the target has.
 
 use super::{Block, LANES, Simd, panel_instance};
-use crate::panel::{ACROSS_LANES, ALONG_LANES, Panel, multiply};
+use crate::panel::{ACROSS_LANES, ALONG_LANES, DENSE, Panel, STRIDED, multiply};
 
 /// Every CPU has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,14 +18,14 @@ macro_rules! lanes {
     }};
 }
 
-unsafe fn panel<const M: usize, const N: usize>(panel: &Panel) {
+unsafe fn panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
     // SAFETY: the caller's promise.
-    unsafe { multiply::<Portable, M, N, ALONG_LANES>(Portable, panel) }
+    unsafe { multiply::<Portable, M, N, ALONG_LANES, STRIDE>(Portable, panel) }
 }
 
-unsafe fn outer_panel<const M: usize, const N: usize>(panel: &Panel) {
+unsafe fn outer_panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
     // SAFETY: the caller's promise.
-    unsafe { multiply::<Portable, M, N, ACROSS_LANES>(Portable, panel) }
+    unsafe { multiply::<Portable, M, N, ACROSS_LANES, STRIDE>(Portable, panel) }
 }
 
 #[allow(clippy::needless_range_loop)] // see `lanes`

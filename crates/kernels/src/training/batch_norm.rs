@@ -1,4 +1,4 @@
-//! Batch normalisation with ReLU.
+//! Batch normalisation, with ReLU or not.
 
 use rayon::prelude::*;
 
@@ -11,7 +11,23 @@ use crate::sizes::{check_len, check_size};
 const ROWS: usize = 16;
 
 /// Batch normalisation and ReLU, `y = max(0, gamma (z - mean) / sqrt(variance + eps) + beta)` (Ioffe and Szegedy 2015,
-/// algorithm 1), for the statistics of a batch.
+/// algorithm 1), for the statistics of a batch; or without the ReLU, [`BlockedBatchNorm::without_relu`].
+///
+/// ```
+/// use unet3p_kernels::{AlignedBuffer, BlockedBatchNorm, BlockedShape, Isa};
+///
+/// let map = BlockedShape { channels: 1, height: 1, width: 2 };
+/// let (mut z, mut y) = (AlignedBuffer::zeroed(map.elements()), AlignedBuffer::zeroed(map.elements()));
+/// map.view_mut(&mut z).pack(1, &[3.0, 7.0]);
+/// let norm = BlockedBatchNorm::new(Isa::current(), map.view(&z), &[1.0], &[0.0], 0.0);
+/// let mut planes = [0.0; 2];
+/// norm.run(map.view(&z), map.view_mut(&mut y));
+/// map.view(&y).unpack(1, &mut planes);
+/// assert_eq!(planes, [0.0, 1.0]);
+/// norm.without_relu().run(map.view(&z), map.view_mut(&mut y));
+/// map.view(&y).unpack(1, &mut planes);
+/// assert_eq!(planes, [-1.0, 1.0]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct BlockedBatchNorm {
     isa: Isa,
@@ -19,6 +35,7 @@ pub struct BlockedBatchNorm {
     eps: f64,
     /// Mean, `scale = gamma / sqrt(variance + eps)` and `beta - mean scale` of each channel, in whole blocks, zero beyond the channels.
     affine: Vec<Affine>,
+    relu: bool,
 }
 
 impl BlockedBatchNorm {
@@ -39,7 +56,20 @@ impl BlockedBatchNorm {
         let means = blocks(statistics.mean.iter().map(|&mean| mean as f32));
         let affine = means.into_iter().zip(blocks(scales.iter().map(|&scale| scale as f32))).zip(shifts);
         let affine = affine.map(|((mean, scale), shift)| Affine { mean, scale, shift }).collect();
-        Self { isa, statistics, eps, affine }
+        Self { isa, statistics, eps, affine, relu: true }
+    }
+
+    /// The same without the ReLU, `y = gamma (z - mean) / sqrt(variance + eps) + beta`: what comes before the sum with a
+    /// residual block's shortcut.
+    #[must_use]
+    pub fn without_relu(self) -> Self {
+        Self { relu: false, ..self }
+    }
+
+    /// The part of a gradient that passes the ReLU behind a normalised value.
+    #[inline(always)]
+    fn passed<S: Simd>(&self, s: S, value: S::V, grad: S::V) -> S::V {
+        if self.relu { s.where_positive(value, grad) } else { grad }
     }
 
     /// Mean and biased variance of each channel.
@@ -261,7 +291,8 @@ impl Task for Normalise<'_> {
                 s.vectorize(
                     #[inline(always)]
                     || {
-                        let (affine, floor) = (norm.affine[band.block].load(s), s.splat(0.0));
+                        let lowest = if norm.relu { 0.0 } else { f32::NEG_INFINITY };
+                        let (affine, floor) = (norm.affine[band.block].load(s), s.splat(lowest));
                         for i in 0..y.len() {
                             let [_, value] = affine.apply(s, &z[i]);
                             s.store(s.at_least(value, floor), &mut y[i]);
@@ -302,7 +333,7 @@ impl Task for GradientSums<'_> {
                             let (mut products, mut sum) = (s.splat(0.0), s.splat(0.0));
                             for i in 0..z.len().min(grad.len()) {
                                 let [centred, value] = affine.apply(s, &z[i]);
-                                let g = s.where_positive(value, s.load(&grad[i]));
+                                let g = norm.passed(s, value, s.load(&grad[i]));
                                 sum = s.add(sum, g);
                                 products = s.mul_add(g, centred, products);
                             }
@@ -354,7 +385,7 @@ impl Task for InputGradient<'_> {
                         let (slope, constant) = (s.load(&slope[band.block]), s.load(&constant[band.block]));
                         for i in 0..grad.len() {
                             let [centred, value] = affine.apply(s, &z[i]);
-                            let g = s.where_positive(value, s.load(&grad[i]));
+                            let g = norm.passed(s, value, s.load(&grad[i]));
                             let rest = s.mul_add(slope, centred, constant);
                             s.store(s.mul_add(affine.scale, g, rest), &mut grad[i]);
                         }

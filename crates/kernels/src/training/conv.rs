@@ -1,33 +1,30 @@
-//! 3x3 convolution and its gradients.
+//! Convolution and its gradients.
 
-use super::Write;
-use super::direct_weight_gradient::Products;
+use super::{Kernel, Write};
+use crate::algorithm::{ConvAlgorithm, ConvCosts, Product};
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::{InputBlocks, checked_inputs};
+use crate::channels::InputBlocks;
 use crate::direct::DirectConv2d;
-use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
-use crate::sizes::{check_layer, check_len};
-use crate::winograd::{Tile, WinogradConv2d, weight_gradient};
+use crate::sizes::{check_len, check_size, total};
+use crate::winograd::{WinogradConv2d, weight_gradient};
 
-/// Costs in multiply-adds of a matrix product, measured with 16 to 1024 channels: of a value of a tile on its way through
-/// a transform, and of a weight on its way through packing and back into the product, or of a sum into the gradient.
-const TRANSFORM_COST: usize = 12;
-const WEIGHT_COST: usize = 40;
-/// Winograd's transforms lose up to four bits: they are taken where they leave less than this share of the cost.
-const WORTH_DIGITS: f64 = 0.75;
 /// The direct weight gradient's multiply-adds cost more than those of a product with packed operands.
 const STRIDED_COST: f64 = 1.9;
 /// Of a sum of products on its way into the gradient.
 const SUM_COST: usize = 120;
 
-/// A 3x3 convolution (zero padding, no bias) with weights `[out, in, 3, 3]`, of maps whose input channels are a
-/// concatenation of `parts`, each of which starts a block: `y[o, i, j] = sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky -
-/// 1, j + kx - 1]`, with its gradients.
+/// A convolution (zero padding of half the kernel, no bias) with weights `[out, in, k, k]`, of maps whose input channels are
+/// a concatenation of `parts`, each of which starts a block, with its gradients:
+/// `y[o, i, j] = sum over c, ky, kx of w[o, c, ky, kx] x[c, s i + ky - k / 2, s j + kx - k / 2]`, where `k` and `s` are the side
+/// and the stride of its [`Kernel`]. Of a map of height `h` it makes one of `ceil(h / s)` rows, and so with the width.
+///
+/// A sum may take in values just outside its window with a weight of 0: where one of them is not finite, neither is the
+/// sum.
 ///
 /// ```
-/// use unet3p_kernels::{AlignedBuffer, BlockedConv2d, BlockedShape, Isa};
+/// use unet3p_kernels::{AlignedBuffer, BlockedConv2d, BlockedShape, Isa, Kernel};
 ///
 /// // two images of one channel, 4x4 pixels of 1, under a box filter
 /// let map = BlockedShape { channels: 1, height: 4, width: 4 };
@@ -47,64 +44,67 @@ const SUM_COST: usize = 120;
 /// let mut grad_w = [0.0; 9];
 /// conv.weight_gradient(map.batch(2, &x), map.batch(2, &x), &mut grad_w, &mut memory);
 /// assert_eq!(grad_w[4], 32.0);
+///
+/// // every second pixel
+/// let kernel = Kernel { side: 1, stride: 2 };
+/// let half = BlockedShape { channels: 1, height: 2, width: 2 };
+/// let mut y = AlignedBuffer::zeroed(2 * half.elements());
+/// let conv = BlockedConv2d::with_kernel(Isa::current(), &[1], 1, kernel, &[3.0]);
+/// conv.run(map.batch(2, &x), half.batch_mut(2, &mut y), &mut memory);
+/// let mut planes = [0.0; 4];
+/// half.batch(2, &y).image(1).unpack(1, &mut planes);
+/// assert_eq!(planes, [3.0; 4]);
 /// ```
 #[derive(Debug)]
 pub struct BlockedConv2d<'a> {
-    isa: Isa,
-    inputs: InputBlocks,
-    outputs: usize,
-    weight: &'a [f32],
-}
-
-/// How a convolution is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
-    Direct,
-    Winograd(Tile),
-}
-
-impl Algorithm {
-    /// The cheapest for `tiles(side)` tiles of a side, matrices of `depth` rows and `columns`, and `lanes` of inputs and
-    /// outputs; as written where that costs little more.
-    fn choose(depth: usize, columns: usize, lanes: usize, tiles: impl Fn(usize) -> usize) -> Self {
-        let cost = |algorithm: &Self| {
-            let (tile, places) = match algorithm {
-                Self::Direct => (1, 9),
-                Self::Winograd(Tile::Two) => (2, 16),
-                Self::Winograd(Tile::Four) => (4, 36),
-            };
-            let transforms = if tile == 1 { 0 } else { lanes * TRANSFORM_COST };
-            let (tiles, weights) = (tiles(tile) as f64, (depth * columns) as f64);
-            let cost = places as f64 * (tiles * (weights + transforms as f64) + weights * WEIGHT_COST as f64);
-            if tile == 1 { cost * WORTH_DIGITS } else { cost }
-        };
-        let all = [Self::Direct, Self::Winograd(Tile::Two), Self::Winograd(Tile::Four)];
-        all.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Self::Direct)
-    }
+    pub(super) isa: Isa,
+    pub(super) inputs: InputBlocks,
+    pub(super) outputs: usize,
+    pub(super) kernel: Kernel,
+    pub(super) weight: &'a [f32],
 }
 
 impl<'a> BlockedConv2d<'a> {
-    /// With weights `[outputs, sum of parts, 3, 3]`.
+    /// With a kernel of 3x3 and weights `[outputs, sum of parts, 3, 3]`.
     ///
     /// # Panics
-    /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
+    /// As [`BlockedConv2d::with_kernel`].
     pub fn new(isa: Isa, parts: &[usize], outputs: usize, weight: &'a [f32]) -> Self {
-        let inputs = checked_inputs(parts, outputs, weight);
-        Self { isa, inputs, outputs, weight }
+        Self::with_kernel(isa, parts, outputs, Kernel::SAME, weight)
     }
 
-    /// Blocks of input and of output channels.
-    fn blocks(&self) -> [usize; 2] {
-        [self.inputs.len(), self.outputs.div_ceil(LANES)]
+    /// With weights `[outputs, sum of parts, kernel.side, kernel.side]`.
+    ///
+    /// # Panics
+    /// Where the side of the kernel is even or its stride neither 1 nor 2, the parts, or the length of `weight`, do not fit:
+    /// `kernel: ...`, `parts: ...`, `weight: ...`.
+    pub fn with_kernel(isa: Isa, parts: &[usize], outputs: usize, kernel: Kernel, weight: &'a [f32]) -> Self {
+        kernel.check();
+        check_len("weight", weight.len(), &[outputs, total(parts), kernel.side, kernel.side]);
+        Self { isa, inputs: InputBlocks::new(parts), outputs, kernel, weight }
+    }
+
+    /// Checks the maps by their names: channels of both, images, rows and columns of the second.
+    #[track_caller]
+    fn check(&self, [(x_name, x), (y_name, y)]: [(&str, [usize; 4]); 2]) {
+        let [images, _, height, width] = x;
+        let [rows, cols] = self.kernel.output([height, width]);
+        check_size(x_name, x, [images, self.inputs.len(), height, width]);
+        check_size(y_name, y, [images, self.outputs.div_ceil(LANES), rows, cols]);
     }
 
     /// `y = W x`. The packed weights lie in `memory`, which grows as needed and is best used again.
     ///
     /// # Panics
-    /// Where `x` or `y` has other channels, or `y` is of another size: `x: ...`, `y: ...`.
+    /// Where `x` or `y` has other channels, `y` is of another size, or `x` some rows of a map and the kernel larger than 3x3:
+    /// `x: ...`, `y: ...`.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, memory: &mut AlignedBuffer) {
-        let [inputs, outputs] = self.blocks();
-        check_layer([("x", x.place.dims()), ("y", y.place.dims())], [inputs, outputs]);
+        self.check([("x", x.place.dims()), ("y", y.place.dims())]);
+        match self.kernel {
+            Kernel::SAME => {}
+            Kernel { side: 1 | 3, .. } => return self.run_taps(x, y, memory),
+            _ => return self.run_wide(x, y, memory),
+        }
         let (total, weight) = (self.inputs.total(), self.weight);
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
         run(self.isa, &self.inputs, self.outputs, taps, x, y, Write::Replace, memory);
@@ -113,7 +113,8 @@ impl<'a> BlockedConv2d<'a> {
     /// The gradient of `x` from that of `y`: a convolution with the flipped kernel, inputs and outputs exchanged.
     ///
     /// # Panics
-    /// Where `grad_y` or `grad_x` has other channels, or `grad_x` is of another size: `grad_y: ...`, `grad_x: ...`.
+    /// Where `grad_y` or `grad_x` has other channels, or `grad_x` is of another size than those that the kernel takes to that
+    /// of `grad_y`: `grad_y: ...`, `grad_x: ...`.
     pub fn input_gradient(
         &self,
         grad_y: BlockedView<'_>,
@@ -121,9 +122,20 @@ impl<'a> BlockedConv2d<'a> {
         write: Write,
         memory: &mut AlignedBuffer,
     ) {
-        let [inputs, outputs] = self.blocks();
-        let maps = [("grad_y", grad_y.place.dims()), ("grad_x", grad_x.place.dims())];
-        check_layer(maps, [outputs, inputs]);
+        let [images, _, rows, cols] = grad_y.place.dims();
+        check_size("grad_y", grad_y.place.dims(), [images, self.outputs.div_ceil(LANES), rows, cols]);
+        let [_, _, height, width] = grad_x.place.dims();
+        let sides = if self.kernel.output([height, width]) == [rows, cols] {
+            [height, width]
+        } else {
+            [rows, cols].map(|side| side * self.kernel.stride)
+        };
+        check_size("grad_x", grad_x.place.dims(), [images, self.inputs.len(), sides[0], sides[1]]);
+        match self.kernel {
+            Kernel::SAME => {}
+            Kernel { side: 1 | 3, .. } => return self.input_gradient_taps(grad_y, grad_x, write, memory),
+            _ => return self.input_gradient_wide(grad_y, grad_x, write, memory),
+        }
         let (total, weight) = (self.inputs.total(), self.weight);
         let taps = |lane: usize, o: usize| match self.inputs.channel(lane) {
             Some(c) => std::array::from_fn(|tap| weight[(o * total + c) * 9 + 8 - tap]),
@@ -136,8 +148,8 @@ impl<'a> BlockedConv2d<'a> {
     /// The gradient of the weights; `memory` as for [`BlockedConv2d::run`].
     ///
     /// # Panics
-    /// Where `x` or `grad_y` has other channels, `grad_y` is of another size or some rows of a map, or `grad_w` is not as long as
-    /// the weights: `x: ...`, `grad_y: ...`, `grad_w: ...`.
+    /// Where `x` or `grad_y` has other channels, `grad_y` is of another size or some rows of a map, `x` some rows of a map and
+    /// the kernel larger than 3x3, or `grad_w` is not as long as the weights: `x: ...`, `grad_y: ...`, `grad_w: ...`.
     pub fn weight_gradient(
         &self,
         x: BlockedView<'_>,
@@ -145,15 +157,22 @@ impl<'a> BlockedConv2d<'a> {
         grad_w: &mut [f32],
         memory: &mut AlignedBuffer,
     ) {
-        check_layer([("x", x.place.dims()), ("grad_y", grad_y.place.dims())], self.blocks());
+        self.check([("x", x.place.dims()), ("grad_y", grad_y.place.dims())]);
+        let side = self.kernel.side;
         // a tile at the last row takes in what lies behind it, which has to be the halo's zeros
         assert!(grad_y.place.has_all_rows(), "grad_y: some rows of a map, where all of them fit");
-        check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs.total(), 3, 3]);
+        check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs.total(), side, side]);
+        match self.kernel {
+            Kernel::SAME => {}
+            Kernel { side: 1 | 3, .. } => return self.weight_gradient_taps(x, grad_y, grad_w),
+            _ => return self.weight_gradient_wide(x, grad_y, grad_w, memory),
+        }
         let [images, blocks, height, width] = x.place.dims();
         let (depth, columns) = (blocks * LANES, self.outputs.next_multiple_of(LANES));
-        let (products, transforms) = (depth * columns, (depth + columns) * TRANSFORM_COST);
+        let products = depth * columns;
+        let transforms = (depth + columns) as f64 * ConvCosts::TRAINING.transform;
         let tiles = images * height.div_ceil(4) * width.div_ceil(4);
-        let by_tiles = 36.0 * (tiles as f64 * (products + transforms) as f64 + (products * SUM_COST) as f64);
+        let by_tiles = 36.0 * (tiles as f64 * (products as f64 + transforms) + (products * SUM_COST) as f64);
         let pixels = images * height * (x.place.pitch / LANES);
         let direct = 9.0 * products as f64 * (pixels as f64 * STRIDED_COST + SUM_COST as f64);
         if by_tiles < direct {
@@ -169,18 +188,7 @@ impl<'a> BlockedConv2d<'a> {
                 memory,
             );
         }
-        let total = self.inputs.total();
-        let out = Shared::new(grad_w);
-        Products { x, grad: grad_y, taps: 9 }.run(self.isa, |block, of_grad, sums| {
-            let channels = &self.inputs.channels[block];
-            for (lane, o) in (of_grad * LANES..self.outputs).take(LANES).enumerate() {
-                // SAFETY: these channels of this output are this pair of blocks' alone.
-                let to = unsafe { out.slice((o * total + channels.start) * 9, channels.len() * 9) };
-                for (c, to) in to.chunks_exact_mut(9).enumerate() {
-                    to.iter_mut().zip(sums).for_each(|(to, sums)| *to = sums[c][lane]);
-                }
-            }
-        });
+        self.weight_gradient_taps(x, grad_y, grad_w);
     }
 }
 
@@ -197,16 +205,15 @@ fn run(
     memory: &mut AlignedBuffer,
 ) {
     let [_, height, width] = x.size();
-    let tiles = |side: usize| x.place.images * height.div_ceil(side) * width.div_ceil(side);
     let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
-    let (depth, columns) = (inputs.len() * inputs.segment, outputs.next_multiple_of(LANES));
-    *memory = match Algorithm::choose(depth, columns, inputs.len() * LANES + columns, tiles) {
-        Algorithm::Direct => {
+    let product = Product::new(inputs.len() as f64, inputs.segment, outputs);
+    *memory = match ConvAlgorithm::choose(ConvCosts::TRAINING, &product, x.place.images, [height, width]) {
+        ConvAlgorithm::Direct => {
             let layer = DirectConv2d::packed(isa, inputs.clone(), outputs, taps, taken);
             layer.apply(x, y, write);
             layer.into_memory()
         }
-        Algorithm::Winograd(tile) => {
+        ConvAlgorithm::Winograd(tile) => {
             let layer = WinogradConv2d::packed(isa, tile, inputs.clone(), outputs, taps, taken);
             layer.apply(x, y, write);
             layer.into_memory()

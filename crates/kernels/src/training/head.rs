@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::Write;
 use super::direct_weight_gradient::Products;
+use super::{Kernel, Write};
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
 use crate::head_conv::HeadConv2d;
@@ -77,7 +77,7 @@ impl<'a> BlockedHead<'a> {
         let taps = shape.batch(images, &taps);
 
         let out = Shared::new(grad_w);
-        Products { x, grad: taps, taps: 1 }.run(self.isa, |block, of_taps, sums| {
+        Products { x, grad: taps, kernel: Kernel::POINTWISE }.run(self.isa, |block, of_taps, sums| {
             for (lane, column) in (of_taps * LANES..9 * self.outputs).take(LANES).enumerate() {
                 let (tap, o) = (column / self.outputs, column % self.outputs);
                 for (c, sums) in (block * LANES..self.inputs).zip(&sums[0]) {
@@ -87,10 +87,10 @@ impl<'a> BlockedHead<'a> {
             }
         });
 
-        let weight = |block: usize, lane: usize, c: usize| {
+        let weight = |block: usize, lane: usize| {
             let column = block * LANES + lane;
             let (tap, o) = (column / self.outputs, column % self.outputs);
-            if tap < 9 { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
+            move |c: usize| if tap < 9 { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
         };
         let lanes = (9 * self.outputs).min(LANES);
         Pointwise::new(self.isa, shape.blocks(), lanes, self.inputs, weight).run(taps, grad_x, write);

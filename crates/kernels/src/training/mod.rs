@@ -9,12 +9,16 @@ mod batch_norm;
 mod conv;
 mod direct_weight_gradient;
 mod head;
+mod kernel;
 mod pool;
+mod taps;
 mod upsampled;
+mod wide;
 
 pub use batch_norm::BlockedBatchNorm;
 pub use conv::BlockedConv2d;
 pub use head::BlockedHead;
+pub use kernel::Kernel;
 pub use pool::{max_pools2d_blocked, max_pools2d_blocked_backward};
 pub use upsampled::BlockedUpsampledConv2d;
 

@@ -5,8 +5,8 @@
 
 use rayon::prelude::*;
 
-use super::Write;
 use super::direct_weight_gradient::Products;
+use super::{Kernel, Write};
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::bilinear::sources;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
@@ -85,7 +85,7 @@ impl<'a> BlockedUpsampledConv2d<'a> {
         let taps = shape.batch(images, &taps);
 
         let out = Shared::new(grad_w);
-        Products { x, grad: taps, taps: 1 }.run(self.isa, |block, of_taps, sums| {
+        Products { x, grad: taps, kernel: Kernel::POINTWISE }.run(self.isa, |block, of_taps, sums| {
             let (tap, first) = (of_taps / blocks, of_taps % blocks * LANES);
             for (lane, o) in (first..self.outputs).take(LANES).enumerate() {
                 for (c, sums) in (block * LANES..self.inputs).zip(&sums[0]) {
@@ -95,9 +95,9 @@ impl<'a> BlockedUpsampledConv2d<'a> {
             }
         });
 
-        let weight = |block: usize, lane: usize, c: usize| {
+        let weight = |block: usize, lane: usize| {
             let (tap, o) = (block / blocks, block % blocks * LANES + lane);
-            if o < self.outputs { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
+            move |c: usize| if o < self.outputs { self.weight[(o * self.inputs + c) * 9 + tap] } else { 0.0 }
         };
         let lanes = self.outputs.min(LANES);
         Pointwise::new(self.isa, 9 * blocks, lanes, self.inputs, weight).run(taps, grad_x, write);

@@ -19,7 +19,7 @@ pub(crate) use tiles::Panels;
 pub(crate) use weight_gradient::weight_gradient;
 
 /// Outputs of a tile along one side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {
     /// F(2x2, 3x3): 4 multiplications an output instead of 9, weights 16/9 as large.
     Two,

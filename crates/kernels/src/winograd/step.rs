@@ -166,11 +166,13 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
             unsafe {
                 let panel = Panel {
                     a: memory.at(a_start + rows.start * inputs.len() * LANES, a_reach),
+                    a_stride: LANES,
                     segments: &segments,
                     segment: inputs.segment,
                     b: weights[groups.start(columns.start)..].as_ptr(),
                     b_strides: PACKED,
                     c: memory.at(c_start + (columns.start * self.tiles + rows.start) * LANES, c_reach),
+                    c_stride: LANES,
                     block_stride: self.tiles * LANES,
                     start: Start::Zero,
                     floor: f32::NEG_INFINITY,

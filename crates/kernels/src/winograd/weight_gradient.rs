@@ -212,11 +212,13 @@ fn multiply<S: Simd>(
                 unsafe {
                     let panel = Panel {
                         a: a[row..].as_ptr(),
+                        a_stride: LANES,
                         segments: &segments,
                         segment: SEGMENT_STEP,
                         b: b.as_ptr(),
                         b_strides: [group.len() * LANES, LANES],
                         c: out.at(c, reach),
+                        c_stride: LANES,
                         block_stride,
                         start: if first { Start::Zero } else { Start::Output },
                         floor: f32::NEG_INFINITY,

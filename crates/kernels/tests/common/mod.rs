@@ -110,3 +110,22 @@ pub(crate) fn dense_batch(shape: BlockedShape, parts: &[usize], buffer: &Aligned
     assert!((all - inside).abs() <= 1e-9 * inside.max(1e-30), "halo or filling channels were written");
     planes
 }
+
+/// A gradient with respect to a map is written over NaN, or added to what is there.
+pub(crate) fn check_gradient(
+    what: &str,
+    images: usize,
+    map: BlockedShape,
+    parts: &[usize],
+    want: &[f32],
+    run: impl Fn(BlockedViewMut, Write),
+) {
+    let mut grad = dirty_batch(images, map);
+    run(map.batch_mut(images, &mut grad), Write::Replace);
+    assert_close(&format!("{what}, replaced"), &dense_batch(map, parts, &grad), want);
+    let before: Vec<f32> = (0..want.len()).map(|i| (i % 7) as f32 - 3.0).collect();
+    let mut grad = batch(map, parts, &before);
+    run(map.batch_mut(images, &mut grad), Write::Add);
+    let sum: Vec<f32> = before.iter().zip(want).map(|(a, b)| a + b).collect();
+    assert_close(&format!("{what}, added"), &dense_batch(map, parts, &grad), &sum);
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod blocked;
+mod convolutions;
 mod dense;
 mod layers;
 mod training;
