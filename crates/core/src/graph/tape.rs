@@ -1,6 +1,7 @@
 //! Training a graph on blocked maps.
 
 use candle_core::{DType, Result, Tensor};
+use unet3p_kernels::Window;
 
 use super::{Conv, Graph, GraphModule, NodeId, Op};
 use crate::backend::Backend;
@@ -39,6 +40,14 @@ impl GraphModule {
                 (Some(Place::Map), Op::Conv(conv), Some(x)) => {
                     let slot = self.slot(&mut tape, &mut maps, &places, id, size);
                     maps[id.0] = Some(self.layer_on_tape(&mut tape, id, conv, &x, slot)?);
+                }
+                (Some(Place::Map), Op::AddRelu, Some(x)) => {
+                    if let Some(shortcut) = &maps[node.inputs[1].0] {
+                        maps[id.0] = Some(tape.add_relu(&x, shortcut)?);
+                    }
+                }
+                (Some(Place::Map), Op::MaxPool(_), Some(x)) if self.graph.halvings(id).is_none() => {
+                    maps[id.0] = Some(tape.overlapping_pool(&x)?);
                 }
                 (Some(Place::Map), Op::MaxPool(_), Some(x)) if maps[id.0].is_none() => {
                     let [source] = node.inputs[..] else { continue };
@@ -101,7 +110,7 @@ impl GraphModule {
             beta: norm.beta.as_tensor(),
             eps: self.batch_norm.eps,
         };
-        let (y, statistics) = tape.layer(&parameters, x, conv.upsample, slot)?;
+        let (y, statistics) = tape.layer(conv, &parameters, x, slot)?;
         norm.update_running_from(statistics, tape.pixels(&y), self.batch_norm.momentum)?;
         Ok(y)
     }
@@ -152,6 +161,8 @@ fn places(graph: &Graph, outputs: &[NodeId]) -> Vec<Option<Place>> {
             Op::Conv(conv) if from_maps && is_layer(conv) => Place::Map,
             Op::Conv(conv) if from_maps && is_head(conv) => Place::Planes,
             Op::MaxPool(_) if from_maps && graph.halvings(id).is_some() => Place::Map,
+            Op::MaxPool(Window { side: 3, stride: 2, padding: 1 }) if from_maps => Place::Map,
+            Op::AddRelu if from_maps && node.inputs[0] != node.inputs[1] => Place::Map,
             Op::Concat if from_maps && node.inputs.iter().all(is_slot) => Place::Map,
             _ => Place::Tensor,
         };
@@ -161,7 +172,7 @@ fn places(graph: &Graph, outputs: &[NodeId]) -> Vec<Option<Place>> {
 }
 
 fn is_layer(conv: &Conv) -> bool {
-    conv.batch_norm.is_some() && conv.relu && conv.bias && (conv.kernel, conv.stride) == (3, 1)
+    conv.batch_norm.is_some() && conv.kernel % 2 == 1 && [1, 2].contains(&conv.stride)
 }
 
 fn is_head(conv: &Conv) -> bool {

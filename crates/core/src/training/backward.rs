@@ -3,23 +3,14 @@
 use candle_core::{Device, Result, Tensor};
 use unet3p_kernels::{
     AlignedBuffer, BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedShape, BlockedUpsampledConv2d,
-    BlockedView, BlockedViewMut, Write, max_pools2d_blocked_backward,
+    BlockedView, BlockedViewMut, Write, add_relu_blocked_backward, max_pool2d_3x3_blocked_backward,
+    max_pools2d_blocked_backward,
 };
 
-use super::tape::{Map, Step, Tape, with_values};
+use super::tape::{LayerStep, Map, Step, Tape, with_values};
 
 /// Gradients of maps, by id.
 struct Gradients(Vec<Option<AlignedBuffer>>);
-
-/// The parts of [`Step::Layer`].
-struct LayerStep<'a> {
-    x: &'a Map,
-    scale: usize,
-    z: usize,
-    norm: &'a BlockedBatchNorm,
-    y: &'a Map,
-    has_bias: bool,
-}
 
 impl Tape {
     /// The gradients of the parameters, in the order of registration, from those of the outputs; none where an output
@@ -29,10 +20,24 @@ impl Tape {
         let mut grads = Gradients((0..self.maps.len()).map(|_| None).collect());
         while let Some(step) = self.steps.pop() {
             match step {
-                Step::Layer { x, scale, z, norm, y, parameters, has_bias } => {
-                    let step = LayerStep { x: &x, scale, z, norm: &norm, y: &y, has_bias };
-                    self.layer_backward(&mut grads, &mut found, parameters, step)?;
-                    self.release(&mut grads, z);
+                Step::Layer { layer, norm, parameters } => {
+                    self.layer_backward(&mut grads, &mut found[parameters..], &layer, &norm)?;
+                    self.release(&mut grads, layer.z);
+                    self.release(&mut grads, layer.y.id);
+                }
+                Step::OverlappingPool { x, y } => {
+                    if let Some(grad) = grads.0[y.id].take() {
+                        let grad_y = self.shape(&y).batch(self.images, &grad);
+                        self.write_gradient(&mut grads, &x, |grad_x, write| {
+                            let [x, y] = [&x, &y].map(|map| self.view(map));
+                            max_pool2d_3x3_blocked_backward(self.isa, x, y, grad_y, grad_x, write);
+                        });
+                        grads.0[y.id] = Some(grad);
+                    }
+                    self.release(&mut grads, y.id);
+                }
+                Step::AddRelu { a, b, y } => {
+                    self.add_relu_backward(&mut grads, [&a, &b], &y);
                     self.release(&mut grads, y.id);
                 }
                 Step::Pools { x, pooled } => {
@@ -58,10 +63,12 @@ impl Tape {
         &self,
         grads: &mut Gradients,
         found: &mut [Option<Tensor>],
-        parameters: usize,
-        LayerStep { x, scale, z, norm, y, has_bias }: LayerStep<'_>,
+        layer: &LayerStep,
+        norm: &BlockedBatchNorm,
     ) -> Result<()> {
+        let &LayerStep { ref x, kernel, scale, z, ref y, has_bias } = layer;
         let Some(mut grad) = grads.0[y.id].take() else { return Ok(()) };
+        let parameters = self.parameters.len() - found.len();
         let shape = self.shape(y);
         let z = self.values(z);
         let of_y = shape.batch_mut(self.images, &mut grad).blocks(y.blocks());
@@ -73,7 +80,7 @@ impl Tape {
         let mut grad_w = vec![0.0; weight.elem_count()];
         with_values(weight, |weight| {
             if scale == 1 {
-                let conv = BlockedConv2d::new(self.isa, &x.parts, outputs, weight);
+                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, outputs, kernel, weight);
                 let mut memory = self.memory.take_scratch();
                 conv.weight_gradient(self.view(x), grad_z, &mut grad_w, &mut memory);
                 if self.values(x.id).needs_gradient {
@@ -91,13 +98,26 @@ impl Tape {
         })?;
         // other slots of a concatenation are still to be read
         grads.0[y.id] = Some(grad);
-        found[parameters] = Some(Tensor::from_vec(grad_w, weight.shape(), &Device::Cpu)?);
+        found[0] = Some(Tensor::from_vec(grad_w, weight.shape(), &Device::Cpu)?);
         // normalisation takes the bias away again
         let bias = has_bias.then(|| vec![0.0; outputs]);
-        for (found, vector) in found[parameters + 1..].iter_mut().zip([gamma, beta].into_iter().chain(bias)) {
+        for (found, vector) in found[1..].iter_mut().zip([gamma, beta].into_iter().chain(bias)) {
             *found = Some(Tensor::from_vec(vector, outputs, &Device::Cpu)?);
         }
         Ok(())
+    }
+
+    fn add_relu_backward(&self, grads: &mut Gradients, operands: [&Map; 2], y: &Map) {
+        let Some(grad) = grads.0[y.id].take() else { return };
+        let shape = self.shape(y);
+        let mut taken = operands.map(|map| self.take_gradient(grads, map));
+        let mut views = taken.each_mut().map(|(grad, write)| (shape.batch_mut(self.images, grad), *write));
+        let grad_y = shape.batch(self.images, &grad);
+        add_relu_blocked_backward(self.isa, self.view(y), grad_y, &mut views);
+        for (map, (grad, _)) in operands.into_iter().zip(taken) {
+            grads.0[map.id] = Some(grad);
+        }
+        grads.0[y.id] = Some(grad);
     }
 
     fn pools_backward(&self, grads: &mut Gradients, x: &Map, pooled: &[Map]) {
@@ -167,13 +187,17 @@ impl Tape {
         map: &Map,
         write: impl FnOnce(BlockedViewMut<'_>, Write),
     ) {
-        let shape = self.shape(map);
-        let (mut grad, how) = match grads.0[map.id].take() {
-            Some(grad) => (grad, Write::Add),
-            None => (self.memory.take(self.images, shape), Write::Replace),
-        };
-        write(shape.batch_mut(self.images, &mut grad), how);
+        let (mut grad, how) = self.take_gradient(grads, map);
+        write(self.shape(map).batch_mut(self.images, &mut grad), how);
         grads.0[map.id] = Some(grad);
+    }
+
+    /// A map's gradient, taken out to be written, and how: what other readers gave stays.
+    fn take_gradient(&self, grads: &mut Gradients, map: &Map) -> (AlignedBuffer, Write) {
+        match grads.0[map.id].take() {
+            Some(grad) => (grad, Write::Add),
+            None => (self.memory.take(self.images, self.shape(map)), Write::Replace),
+        }
     }
 
     /// Gives a map and its gradient back once the last step that wrote it is undone.

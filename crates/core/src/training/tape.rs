@@ -3,10 +3,12 @@
 use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 use unet3p_kernels::{
     AlignedBuffer, BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedShape, BlockedUpsampledConv2d,
-    BlockedView, BlockedViewMut, ChannelStatistics, Isa, LANES, max_pools2d_blocked,
+    BlockedView, BlockedViewMut, ChannelStatistics, Isa, Kernel, LANES, add_relu_blocked,
+    max_pool2d_3x3_blocked, max_pools2d_blocked,
 };
 
 use super::memory::MapMemory;
+use crate::graph::Conv;
 
 /// A map of a pass, or a slot of one: what a layer reads or writes.
 #[derive(Debug, Clone)]
@@ -53,21 +55,28 @@ pub(crate) struct Layer<'a> {
 pub(super) enum Step {
     /// Convolution, of the input upsampled by `scale`, batch normalisation and ReLU. Parameters: weight, gamma, beta and,
     /// where there is one, bias, the first of which is number `parameters`.
-    Layer {
-        x: Map,
-        scale: usize,
-        z: usize,
-        norm: BlockedBatchNorm,
-        y: Map,
-        parameters: usize,
-        has_bias: bool,
-    },
+    Layer { layer: LayerStep, norm: BlockedBatchNorm, parameters: usize },
     /// Max pooling by 2, 4, 8, ...
     Pools { x: Map, pooled: Vec<Map> },
+    /// Max pooling by windows of 3x3 with stride 2.
+    OverlappingPool { x: Map, y: Map },
+    /// `y = relu(a + b)`.
+    AddRelu { a: Map, b: Map, y: Map },
     /// A convolution to planes. Parameters: weight, bias.
     Head { x: Map, output: usize, parameters: usize },
     /// A map as planes.
     Planes { x: Map, output: usize },
+}
+
+/// The maps and the form of a convolution with batch normalisation behind it.
+pub(super) struct LayerStep {
+    pub(super) x: Map,
+    pub(super) kernel: Kernel,
+    pub(super) scale: usize,
+    /// The convolution's output.
+    pub(super) z: usize,
+    pub(super) y: Map,
+    pub(super) has_bias: bool,
 }
 
 /// A training pass: layers are computed as they are called; [`Tape::finish`] attaches the outputs to Candle's graph.
@@ -193,23 +202,24 @@ impl Tape {
         self.maps[map.id] = Some(values);
     }
 
-    /// Convolution 3x3 of `x` upsampled bilinearly by `scale`, batch normalisation with the batch's statistics, ReLU,
-    /// into `slot` or a new map. The statistics are those of the convolution with its bias.
+    /// Convolution of `x`, batch normalisation with the batch's statistics, and ReLU where `conv` has it, into `slot` or a
+    /// new map. The statistics are those of the convolution with its bias.
     pub(crate) fn layer(
         &mut self,
+        conv: &Conv,
         layer: &Layer<'_>,
         x: &Map,
-        scale: usize,
         slot: Option<Map>,
     ) -> Result<(Map, ChannelStatistics)> {
-        let (outputs, inputs) = channels(layer.weight, x)?;
+        let (kernel, scale) = (Kernel { side: conv.kernel, stride: conv.stride }, conv.upsample);
+        let (outputs, inputs) = channels(layer.weight, conv.kernel, x)?;
         let vectors = [("bias", layer.bias), ("gamma", Some(layer.gamma)), ("beta", Some(layer.beta))];
         for (what, tensor) in vectors.into_iter().filter_map(|(what, tensor)| Some((what, tensor?))) {
             if tensor.dims() != [outputs] {
                 bail!("a layer of {outputs} channels with a {what} {:?}: give it [{outputs}]", tensor.dims());
             }
         }
-        let [height, width] = self.scaled(x, scale, outputs)?;
+        let [height, width] = kernel.output(self.scaled(x, scale, outputs)?);
         if let Some(slot) = &slot {
             let (size, blocks) = (self.size(slot), slot.blocks().len());
             if slot.id == x.id || size != [height, width] || blocks != outputs.div_ceil(LANES) {
@@ -226,7 +236,8 @@ impl Tape {
             let to = shape.batch_mut(images, &mut to.data);
             if scale == 1 {
                 let mut scratch = self.memory.take_scratch();
-                BlockedConv2d::new(self.isa, &x.parts, outputs, weight).run(from, to, &mut scratch);
+                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, outputs, kernel, weight);
+                conv.run(from, to, &mut scratch);
                 self.memory.give_back_scratch(scratch);
             } else {
                 BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight).run(from, to);
@@ -238,6 +249,7 @@ impl Tape {
                 BlockedBatchNorm::new(self.isa, self.view(&z), gamma, beta, layer.eps)
             })
         })??;
+        let norm = if conv.relu { norm } else { norm.without_relu() };
         let mut to = self.writing(&y);
         let slot = to.shape.batch_mut(images, &mut to.data).blocks(y.blocks());
         norm.run(self.view(&z), slot);
@@ -252,8 +264,43 @@ impl Tape {
         }
         let parameters = self.register([Some(layer.weight), Some(layer.gamma), Some(layer.beta), layer.bias]);
         let (x, has_bias) = (x.clone(), layer.bias.is_some());
-        self.steps.push(Step::Layer { x, scale, z: z.id, norm, y: y.clone(), parameters, has_bias });
+        let layer = LayerStep { x, kernel, scale, z: z.id, y: y.clone(), has_bias };
+        self.steps.push(Step::Layer { layer, norm, parameters });
         Ok((y, statistics))
+    }
+
+    /// Max pooling by windows of 3x3 with stride 2 that begin a row and a column before the map.
+    ///
+    /// # Errors
+    /// Where a side is odd.
+    pub(crate) fn overlapping_pool(&mut self, x: &Map) -> Result<Map> {
+        let [height, width] = self.size(x);
+        if height % 2 != 0 || width % 2 != 0 {
+            bail!("max pooling of a {height}x{width} map with stride 2: sides must be even");
+        }
+        let y = self.map(x.parts.clone(), [height / 2, width / 2], true);
+        let mut to = self.writing(&y);
+        max_pool2d_3x3_blocked(self.isa, self.view(x), to.shape.batch_mut(self.images, &mut to.data));
+        self.wrote(&y, to);
+        self.steps.push(Step::OverlappingPool { x: x.clone(), y: y.clone() });
+        Ok(y)
+    }
+
+    /// `relu(a + b)`.
+    ///
+    /// # Errors
+    /// Where the maps are one or have different shapes.
+    pub(crate) fn add_relu(&mut self, a: &Map, b: &Map) -> Result<Map> {
+        if a.id == b.id || self.shape(a) != self.shape(b) || a.parts.len() > 1 || b.parts.len() > 1 {
+            bail!("a sum of maps of {:?} and {:?}", self.shape(a), self.shape(b));
+        }
+        let y = self.map(a.parts.clone(), self.size(a), true);
+        let mut to = self.writing(&y);
+        to.data.copy_from_slice(&self.values(a.id).data);
+        add_relu_blocked(self.isa, self.view(b), to.shape.batch_mut(self.images, &mut to.data));
+        self.wrote(&y, to);
+        self.steps.push(Step::AddRelu { a: a.clone(), b: b.clone(), y: y.clone() });
+        Ok(y)
     }
 
     /// Max pooling by 2, 4, ..., `2^levels`.
@@ -283,7 +330,7 @@ impl Tape {
 
     /// Convolution 3x3 with bias to planes, which become an output.
     pub(crate) fn head(&mut self, weight: &Tensor, bias: &Tensor, x: &Map) -> Result<()> {
-        let (outputs, inputs) = channels(weight, x)?;
+        let (outputs, inputs) = channels(weight, 3, x)?;
         if bias.dims() != [outputs] {
             bail!("a head of {outputs} channels with a bias {:?}: give it [{outputs}]", bias.dims());
         }
@@ -319,11 +366,15 @@ impl Tape {
     }
 }
 
-/// Outputs and inputs of a 3x3 convolution of `x`.
-fn channels(weight: &Tensor, x: &Map) -> Result<(usize, usize)> {
+/// Outputs and inputs of a convolution of `x`.
+fn channels(weight: &Tensor, kernel: usize, x: &Map) -> Result<(usize, usize)> {
     let inputs: usize = x.parts.iter().sum();
     match *weight.dims() {
-        [outputs, of_weight, 3, 3] if outputs > 0 && of_weight == inputs => Ok((outputs, inputs)),
+        [outputs, of_weight, rows, cols]
+            if outputs > 0 && of_weight == inputs && [rows, cols] == [kernel; 2] =>
+        {
+            Ok((outputs, inputs))
+        }
         ref dims => bail!("conv2d: a weight {dims:?} for an input of {inputs} channels"),
     }
 }
