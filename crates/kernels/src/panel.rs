@@ -1,5 +1,7 @@
 //! The micro-kernel: a small matrix product that stays in registers.
 
+use std::ops::Range;
+
 use crate::simd::{Block, LANES, Simd};
 
 /// Rows are `LANES` elements apart, `k` runs along the lanes: pixels or tiles as rows, channels as `k`.
@@ -138,6 +140,38 @@ pub(crate) unsafe fn multiply<
             for n in 0..N {
                 simd.store(simd.at_least(sums[r][n], floor), &mut *c(r, n));
             }
+        }
+    }
+}
+
+/// `count` pixels or tiles as rows of the micro-kernel: panels of at most `most` rows, of about the same height.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panels {
+    count: usize,
+    panels: usize,
+}
+
+impl Panels {
+    pub(crate) fn new(count: usize, most: usize) -> Self {
+        Self { count, panels: count.div_ceil(most) }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Range<usize>> {
+        let start = move |panel: usize| panel * self.count / self.panels;
+        (0..self.panels).map(move |panel| start(panel)..start(panel + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_are_even() {
+        for count in 1..100 {
+            let sizes: Vec<_> = Panels::new(count, 14).iter().map(|panel| panel.len()).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), count);
+            assert!(sizes.iter().all(|&size| size <= 14 && size + 1 >= sizes[0]));
         }
     }
 }

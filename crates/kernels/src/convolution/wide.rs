@@ -5,16 +5,17 @@
 
 use rayon::prelude::*;
 
-use super::{BlockedConv2d, Kernel, Write};
+use super::{BlockedConv2d, Kernel};
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
-use crate::channels::InputBlocks;
+use crate::convolution::channels::InputBlocks;
+use crate::convolution::pointwise::Pointwise;
+use crate::convolution::product::Operands;
 use crate::panel::{Panel, SEGMENT_STEP, Start};
-use crate::pointwise::Pointwise;
-use crate::product::Operands;
 use crate::shared::Shared;
 use crate::simd::{Block, LANES, Simd, Task};
 use crate::sizes::elements;
+use crate::write::Write;
 
 /// Rows of the output whose products are summed in one go; their sums are added up, so that rounding grows with neither.
 const ROWS: usize = 16;
