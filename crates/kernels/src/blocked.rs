@@ -1,4 +1,4 @@
-//! Feature maps in blocks of sixteen channels: the layout of the inference kernels.
+//! Feature maps in blocks of sixteen channels: the layout that networks run and train on.
 //!
 //! A map is stored as `[channels / 16, height + halo, width + halo, 16]`: the sixteen values of a pixel are one
 //! register, so that every kernel vectorises over channels whatever the width of the image. The halo is one row
@@ -200,7 +200,7 @@ impl Place {
     }
 
     /// The rows and columns from these on, of which there are some.
-    fn starting_at(mut self, row: usize, col: usize) -> Self {
+    pub(crate) fn starting_at(mut self, row: usize, col: usize) -> Self {
         debug_assert!(row < self.height && col < self.width);
         self.origin = self.at(0, row, col);
         (self.height, self.width) = (self.height - row, self.width - col);
@@ -348,11 +348,6 @@ impl BlockedViewMut<'_> {
     /// Blocks of channels, rows and columns.
     pub fn size(&self) -> [usize; 3] {
         [self.place.blocks, self.place.height, self.place.width]
-    }
-
-    /// The rows and columns from these on, of which there are some.
-    pub(crate) fn starting_at(self, row: usize, col: usize) -> Self {
-        Self { place: self.place.starting_at(row, col), ..self }
     }
 
     /// Writes zeros.

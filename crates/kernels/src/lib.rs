@@ -7,6 +7,10 @@
 //! result whatever the number of threads: the work is cut by shape, never by thread count, and partial sums
 //! are added in a fixed order.
 //!
+//! Networks run and train on blocked maps ([`BlockedShape`]): f32 in blocks of sixteen channels. Their functions take batches
+//! and slots of a concatenation, and are held to those on dense tensors. A gradient of an input replaces what is there, or
+//! is added to what other readers of the same map gave ([`Write`]).
+//!
 //! A slice whose length does not match the stated shape is a programming error and panics; the crates above
 //! check shapes where they come from a user. Every function checks its operands once, before it writes, in release
 //! builds as well. The message starts with the operand's name and says what is given and what fits:
@@ -26,56 +30,43 @@
 #![allow(unsafe_code)] // raw strided writes and GEMM calls; each block states why it is sound
 #![warn(clippy::missing_safety_doc)]
 
-mod algorithm;
 mod aligned;
-mod batch_norm;
-mod bilinear;
 mod blocked;
-mod channels;
-mod conv;
-mod direct;
-mod head_conv;
-mod im2col;
+mod convolution;
+mod head;
 mod matmul;
-mod max_pool;
+mod norm;
 mod panel;
-mod pointwise;
-mod product;
+mod pooling;
 pub mod reference;
-mod residual;
 mod scalar;
 mod shared;
+mod shortcut;
 mod simd;
 mod sizes;
-mod tap_sum;
-mod training;
-mod unfold;
-mod upsampled_conv;
-mod winograd;
+mod upsampling;
+mod write;
 
-pub use algorithm::{ConvAlgorithm, ConvCosts};
 pub use aligned::AlignedBuffer;
-pub use batch_norm::{
-    ChannelStatistics, batch_norm, batch_norm_backward_input, batch_norm_backward_sums, channel_statistics,
-    channel_sums,
-};
-pub use bilinear::{bilinear_weights, upsample_bilinear2d, upsample_bilinear2d_backward};
 pub use blocked::{BlockedShape, BlockedView, BlockedViewMut};
-pub use conv::{Conv2d, conv2d, conv2d_backward_input, conv2d_backward_weight};
-pub use direct::DirectConv2d;
-pub use head_conv::HeadConv2d;
-pub use max_pool::{Window, max_pool2d, max_pool2d_backward};
-pub use pointwise::PointwiseConv2d;
-pub use residual::{
-    add_relu_blocked, add_relu_blocked_backward, max_pool2d_3x3_blocked, max_pool2d_3x3_blocked_backward,
+pub use convolution::{
+    BlockedConv2d, Conv2d, ConvAlgorithm, ConvCosts, DirectConv2d, Kernel, PointwiseConv2d, Tile,
+    WinogradConv2d, conv2d, conv2d_backward_input, conv2d_backward_weight, unfold2d_blocked,
+};
+pub use head::{BlockedHead, HeadConv2d};
+pub use norm::{
+    BlockedBatchNorm, ChannelStatistics, batch_norm, batch_norm_backward_input, batch_norm_backward_sums,
+    channel_statistics, channel_sums,
+};
+pub use pooling::{
+    Window, max_pool2d, max_pool2d_3x3_blocked, max_pool2d_3x3_blocked_backward, max_pool2d_backward,
+    max_pools2d_blocked, max_pools2d_blocked_backward,
 };
 pub use scalar::Scalar;
+pub use shortcut::{add_relu_blocked, add_relu_blocked_backward};
 pub use simd::{ISA_VARIABLE, Isa, LANES};
-pub use tap_sum::{tap_sum, tap_sum_backward};
-pub use training::{
-    BlockedBatchNorm, BlockedConv2d, BlockedHead, BlockedUpsampledConv2d, Kernel, Write, max_pools2d_blocked,
-    max_pools2d_blocked_backward,
+pub use upsampling::{
+    BlockedUpsampledConv2d, TapRows, UpsampledConv2d, bilinear_weights, tap_sum, tap_sum_backward,
+    upsample_bilinear2d, upsample_bilinear2d_backward,
 };
-pub use unfold::unfold2d_blocked;
-pub use upsampled_conv::{TapRows, UpsampledConv2d};
-pub use winograd::{Tile, WinogradConv2d};
+pub use write::Write;

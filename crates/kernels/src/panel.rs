@@ -1,5 +1,7 @@
 //! The micro-kernel: a small matrix product that stays in registers.
 
+use std::ops::Range;
+
 use crate::simd::{Block, LANES, Simd};
 
 /// Rows are `LANES` elements apart, `k` runs along the lanes: pixels or tiles as rows, channels as `k`.
@@ -7,10 +9,10 @@ pub(crate) const ALONG_LANES: bool = false;
 /// Rows are neighbouring lanes, `k` runs in steps of `LANES`: channels as rows, pixels or tiles as `k`.
 pub(crate) const ACROSS_LANES: bool = true;
 
-/// The stride of `a` is `LANES`, known to the compiler.
-pub(crate) const DENSE: usize = LANES;
-/// The stride of `a` is the panel's.
-pub(crate) const STRIDED: usize = 0;
+/// The strides of `a` and `c` are `LANES`, known to the compiler: short sums notice.
+pub(crate) const DENSE: bool = false;
+/// The strides of `a` and `c` are the panel's.
+pub(crate) const STRIDED: bool = true;
 
 /// `k` is cut in quarters of a block, so that a segment of few channels costs little.
 pub(crate) const SEGMENT_STEP: usize = 4;
@@ -55,16 +57,24 @@ pub(crate) struct Panel<'a> {
     pub(crate) floor: f32,
 }
 
+impl Panel<'_> {
+    /// Whether an instance that is [`DENSE`] can run it.
+    #[inline(always)]
+    pub(crate) fn is_dense(&self) -> bool {
+        self.a_stride == LANES && self.c_stride == LANES
+    }
+}
+
 /// The strides of a `b` that is packed.
 pub(crate) const PACKED: [usize; 2] = [0; 2];
 
 /// How far ahead of its use `b` is asked for, in blocks.
 const PREFETCH: usize = 48;
 
-/// Runs a panel of `M` rows and `N` column blocks; `STRIDE` is [`DENSE`] or [`STRIDED`].
+/// Runs a panel of `M` rows and `N` column blocks, [`DENSE`] or [`STRIDED`].
 ///
 /// # Safety
-/// As [`Panel`] says, and `a_stride` is `STRIDE` where that is [`DENSE`].
+/// As [`Panel`] says, and it is dense where the instance is.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
 pub(crate) unsafe fn multiply<
@@ -72,17 +82,17 @@ pub(crate) unsafe fn multiply<
     const M: usize,
     const N: usize,
     const ACROSS: bool,
-    const STRIDE: usize,
+    const STRIDES: bool,
 >(
     simd: S,
     panel: &Panel,
 ) {
-    let stride = if STRIDE == STRIDED { panel.a_stride } else { STRIDE };
+    let [stride, c_stride] = if STRIDES == STRIDED { [panel.a_stride, panel.c_stride] } else { [LANES; 2] };
     let (row_stride, k_stride) = if ACROSS { (1, stride) } else { (stride, 1) };
     let [b_step, b_block] = if ACROSS { panel.b_strides } else { [N * LANES, LANES] };
     // SAFETY: every address is one that the panel's promise covers.
     unsafe {
-        let c = |r: usize, n: usize| panel.c.add(n * panel.block_stride + r * panel.c_stride).cast::<Block>();
+        let c = |r: usize, n: usize| panel.c.add(n * panel.block_stride + r * c_stride).cast::<Block>();
         let mut sums = [[simd.splat(0.0); N]; M];
         match panel.start {
             Start::Zero => {}
@@ -130,6 +140,38 @@ pub(crate) unsafe fn multiply<
             for n in 0..N {
                 simd.store(simd.at_least(sums[r][n], floor), &mut *c(r, n));
             }
+        }
+    }
+}
+
+/// `count` pixels or tiles as rows of the micro-kernel: panels of at most `most` rows, of about the same height.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panels {
+    count: usize,
+    panels: usize,
+}
+
+impl Panels {
+    pub(crate) fn new(count: usize, most: usize) -> Self {
+        Self { count, panels: count.div_ceil(most) }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Range<usize>> {
+        let start = move |panel: usize| panel * self.count / self.panels;
+        (0..self.panels).map(move |panel| start(panel)..start(panel + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_are_even() {
+        for count in 1..100 {
+            let sizes: Vec<_> = Panels::new(count, 14).iter().map(|panel| panel.len()).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), count);
+            assert!(sizes.iter().all(|&size| size <= 14 && size + 1 >= sizes[0]));
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A length that does not fit panics with the message of the function that is defined.
 
-use crate::conv::Conv2d;
-use crate::max_pool::Window;
+use crate::convolution::Conv2d;
+use crate::pooling::Window;
 use crate::scalar::Scalar;
 use crate::sizes::{check_len, check_stride, check_whole, elements, scaled};
 

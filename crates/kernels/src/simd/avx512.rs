@@ -22,15 +22,15 @@ fn enabled<R>(f: impl FnOnce() -> R) -> R {
 }
 
 #[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
+unsafe fn panel<const M: usize, const N: usize, const STRIDES: bool>(panel: &Panel) {
     // SAFETY: the caller's promise; the features are enabled here.
-    unsafe { multiply::<Avx512, M, N, ALONG_LANES, STRIDE>(Avx512(()), panel) }
+    unsafe { multiply::<Avx512, M, N, ALONG_LANES, STRIDES>(Avx512(()), panel) }
 }
 
 #[target_feature(enable = "avx512f,avx512dq")]
-unsafe fn outer_panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
+unsafe fn outer_panel<const M: usize, const N: usize, const STRIDES: bool>(panel: &Panel) {
     // SAFETY: the caller's promise; the features are enabled here.
-    unsafe { multiply::<Avx512, M, N, ACROSS_LANES, STRIDE>(Avx512(()), panel) }
+    unsafe { multiply::<Avx512, M, N, ACROSS_LANES, STRIDES>(Avx512(()), panel) }
 }
 
 impl Simd for Avx512 {

@@ -176,12 +176,13 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// Calls the instance of a panel kernel for the stride, and the number of rows and column blocks at hand.
+/// Calls the instance of a panel kernel for the strides, and the number of rows and column blocks at hand.
 macro_rules! panel_instance {
     ($kernel:ident, $panel:expr, $given:expr, [$($rows:literal)*], [$($blocks:literal)*]) => {
-        match $panel.a_stride {
-            LANES => panel_instance!(@rows $kernel, $panel, $given, [$($rows)*], DENSE, $($blocks)*),
-            _ => panel_instance!(@rows $kernel, $panel, $given, [$($rows)*], STRIDED, $($blocks)*),
+        if $panel.is_dense() {
+            panel_instance!(@rows $kernel, $panel, $given, [$($rows)*], DENSE, $($blocks)*)
+        } else {
+            panel_instance!(@rows $kernel, $panel, $given, [$($rows)*], STRIDED, $($blocks)*)
         }
     };
     (@rows $kernel:ident, $panel:expr, $given:expr, $rows:tt, $stride:ident, $($blocks:literal)*) => {

@@ -18,14 +18,14 @@ macro_rules! lanes {
     }};
 }
 
-unsafe fn panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
+unsafe fn panel<const M: usize, const N: usize, const STRIDES: bool>(panel: &Panel) {
     // SAFETY: the caller's promise.
-    unsafe { multiply::<Portable, M, N, ALONG_LANES, STRIDE>(Portable, panel) }
+    unsafe { multiply::<Portable, M, N, ALONG_LANES, STRIDES>(Portable, panel) }
 }
 
-unsafe fn outer_panel<const M: usize, const N: usize, const STRIDE: usize>(panel: &Panel) {
+unsafe fn outer_panel<const M: usize, const N: usize, const STRIDES: bool>(panel: &Panel) {
     // SAFETY: the caller's promise.
-    unsafe { multiply::<Portable, M, N, ACROSS_LANES, STRIDE>(Portable, panel) }
+    unsafe { multiply::<Portable, M, N, ACROSS_LANES, STRIDES>(Portable, panel) }
 }
 
 #[allow(clippy::needless_range_loop)] // see `lanes`

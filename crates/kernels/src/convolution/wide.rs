@@ -5,16 +5,17 @@
 
 use rayon::prelude::*;
 
-use super::{BlockedConv2d, Kernel, Write};
+use super::{BlockedConv2d, Kernel};
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
-use crate::channels::InputBlocks;
+use crate::convolution::channels::InputBlocks;
+use crate::convolution::pointwise::Pointwise;
+use crate::convolution::product::Operands;
 use crate::panel::{Panel, SEGMENT_STEP, Start};
-use crate::pointwise::Pointwise;
-use crate::product::Operands;
 use crate::shared::Shared;
 use crate::simd::{Block, LANES, Simd, Task};
 use crate::sizes::elements;
+use crate::write::Write;
 
 /// Rows of the output whose products are summed in one go; their sums are added up, so that rounding grows with neither.
 const ROWS: usize = 16;
@@ -67,6 +68,15 @@ impl<'a> Padded<'a> {
         });
         Self { data, strides: [rows * line, line, channels] }
     }
+
+    /// Asserts that `depth` values of each row of each window, for outputs of `images` images of `rows` and `cols`, lie within
+    /// the data.
+    fn check_reach(&self, Kernel { side, stride }: Kernel, [images, rows, cols]: [usize; 3], depth: usize) {
+        let [image, line, channels] = self.strides;
+        let last = (images - 1) * image + ((rows - 1) * stride + side - 1) * line;
+        let last = last + (cols - 1) * stride * channels + depth;
+        assert!(last <= self.data.len(), "no zeros behind the padded input: {last}");
+    }
 }
 
 impl BlockedConv2d<'_> {
@@ -80,6 +90,8 @@ impl BlockedConv2d<'_> {
             move |o: usize| weight[((o * channels + c) * side + ky) * side + kx]
         };
         let layer = Pointwise::new(isa, side, side * channels, outputs, weight);
+        let depth = (side * channels).next_multiple_of(SEGMENT_STEP);
+        padded.check_reach(kernel, [y.place.images, y.place.height, y.place.width], depth);
         let strides = [image, stride * line, stride * channels];
         let segments: Vec<usize> = (0..side).map(|ky| ky * line).collect();
         layer.gather(Operands { data: padded.data, start: 0, strides }, &segments, y, 1, Write::Replace);
@@ -183,13 +195,15 @@ impl Task for WeightGradient<'_> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, grad, kernel: Kernel { side, stride }, outputs, grad_w } = self;
+        let Self { x, grad, kernel, outputs, grad_w } = self;
+        let Kernel { side, stride } = kernel;
         let [image_stride, line, channels] = x.strides;
         let [images, blocks, height, width] = grad.place.dims();
         let groups = blocks.div_ceil(S::BLOCKS);
         // a row of the kernel, padded to whole panels
         let depth = (side * channels).next_multiple_of(S::OUTER_ROWS);
         let pixels = width.next_multiple_of(SEGMENT_STEP);
+        x.check_reach(kernel, [images, height, pixels], depth);
         let out = Shared::new(grad_w);
         (0..side * groups).into_par_iter().for_each(|task| {
             let (ky, first) = (task % side, task / side * S::BLOCKS);
@@ -203,7 +217,7 @@ impl Task for WeightGradient<'_> {
                     let a = &x.data[image * image_stride + (row * stride + ky) * line..];
                     let b = &grad.data[image * grad.place.image + grad.place.at(first, row, 0)..];
                     for k in (0..depth).step_by(S::OUTER_ROWS) {
-                        // SAFETY: the padded input holds what the windows of a row read, and `behind` elements more; the
+                        // SAFETY: the padded input holds what the windows of a row read, filled up (checked above); the
                         // gradient, in every block, the pixels of its halo that fill a step; the sums are this task's own.
                         unsafe {
                             let panel = Panel {

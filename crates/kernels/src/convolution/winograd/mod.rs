@@ -4,7 +4,7 @@
 mod forward;
 mod pack;
 mod planes;
-mod ports;
+mod source;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,6 @@ mod weight_gradient;
 pub(crate) use forward::Winograd;
 pub use forward::WinogradConv2d;
 pub(crate) use planes::{PlaneSink, PlaneSource, Planes};
-pub(crate) use tiles::Panels;
 pub(crate) use weight_gradient::weight_gradient;
 
 /// Outputs of a tile along one side.

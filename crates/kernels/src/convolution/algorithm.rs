@@ -1,9 +1,9 @@
 //! Which algorithm computes a 3x3 convolution, by a model of its cost.
 
+use crate::convolution::winograd::Tile;
 use crate::panel::SEGMENT_STEP;
 use crate::simd::LANES;
 use crate::sizes::total;
-use crate::winograd::Tile;
 
 /// How a 3x3 convolution with stride 1 is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -186,7 +186,7 @@ mod tests {
         for parts in [&[1][..], &[3], &[17], &[64; 5], &[8, 8, 20]] {
             for costs in [ConvCosts::INFERENCE, ConvCosts::TRAINING] {
                 for side in [1, 4, 9, 32, 80] {
-                    let inputs = crate::channels::InputBlocks::new(parts);
+                    let inputs = crate::convolution::channels::InputBlocks::new(parts);
                     let product = Product::new(inputs.len() as f64, inputs.segment, 40);
                     let by_blocks = ConvAlgorithm::choose(costs, &product, 3, [side, 2 * side]);
                     assert_eq!(ConvAlgorithm::cheapest(costs, parts, 40, 3, [side, 2 * side]), by_blocks);

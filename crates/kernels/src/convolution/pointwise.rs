@@ -4,13 +4,13 @@ use rayon::prelude::*;
 
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::{Groups, pack_bias};
+use crate::convolution::channels::{Groups, pack_bias};
+use crate::convolution::product::{Operands, Product};
 use crate::panel::SEGMENT_STEP;
-use crate::product::{Operands, Product};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
 use crate::sizes::{check_layer, check_len, count};
-use crate::training::Write;
+use crate::write::Write;
 
 /// A 1x1 convolution with bias, and with ReLU where asked, between blocked maps:
 /// `y[o, i, j] = bias[o] + sum over c of w[o, c] x[c, i, j]`.

@@ -1,14 +1,15 @@
 //! Convolution with a kernel of 1x1 or 3x3 and a stride, as written: the micro-kernel with one segment for each tap and
 //! block of channels, which leaves out the pixels between the windows.
 
-use super::direct_weight_gradient::Products;
-use super::{BlockedConv2d, Kernel, Write};
+use super::{BlockedConv2d, Kernel};
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut, Place};
-use crate::pointwise::Pointwise;
-use crate::product::Operands;
+use crate::convolution::direct_weight_gradient::Products;
+use crate::convolution::pointwise::Pointwise;
+use crate::convolution::product::Operands;
 use crate::shared::Shared;
 use crate::simd::LANES;
+use crate::write::Write;
 
 /// Where the segments of `taps`, rows and columns behind a corner, lie in each block of a map.
 fn segments(place: &Place, taps: &[[usize; 2]]) -> Vec<usize> {
@@ -89,7 +90,8 @@ impl BlockedConv2d<'_> {
             let depth = grad_y.place.blocks * taps.len();
             let layer = Pointwise::packed(self.isa, depth, outputs.min(LANES), channels.len(), weight, taken);
             let operands = Operands::of(&grad_y, grad_y.place.pitch + LANES, 1);
-            let to = grad_x.reborrow().starting_at(row, col);
+            let to = grad_x.reborrow();
+            let to = BlockedViewMut { place: to.place.starting_at(row, col), ..to };
             layer.gather(operands, &segments(&grad_y.place, &behind), to, kernel.stride, write);
             *memory = layer.into_memory();
         }

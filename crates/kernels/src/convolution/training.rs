@@ -1,14 +1,15 @@
 //! Convolution and its gradients.
 
-use super::{Kernel, Write};
-use crate::algorithm::{ConvAlgorithm, ConvCosts, Product};
+use super::Kernel;
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::InputBlocks;
-use crate::direct::DirectConv2d;
+use crate::convolution::algorithm::{ConvAlgorithm, ConvCosts, Product};
+use crate::convolution::channels::InputBlocks;
+use crate::convolution::direct::DirectConv2d;
+use crate::convolution::winograd::{WinogradConv2d, weight_gradient};
 use crate::simd::{Isa, LANES};
 use crate::sizes::{check_len, check_size, total};
-use crate::winograd::{WinogradConv2d, weight_gradient};
+use crate::write::Write;
 
 /// The direct weight gradient's multiply-adds cost more than those of a product with packed operands.
 const STRIDED_COST: f64 = 1.9;

@@ -8,10 +8,10 @@
 
 use rayon::prelude::*;
 
-use crate::bilinear::{Source, add_scaled, sources};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::sizes::{check_len, check_whole, scaled};
+use crate::upsampling::bilinear::{Source, add_scaled, sources};
 
 /// Sum over the nine taps: with `z` of `[planes, 9, height, width]` (taps row-major) and `U` the bilinear
 /// upsampling by `scale`, `y[p, i, j] = sum over ky, kx of U(z[p, 3 ky + kx])[i + ky - 1, j + kx - 1]`, zero

@@ -7,12 +7,12 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use super::ports::Source;
+use super::source::Source;
 use super::step::{at, at_mut};
 use super::tiles::{Patch, blocks};
 use super::transform::{F4, Transform, two_dimensional};
 use crate::aligned::{AlignedBuffer, with_scratch};
-use crate::channels::{ColumnGroups, InputBlocks};
+use crate::convolution::channels::{ColumnGroups, InputBlocks};
 use crate::panel::{Panel, SEGMENT_STEP, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};

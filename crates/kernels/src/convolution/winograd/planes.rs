@@ -1,7 +1,7 @@
 //! Tiles of dense `[batch, channels, height, width]` tensors: a patch is turned into blocks of channels in scratch
 //! that stays in the cache, so that the transforms see the same layout as the inference kernels do.
 
-use super::ports::{Sink, Source};
+use super::source::{Sink, Source};
 use super::tiles::Patch;
 use crate::shared::Shared;
 use crate::simd::{Block, LANES, Simd};

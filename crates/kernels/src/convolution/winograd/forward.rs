@@ -6,16 +6,16 @@ use rayon::prelude::*;
 
 use super::Tile;
 use super::pack::Pack;
-use super::ports::{Adding, Sink, Source};
+use super::source::{Adding, Sink, Source};
 use super::step::Step;
 use super::tiles::{Patch, blocks};
 use super::transform::{F2, F4, Transform};
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{AFTER, BEFORE, BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, pack_bias};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_inputs, pack_bias};
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::sizes::{check_layer, count};
-use crate::training::Write;
+use crate::write::Write;
 
 /// Tiles of a block that one task takes through all three phases.
 const BLOCK_TILES: usize = 56;

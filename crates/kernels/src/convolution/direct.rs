@@ -6,12 +6,14 @@ use rayon::prelude::*;
 
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, taps_of_block};
-use crate::product::{Operands, Product};
+use crate::convolution::channels::{
+    ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, taps_of_block,
+};
+use crate::convolution::product::{Operands, Product};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::sizes::check_layer;
-use crate::training::Write;
+use crate::write::Write;
 
 /// A 3x3 convolution computed as it is written, with bias and ReLU, between blocked maps:
 /// `y[o, i, j] = max(0, bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1])`.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::transform::Transform;
 use crate::aligned::AlignedBuffer;
-use crate::channels::{ColumnGroups, InputBlocks, taps_of_block};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, taps_of_block};
 use crate::shared::Shared;
 use crate::simd::{LANES, Simd, Task};
 

@@ -11,14 +11,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::aligned::{AlignedBuffer, with_scratch};
-use crate::bilinear::{Source, sources};
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights};
-use crate::panel::{PACKED, Panel, Start};
+use crate::convolution::channels::{
+    ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights,
+};
+use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::sizes::{check_range, check_scale, check_size, elements, scaled};
-use crate::winograd::Panels;
+use crate::upsampling::bilinear::{Source, sources};
 
 /// `y = max(0, bias + conv3x3(U x))` between blocked maps, where `U` is bilinear upsampling by a whole factor (half-pixel
 /// centres, edges clamped) and the convolution pads with zeros.

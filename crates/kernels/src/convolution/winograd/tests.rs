@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::aligned::AlignedBuffer;
-use crate::channels::InputBlocks;
-use crate::conv::{Conv2d, winograd};
+use crate::convolution::channels::InputBlocks;
+use crate::convolution::dense::{Conv2d, winograd};
 use crate::{Isa, reference};
 
 /// Relative L2 error allowed for F(4x4, 3x3) in f32: its transforms lose about four bits of 24.

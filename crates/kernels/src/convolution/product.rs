@@ -3,11 +3,10 @@
 use rayon::prelude::*;
 
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::channels::ColumnGroups;
-use crate::panel::{PACKED, Panel, Start};
+use crate::convolution::channels::ColumnGroups;
+use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::simd::{LANES, Simd, Task};
-use crate::training::Write;
-use crate::winograd::Panels;
+use crate::write::Write;
 
 /// Weights of more elements than this exceed a core's cache: all pixels are multiplied by some columns before the next
 /// columns are read.

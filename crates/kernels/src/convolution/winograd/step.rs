@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use rayon::prelude::*;
 
 use super::forward::Winograd;
-use super::ports::{Sink, Source};
-use super::tiles::{Panels, Patch};
+use super::source::{Sink, Source};
+use super::tiles::Patch;
 use super::transform::{Transform, two_dimensional};
 use crate::aligned::with_scratch;
-use crate::channels::ColumnGroups;
-use crate::panel::{PACKED, Panel, Start};
+use crate::convolution::channels::ColumnGroups;
+use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, LANES, Simd};
 

@@ -52,24 +52,6 @@ fn even(len: usize, most: usize) -> usize {
     len.div_ceil(len.div_ceil(most))
 }
 
-/// `count` tiles as rows of the micro-kernel: panels of at most `most` rows, of about the same height.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Panels {
-    count: usize,
-    panels: usize,
-}
-
-impl Panels {
-    pub(crate) fn new(count: usize, most: usize) -> Self {
-        Self { count, panels: count.div_ceil(most) }
-    }
-
-    pub(crate) fn iter(self) -> impl Iterator<Item = Range<usize>> {
-        let start = move |panel: usize| panel * self.count / self.panels;
-        (0..self.panels).map(move |panel| start(panel)..start(panel + 1))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,15 +75,6 @@ mod tests {
                     .iter()
                     .all(|block| block.iter().map(Patch::tiles).sum::<usize>() <= most.max(rows * cols))
             );
-        }
-    }
-
-    #[test]
-    fn panels_are_even() {
-        for count in 1..100 {
-            let sizes: Vec<_> = Panels::new(count, 14).iter().map(|panel| panel.len()).collect();
-            assert_eq!(sizes.iter().sum::<usize>(), count);
-            assert!(sizes.iter().all(|&size| size <= 14 && size + 1 >= sizes[0]));
         }
     }
 }

@@ -5,16 +5,17 @@
 
 use rayon::prelude::*;
 
-use super::direct_weight_gradient::Products;
-use super::{Kernel, Write};
 use crate::aligned::{AlignedBuffer, with_scratch};
-use crate::bilinear::sources;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
-use crate::pointwise::Pointwise;
+use crate::convolution::Kernel;
+use crate::convolution::direct_weight_gradient::Products;
+use crate::convolution::pointwise::Pointwise;
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::sizes::{check_len, check_scale, check_size, elements, scaled};
-use crate::upsampled_conv::UpsampledConv2d;
+use crate::upsampling::bilinear::sources;
+use crate::upsampling::inference::UpsampledConv2d;
+use crate::write::Write;
 
 /// `y = conv3x3(U x)` (zero padding, no bias), where `U` is bilinear upsampling by `scale` (half-pixel centres, edges
 /// clamped).

@@ -2,15 +2,16 @@
 
 use rayon::prelude::*;
 
-use super::direct_weight_gradient::Products;
-use super::{Kernel, Write};
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedShape, BlockedView, BlockedViewMut};
-use crate::head_conv::HeadConv2d;
-use crate::pointwise::Pointwise;
+use crate::convolution::Kernel;
+use crate::convolution::direct_weight_gradient::Products;
+use crate::convolution::pointwise::Pointwise;
+use crate::head::inference::HeadConv2d;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
 use crate::sizes::{check_len, check_size, elements};
+use crate::write::Write;
 
 /// A segmentation head: `y = W x + b` by a 3x3 convolution (zero padding) from a blocked map to dense planes
 /// `[images, outputs, height, width]`.

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::batch_norm::ChannelStatistics;
 use crate::blocked::{BlockedView, BlockedViewMut, Place};
+use crate::norm::dense::ChannelStatistics;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::sizes::{check_len, check_size};
 

@@ -6,12 +6,11 @@ use rayon::prelude::*;
 
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::BlockedView;
-use crate::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_weights};
-use crate::panel::{PACKED, Panel, Start};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_weights};
+use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::sizes::{check_len, check_range, check_size};
-use crate::winograd::Panels;
 
 /// `y[o, i, j] = bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1]` from a blocked map to dense
 /// planes, for so few outputs that a block of them would be nearly empty.

@@ -6,14 +6,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::aligned::AlignedBuffer;
-use crate::channels::InputBlocks;
-use crate::im2col::im2col3x3;
+use crate::convolution::channels::InputBlocks;
+use crate::convolution::im2col::im2col3x3;
+use crate::convolution::winograd::{self, PlaneSink, PlaneSource, Planes, Tile, Winograd};
 use crate::matmul::{Matrix, matmul};
 use crate::scalar::Scalar;
 use crate::shared::Shared;
 use crate::simd::Isa;
 use crate::sizes::{check_len, count};
-use crate::winograd::{self, PlaneSink, PlaneSource, Planes, Tile, Winograd};
 
 /// The shape of a convolution with stride 1 and zero padding `kernel / 2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
