@@ -150,6 +150,17 @@ fn graphs_compute_what_the_networks_compute() {
 }
 
 #[test]
+fn graphs_of_other_depths() {
+    let all = OnnxOptions { all_heads: true, ..OnnxOptions::default() };
+    for variant in [Variant::Base, Variant::DeepSupervision, Variant::DeepSupervisionCgm] {
+        for filters in [vec![4, 6, 8], vec![4, 6, 8, 12], vec![2, 4, 4, 6, 6, 8]] {
+            let what = format!("{variant} of {} scales", filters.len());
+            check(&what, small().filters(filters).variant(variant).in_channels(4), all);
+        }
+    }
+}
+
+#[test]
 fn graphs_of_other_encoders() {
     for encoder in [Encoder::Vgg11Bn, Encoder::Resnet34] {
         let config = UNet3PlusConfig::builder().encoder(encoder).base_filters(4);

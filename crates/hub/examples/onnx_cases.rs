@@ -35,6 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("opset_13".into(), cgm(), OnnxOptions { opset: 13, ..OnnxOptions::default() }),
         ("opset_22".into(), cgm(), OnnxOptions { opset: 22, ..OnnxOptions::default() }),
     ];
+    for variant in [Variant::Base, Variant::DeepSupervision, Variant::DeepSupervisionCgm] {
+        let config = UNet3PlusConfig::builder().filters([8, 16, 32, 64]).variant(variant).in_channels(4);
+        cases.push((format!("four_scales_{variant}"), config, all));
+    }
     for encoder in [Encoder::Vgg11Bn, Encoder::Resnet34, Encoder::Resnet50, Encoder::Resnet101] {
         let config = UNet3PlusConfig::builder().encoder(encoder).base_filters(8);
         cases.push((encoder.to_string(), config.variant(Variant::DeepSupervision), all));

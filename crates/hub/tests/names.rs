@@ -86,6 +86,30 @@ fn every_encoder_is_told_by_its_names_and_shapes() {
     }
 }
 
+/// Depth and channels are told by names and shapes as well, in files of the authors' names and of ours.
+#[test]
+fn every_depth_is_told_by_its_names_and_shapes() {
+    for encoder in Encoder::ALL {
+        for depth in encoder.depths() {
+            let filters: Vec<usize> = (1..=depth).map(|i| 4 * i).collect();
+            for variant in VARIANTS {
+                let gate = if variant.has_cgm() { CgmGate::Logits } else { CgmGate::Probabilities };
+                let config = UNet3PlusConfig::builder().encoder(encoder).filters(filters.clone());
+                let config = config.variant(variant).in_channels(4).cgm_gate(gate).build().unwrap();
+                let namings: &[Naming] = if encoder == Encoder::Plain {
+                    &[Naming::Native, Naming::Authors]
+                } else {
+                    &[Naming::Native]
+                };
+                for &naming in namings {
+                    let found = infer_architecture(naming, &shapes(naming, &config));
+                    assert_eq!(found.as_ref(), Ok(&config), "{encoder}, {depth} scales, {naming:?}");
+                }
+            }
+        }
+    }
+}
+
 /// What is wrong is told against the encoder that the file has, not against the authors' names.
 #[test]
 fn a_fault_is_told_against_the_nearest_encoder() {

@@ -88,6 +88,19 @@ fn equals_the_network_in_every_variant() {
     );
 }
 
+/// Other depths than the paper's five scales, and as many channels as MRI has sequences.
+#[test]
+fn equals_the_network_at_every_depth() {
+    for filters in [vec![6, 8, 20], vec![8, 16, 24, 32], vec![4, 4, 8, 8, 16, 16]] {
+        for variant in [Variant::Base, Variant::DeepSupervision, Variant::DeepSupervisionCgm] {
+            let config = UNet3PlusConfig::builder().filters(filters.clone()).variant(variant).in_channels(4);
+            check(config, &[(1, 32, 32), (2, 33, 70)]);
+        }
+    }
+    let config = UNet3PlusConfig::builder().encoder(Encoder::Resnet34).filters([8, 8, 16, 32]);
+    check(config.variant(Variant::DeepSupervision), &[(2, 33, 70)]);
+}
+
 #[test]
 fn equals_the_network_with_every_encoder() {
     for encoder in Encoder::ALL {
