@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     let mut values = Vec::new();
     for _ in 0..30 {
         let logits = network.forward_t(&x, true)?;
-        let loss = candle_nn::loss::binary_cross_entropy_with_logit(&logits, &wanted)?;
+        let loss = candle_nn::loss::mse(&candle_nn::ops::sigmoid(&logits)?, &wanted)?;
         adam.backward_step(&loss)?;
         values.push(loss.to_scalar::<f32>()?);
     }
