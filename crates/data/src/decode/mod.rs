@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::{Error, Preprocessor, Result, guard, open_file};
 
+mod exif;
 mod fax;
 mod jpeg;
 mod png;
