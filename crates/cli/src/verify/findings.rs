@@ -34,9 +34,11 @@ impl Findings {
         warnings.extend(named("images with one value everywhere", images(&inspected.constant)));
         warnings
             .extend(named("images with a transparency, which is dropped", images(&inspected.transparent)));
-        let dark =
+        let twelve =
             "dark images: 16 bits whose values end below 4096, which are 12 bits to be stretched (times 16)";
-        warnings.extend(named(dark, images(&inspected.dark)));
+        warnings.extend(named(twelve, images(&inspected.twelve_bits)));
+        let eight = "dark images: 16 bits whose values end below 256, which are 8 bits to be saved as such";
+        warnings.extend(named(eight, images(&inspected.eight_bits)));
         Self { problems, warnings }
     }
 
