@@ -167,6 +167,10 @@ fn what_is_wrong_with_an_nnunet_dataset_is_named() {
     let message = || open(path, &options(1)).unwrap_err().to_string();
     nnunet(path, channels, r#"{"background": 0, "a": 2}"#);
     assert!(message().contains("without gaps"));
+    nnunet(path, channels, r#"{"background": 0, "a": 1, "b": 3}"#);
+    for part in ["ids 0, 1, 3", "none with 2", "data.mask_values", "name a label 2"] {
+        assert!(message().contains(part), "{}", message());
+    }
     for (labels, parts) in [
         (r#"{"background": 0, "ignore": 1, "a": 2}"#, ["ignore must be the highest id", "here 2"]),
         (r#"{"background": 0, "Ignore": 1, "a": 2}"#, ["ignore must be the highest id", "\"Ignore\""]),
