@@ -202,6 +202,26 @@ fn what_is_wrong_with_an_nnunet_dataset_is_named() {
 }
 
 #[test]
+fn a_source_is_named_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    for name in ["a", "b"] {
+        save(path.join(format!("images/{name}.png")), 9);
+        save(path.join(format!("masks/{name}.png")), 1);
+    }
+    std::fs::write(path.join("list.csv"), "image,mask,group\nimages/a.png,masks/a.png,x\n").unwrap();
+    let again = path.join("images/..");
+    let message = SliceDataset::open(&[path.into(), again], &options(1)).unwrap_err().to_string();
+    assert!(message.contains("data.paths") && message.contains("twice"), "{message}");
+    // Sources that share some of their images.
+    let paths = [path.to_path_buf(), path.join("list.csv")];
+    let (dataset, findings) = SliceDataset::examine(&paths, &options(1), |_, _| {}).unwrap();
+    let [shared] = findings.warnings.as_slice() else { panic!("{findings:?}") };
+    assert!(shared.contains("images/a.png:") && shared.contains("more than once"), "{shared}");
+    assert_eq!(dataset.slices().len(), 3);
+}
+
+#[test]
 fn a_path_that_is_no_source_says_what_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let message = |path: PathBuf| Source::at(&path).unwrap_err().to_string();
