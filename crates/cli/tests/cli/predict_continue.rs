@@ -161,3 +161,19 @@ fn an_input_that_fails_leaves_no_mask_of_an_earlier_run() {
     place.line("predict -i in -o out -m m --overlay --overwrite").ends(3, &["b.png"]);
     assert_eq!(place.files("out"), ["a_mask.png", "a_overlay.png", "predictions.json"]);
 }
+#[test]
+fn a_mask_that_another_process_writes_is_wrong_usage() {
+    let place = Place::new();
+    place.model();
+    place.gray("a.png", 20, 16);
+    let held = unet3p_files::Lock::take(&place.path("out/.unet3p-x.predictions.json.lock")).unwrap();
+    for flags in ["", "--overwrite", "--continue"] {
+        let run = place.line(&format!("predict -i a.png -o out/x.png -m m {flags}"));
+        run.ends(2, &["out/x.png", "another process"]);
+    }
+    place.line("predict -i a.png -o out/y.png -m m").ends(0, &[]);
+    drop(held);
+    place.line("predict -i a.png -o out/x.png -m m").ends(0, &[]);
+    assert_eq!(place.files("out"), ["x.png", "x.predictions.json", "y.png", "y.predictions.json"]);
+}
+
