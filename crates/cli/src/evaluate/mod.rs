@@ -127,7 +127,8 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
         None => None,
         Some(model) => {
             let device = global.device.open()?;
-            Some(Predictor::new(args.settings.open(&model.to_string_lossy(), global, &device)?))
+            let (segmenter, _) = args.settings.open(&model.to_string_lossy(), global, &device)?;
+            Some(Predictor::new(segmenter))
         }
     };
     let known = match (&predictor, &job.form) {
