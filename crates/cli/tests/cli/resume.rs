@@ -101,7 +101,12 @@ fn what_cannot_be_resumed_says_why() {
     fs::write(&checkpoint, &whole[..whole.len() - 7]).unwrap();
     place
         .line("train --resume run")
-        .ends(1, &["checkpoint.safetensors", "damaged", "checkpoint.previous.safetensors"]);
+        .ends(1, &["checkpoint.safetensors", "damaged", "truncated", "checkpoint.previous.safetensors"]);
+    place.write(
+        "run/checkpoint.safetensors",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n",
+    );
+    place.line("train --resume run").ends(1, &["checkpoint.safetensors", "Git LFS pointer", "git lfs pull"]);
     assert_eq!(fs::read(place.path("run/best/config.json")).unwrap(), best);
     fs::write(&checkpoint, &whole).unwrap();
     place.line("train --resume run --set model.filters=[4,8,16,32,64]").ends(
