@@ -171,6 +171,29 @@ fn progress(place: &Place, run: &str) -> serde_json::Value {
 }
 
 #[test]
+fn a_run_goes_on_from_any_folder_and_by_steps_where_it_counted_epochs() {
+    let place = Place::new();
+    slices(&place);
+    place.line("train -c c.toml -o run --set train.epochs=1").ends(0, &["steps: 2"]);
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    let folder = fs::canonicalize(place.path("slices")).unwrap();
+    assert!(config.contains(&format!("{folder:?}")) && config.contains("epochs = 1"), "{config}");
+    let run = place.line("train --resume run --set train.steps=5");
+    run.ends(0, &["train.epochs: 1 -> none", "train.steps: none -> 5"]);
+    assert!(run.stdout.contains("done: 5 steps") && !run.stderr.contains("data.paths"), "{run:#?}");
+    // As if from another folder: what is here now is another's.
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    for line in ["train --resume ../run --set train.epochs=4", "evaluate -m ../run --overwrite"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_unet3p"))
+            .args(line.split(' '))
+            .current_dir(place.path("elsewhere"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    }
+}
+
+#[test]
 fn another_monitor_finds_its_own_best() {
     let place = Place::new();
     slices(&place);
