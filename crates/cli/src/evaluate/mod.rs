@@ -100,7 +100,7 @@ impl Split {
 /// Runs `unet3p evaluate`.
 pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     let job = Job::new(&args)?;
-    let files = Files::new(&job.output, args.overwrite)?;
+    let mut files = Files::new(&job.output, args.overwrite)?;
     let mut split = args.split;
     let (slices, dataset);
     let Found { cases, missing } = match &job.form {

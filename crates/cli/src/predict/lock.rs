@@ -4,6 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use unet3p_files::Lock;
+
 use super::target::Target;
 use crate::failure::Failure;
 
@@ -11,7 +13,7 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(super) struct Held {
     _folder: Option<File>,
-    _file: Option<unet3p_files::Lock>,
+    _file: Option<Lock>,
 }
 
 /// Keeps other processes from writing `target`. A folder is locked itself, so that nothing is left behind. For a mask of
@@ -25,7 +27,11 @@ pub(super) struct Held {
 pub(super) fn lock(target: &Target) -> Result<Option<Held>, Failure> {
     match target {
         Target::Folder(folder) => lock_folder(folder),
-        Target::File(mask) => lock_file(mask, &target.record()),
+        // x.png and x.nii.gz have one record.
+        Target::File(mask) => {
+            let lock = lock_file(mask, &target.record())?;
+            Ok(lock.map(|lock| Held { _folder: None, _file: Some(lock) }))
+        }
     }
 }
 
@@ -42,17 +48,19 @@ fn lock_folder(folder: &Path) -> Result<Option<Held>, Failure> {
     }
 }
 
-/// `x.png` and `x.nii.gz` have one record, and so one lock.
-fn lock_file(mask: &Path, record: &Path) -> Result<Option<Held>, Failure> {
+/// Keeps other processes from writing `file`, by a lock file that is named after `with`.
+///
+/// # Errors
+/// Wrong usage: another process writes it.
+pub(crate) fn lock_file(file: &Path, with: &Path) -> Result<Option<Lock>, Failure> {
     let mut name = std::ffi::OsString::from(".unet3p-");
-    name.push(record.file_name().unwrap_or_default());
+    name.push(with.file_name().unwrap_or_default());
     name.push(".lock");
-    match unet3p_files::Lock::take(&record.with_file_name(name)) {
-        Ok(lock) => Ok(Some(Held { _folder: None, _file: Some(lock) })),
+    match Lock::take(&with.with_file_name(name)) {
+        Ok(lock) => Ok(Some(lock)),
         Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(Failure::usage(format!(
-            "{}: another process writes this mask or its record {}; wait for it, or choose another name",
-            mask.display(),
-            record.display()
+            "{}: another process writes it, or what belongs to it; wait for it, or choose another name",
+            file.display()
         ))),
         Err(_) => Ok(None),
     }

@@ -12,6 +12,7 @@ mod work;
 
 pub(crate) use earlier::{read as read_record, without_written};
 pub(crate) use inputs::{Input, Kind, discover};
+pub(crate) use lock::lock_file;
 pub(crate) use plan::{check_folder, stems};
 pub(crate) use record::text;
 pub(crate) use settings::Settings;
@@ -158,7 +159,7 @@ fn segment_all(segmenter: &Segmenter, items: &[Item], folder: &Path, journal: &m
                     done.warnings.iter().for_each(|warning| report::warning(&done.input, warning));
                     report::result_line(done.summary(folder));
                 }
-                done.into_iter().map(Entry::Done).collect()
+                done.into_iter().map(|done| Entry::Done(Box::new(done))).collect()
             }
             Err(e) => {
                 let error = describe(&e);

@@ -85,7 +85,7 @@ impl Options {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Entry {
-    Done(Done),
+    Done(Box<Done>),
     /// What was written for this input before it failed is removed.
     Failed {
         input: String,
@@ -96,8 +96,10 @@ pub(crate) enum Entry {
 impl Entry {
     /// The input.
     pub(super) fn input(&self) -> &str {
-        let (Self::Done(Done { input, .. }) | Self::Failed { input, .. }) = self;
-        input
+        match self {
+            Self::Done(done) => &done.input,
+            Self::Failed { input, .. } => input,
+        }
     }
 }
 
