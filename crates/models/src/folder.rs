@@ -74,17 +74,24 @@ impl UNet3Plus {
             let header = Header::read(&mut file, length)?;
             let config = header.config().ok_or(Error::NoConfig)?;
             let config = UNet3PlusConfig::from_json_of(config, &path.display().to_string())?;
-            let beside = path.with_file_name(CONFIG);
-            if path.ends_with(WEIGHTS)
-                && let Ok((other, _)) =
-                    read_text(&beside).map_err(Error::Read).and_then(|json| UNet3PlusConfig::parse(&json))
-            {
-                let used = "those of the weights are used; name the folder to use the others";
-                warn_of_names(&beside, &other, &config, used);
-            }
+            Self::warn_of_names_beside(path, &config);
             read(&config, &header, file, length, device)
         };
         load().map_err(|error: Error| error.in_file(path))
+    }
+
+    /// Warns where the weights of a model folder are read without its `config.json`, and that has other names or colours of
+    /// classes than `config`, which they were written with.
+    pub fn warn_of_names_beside(weights: impl AsRef<Path>, config: &UNet3PlusConfig) {
+        let path = weights.as_ref().with_file_name(CONFIG);
+        if weights.as_ref().ends_with(WEIGHTS)
+            && let Ok(json) = read_text(&path)
+            && let Ok((other, _)) = UNet3PlusConfig::parse(&json)
+        {
+            let used =
+                "those of the weights are used (the others by naming the folder, or by convert --config)";
+            warn_of_names(&path, &other, config, used);
+        }
     }
 
     /// A model from the contents of `config.json` and `model.safetensors`, as for one compiled into a program.

@@ -104,6 +104,9 @@ fn a_configuration_of_other_weights_is_refused() {
     let run = place.line("info m/model.safetensors");
     run.ends(0, &["id2label", "those of the weights are used", "label2color"]);
     assert!(run.stdout.contains("liver"));
+    place.line("convert m/model.safetensors n").ends(0, &["those of the weights are used"]);
+    let run = place.line("convert m/model.safetensors n --config m/config.json --overwrite");
+    assert!(run.stderr.is_empty(), "{}", run.stderr);
     place.save_model("m", &tiny(1), &gray_preprocessor());
     let run = place.line("info m");
     assert!(run.stderr.is_empty(), "{}", run.stderr);
