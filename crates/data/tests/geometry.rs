@@ -225,8 +225,7 @@ fn impossible_rotations_are_said() {
         file
     };
     // Rounding to a few digits is none; 0 stands for 1.
-    for (quaternion, handedness) in [([0.0, 1.0, 0.0], 1.0), ([0.70711, 0.70711, 0.0], -1.0), ([0.0; 3], 0.0)]
-    {
+    for (quaternion, handedness) in [([0.0, 1.0, 0.0], 1.0), ([0.60001, 0.8, 0.0], -1.0), ([0.0; 3], 0.0)] {
         let volume = read(&folder, &file(quaternion, handedness));
         assert!(volume.warnings.is_empty(), "{:?}", volume.warnings);
     }
