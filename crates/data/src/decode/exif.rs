@@ -19,10 +19,19 @@ pub(super) fn orientation(exif: &[u8]) -> Orientation {
     Orientation::of_tag(u64::from(found))
 }
 
-/// The EXIF in a text chunk of this kind; nothing in other texts.
+/// Whether a text chunk has one of the keywords.
+pub(super) fn is_raw_profile(data: &[u8]) -> bool {
+    text(data).is_some()
+}
+
+/// What follows the keyword.
+fn text(data: &[u8]) -> Option<&[u8]> {
+    KEYWORDS.into_iter().find_map(|keyword| data.strip_prefix(keyword)?.strip_prefix(&[0]))
+}
+
+/// The EXIF in a text chunk of this kind; nothing in one that is damaged.
 pub(super) fn raw_profile(kind: &[u8; 4], data: &[u8]) -> Option<Vec<u8>> {
-    let keyword = KEYWORDS.into_iter().find(|keyword| data.starts_with(keyword))?;
-    let text = data[keyword.len()..].strip_prefix(&[0])?;
+    let text = text(data)?;
     // The name of the profile and its length, then the digits in lines.
     let text = match kind {
         b"tEXt" => text.to_vec(),

@@ -115,8 +115,8 @@ fn walk(path: &Path, file: &mut BufReader<File>, mut kept: Option<&mut Vec<u8>>)
         kept.extend_from_slice(SIGNATURE);
     }
     let mut parts: Option<Parts> = None;
-    // The standard's chunk counts, where older text repeats it.
-    let mut has_exif = false;
+    // The standard's chunk counts, where older text repeats it; of text the first one: each is a file to inflate.
+    let (mut has_exif, mut has_profile) = (false, false);
     loop {
         let mut head = [0; 8];
         file.read_exact(&mut head).map_err(truncated)?;
@@ -162,7 +162,10 @@ fn walk(path: &Path, file: &mut BufReader<File>, mut kept: Option<&mut Vec<u8>>)
                 has_exif = true;
                 parts.orientation = exif::orientation(&data);
             }
-            (b"tEXt" | b"zTXt" | b"iTXt", Some(parts)) if !has_exif => {
+            (b"tEXt" | b"zTXt" | b"iTXt", Some(parts))
+                if !has_exif && !has_profile && exif::is_raw_profile(&data) =>
+            {
+                has_profile = true;
                 if let Some(profile) = exif::raw_profile(&kind, &data) {
                     parts.orientation = exif::orientation(&profile);
                 }
