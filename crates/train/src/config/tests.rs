@@ -62,7 +62,7 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
         ("augmentation.blur.probability=2.0", ["augmentation.blur.probability = 2", "0 to 1"]),
         ("model.filters=[0, 1, 2, 3, 4]", ["filters", "0"]),
         ("log.images=257", ["log.images = 257", "0 to 256"]),
-        ("loss.segmentation=cross_entropy", ["loss.segmentation = \"cross_entropy\"", "softmax"]),
+        ("loss.segmentation=cross_entropy", ["loss.segmentation = { name = \"cross_entropy\" }", "softmax"]),
     ] {
         let message = message("", &[setting]);
         assert!(parts.iter().all(|part| message.contains(part)), "{setting}: {message}");
