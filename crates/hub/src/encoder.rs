@@ -61,7 +61,7 @@ pub fn read(path: &Path, encoder: Encoder) -> Result<EncoderWeights, Error> {
         SourceKind::PyTorch => pytorch::read_state_dict(&file)?,
         SourceKind::Keras => return Err(no_classifier(&file, "a Keras file")),
         SourceKind::Safetensors => {
-            check_safetensors(&file).map_err(Error::NotWhole)?;
+            check_safetensors(&file).map_err(Error::SafetensorsHeader)?;
             candle_core::safetensors::load(&file, &candle_core::Device::Cpu)
                 .map_err(|cause| Error::Safetensors { path: file.clone(), cause })?
                 .into_iter()

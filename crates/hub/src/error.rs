@@ -46,9 +46,9 @@ pub enum Error {
         cause: candle_core::Error,
     },
 
-    /// A safetensors file whose header tells of more or less than is there: mostly one that is cut short.
+    /// A safetensors file whose header is not sound, or tells of more or less than is there: mostly one that is cut short.
     #[error("{0}")]
-    NotWhole(unet3p_models::Error),
+    SafetensorsHeader(unet3p_models::Error),
 
     /// A file of a kind that cannot be converted.
     #[error(
