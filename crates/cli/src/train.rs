@@ -5,6 +5,7 @@ mod outset;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use clap::Args;
@@ -203,9 +204,14 @@ pub(crate) fn failure(error: Error) -> Failure {
 /// Weight of a step in the loss and the speed that the bar shows: about the mean over its last twenty steps.
 const SMOOTHING: f64 = 0.05;
 
+/// Without a terminal, and so without a bar, there is a line about the steps so often.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
 /// The bar, and a line for each epoch.
 struct Progress {
     bar: ProgressBar,
+    /// When there was a line about a step.
+    line: Option<Instant>,
     /// Running means, from the first step of the sitting on.
     loss: Option<f64>,
     images_per_second: Option<f64>,
@@ -218,7 +224,7 @@ impl Progress {
         // The time left is told by what this sitting does.
         bar.set_position(trainer.steps_done() as u64);
         bar.reset_eta();
-        Self { bar, loss: None, images_per_second: None, validation: String::new() }
+        Self { bar, line: None, loss: None, images_per_second: None, validation: String::new() }
     }
 
     fn observe(&mut self, event: &Event) {
@@ -227,10 +233,13 @@ impl Progress {
                 self.bar.set_position(step.step as u64);
                 let loss = smooth(&mut self.loss, step.loss);
                 let images_per_second = smooth(&mut self.images_per_second, step.images_per_second);
-                self.bar.set_message(format!(
-                    "loss {loss:.4}, lr {:.1e}, {images_per_second:.1} images/s{}",
-                    step.learning_rate, self.validation
-                ));
+                let how =
+                    format!("loss {loss:.4}, lr {:.1e}, {images_per_second:.1} images/s", step.learning_rate);
+                if self.bar.is_hidden() && self.line.is_none_or(|line| line.elapsed() >= LINE_EVERY) {
+                    self.line = Some(Instant::now());
+                    report::note(format!("step {} of {}: {how}", step.step, self.bar.length().unwrap_or(0)));
+                }
+                self.bar.set_message(how + &self.validation);
             }
             Event::Epoch(epoch) => {
                 if let Some(validation) = &epoch.validation {

@@ -166,7 +166,7 @@ impl SliceDataset {
     /// are checked and of how many there are, on any thread.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a path that is no source, or options that do not go together.
+    /// [`Error::Setting`] for a path that is no source or is there twice, or options that do not go together.
     pub fn examine(
         paths: &[PathBuf],
         options: &DatasetOptions,
@@ -176,8 +176,7 @@ impl SliceDataset {
         let mut findings = Findings::default();
         let mut readers = Vec::new();
         let mut entries = Vec::new();
-        for path in paths {
-            let source = Source::at(path)?;
+        for source in source::distinct(paths)? {
             match source.list(options.mask_name.as_ref()) {
                 Ok(listing) => {
                     readers.push(options.reader(listing.ignore)?);
@@ -193,6 +192,7 @@ impl SliceDataset {
         let marked = entries.iter().filter(|(e, _)| e.split == Some(crate::prepare::Split::Validation));
         let marked = marked.map(|(entry, _)| entry.group.clone()).collect();
         let ignores = entries.iter().any(|&(_, reader)| readers[reader].ignores());
+        findings.warnings.extend(source::shared(entries.iter().map(|(entry, _)| entry)));
         let (done, total) = (AtomicUsize::new(0), entries.len());
         let channels = options.preprocessor.layout.channels();
         let looks: Vec<_> = entries

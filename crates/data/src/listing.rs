@@ -10,9 +10,25 @@ use crate::{Error, Result};
 /// The record that prediction writes. A folder that holds one is an output.
 pub const OUTPUT_RECORD: &str = "predictions.json";
 
-/// Endings of files that accompany data. They are passed over without a warning, as are files without an ending.
+/// Endings of files that accompany data. They are passed over without a warning.
 const COMPANIONS: [&str; 14] =
     ["json", "csv", "tsv", "txt", "md", "toml", "yaml", "yml", "xml", "html", "pdf", "log", "py", "sh"];
+
+/// Names without an ending that are those of a folder's papers. They are passed over without a warning.
+const PAPERS: [&str; 12] = [
+    "authors",
+    "changelog",
+    "changes",
+    "citation",
+    "copying",
+    "contributing",
+    "licence",
+    "license",
+    "makefile",
+    "notice",
+    "readme",
+    "version",
+];
 
 /// What [`list_files`] looks for.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +130,7 @@ struct Walk<'a> {
     skip: Option<PathBuf>,
     /// Folders already entered, by their real path: links may lead in circles.
     seen: HashSet<PathBuf>,
-    /// Endings of files that are passed over, with the first file of each and their number.
+    /// Endings of files that are passed over ("" for none), with the first file of each and their number.
     others: BTreeMap<String, (PathBuf, usize)>,
     found: FolderListing,
 }
@@ -166,18 +182,24 @@ impl Walk<'_> {
 
     /// Counts a file that is not wanted.
     fn pass_over(&mut self, path: PathBuf) {
-        let Some(ending) = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()) else {
-            return;
-        };
-        if !COMPANIONS.contains(&ending.as_str()) {
+        let lower = |text: &std::ffi::OsStr| text.to_string_lossy().to_lowercase();
+        let ending = path.extension().map(lower).unwrap_or_default();
+        let is_paper =
+            ending.is_empty() && PAPERS.contains(&lower(path.file_name().unwrap_or_default()).as_str());
+        if !is_paper && !COMPANIONS.contains(&ending.as_str()) {
             self.others.entry(ending).or_insert((path, 0)).1 += 1;
         }
     }
 
     fn finish(mut self) -> FolderListing {
         for (ending, (first, count)) in self.others {
+            let kind = if ending.is_empty() {
+                "files without an ending".to_owned()
+            } else {
+                format!(".{ending} files")
+            };
             self.found.warnings.push(format!(
-                "{}: passed over, because .{ending} files are not read here (.{} are)",
+                "{}: passed over, because {kind} are not read here (.{} are)",
                 and_more(&first, count),
                 self.wanted.endings.join(", .")
             ));
@@ -257,12 +279,16 @@ mod tests {
             "e.nii.zip",
             "notes.txt",
             "LICENSE",
+            "Readme",
+            "IM0001",
+            "c/IM0002",
             "out/predictions.json",
             "out/x.png",
         ]);
         let listing = list_files(dir.path(), IMAGES).unwrap();
         assert_eq!(stems(&listing), ["a"]);
-        let [out, bmp, zip] = listing.warnings.as_slice() else { panic!("{:?}", listing.warnings) };
+        let [out, none, bmp, zip] = listing.warnings.as_slice() else { panic!("{:?}", listing.warnings) };
+        assert!(none.contains("IM0001 and 1 more") && none.contains("without an ending"), "{none}");
         assert!(out.contains("out: is passed over") && out.contains("predictions.json"), "{out}");
         assert!(bmp.contains("b.bmp and 1 more") && bmp.contains(".nii.gz"), "{bmp}");
         assert!(zip.contains("e.nii.zip:"), "{zip}");

@@ -213,3 +213,31 @@ fn odd_voxel_sizes_are_said_or_refused() {
         assert!(says(&volume, "the sform's are used"), "{bad}: {:?}", volume.warnings);
     }
 }
+
+#[test]
+fn impossible_rotations_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |quaternion: [f32; 3], handedness: f32| {
+        let mut file = File::new(true, &[30, 30, 30], 2, 8, vec![0; 27000]);
+        file.i16(252, 1);
+        file.f32(76, handedness);
+        quaternion.into_iter().enumerate().for_each(|(i, value)| file.f32(256 + 4 * i, value));
+        file
+    };
+    // Rounding to a few digits is none; 0 stands for 1.
+    for (quaternion, handedness) in [([0.0, 1.0, 0.0], 1.0), ([0.60001, 0.8, 0.0], -1.0), ([0.0; 3], 0.0)] {
+        let volume = read(&folder, &file(quaternion, handedness));
+        assert!(volume.warnings.is_empty(), "{:?}", volume.warnings);
+    }
+    let volume = read(&folder, &file([0.9, 0.9, 0.0], 1.0));
+    assert!(says(&volume, "quaternion is impossible") && says(&volume, "1.62"), "{:?}", volume.warnings);
+    for (handedness, said) in [(f32::NAN, "NaN"), (-2.0, "is -2, "), (3.5, "3.5")] {
+        let mut file = file([0.0; 3], handedness);
+        let volume = read(&folder, &file);
+        assert!(says(&volume, "pixdim[0]") && says(&volume, said), "{:?}", volume.warnings);
+        assert_eq!(volume.affine[2][2], if handedness < 0.0 { -3.0 } else { 3.0 });
+        // A qform that is not set says nothing.
+        file.i16(252, 0);
+        assert!(!says(&read(&folder, &file), "pixdim[0]"));
+    }
+}

@@ -192,10 +192,12 @@ fn what_the_network_was_not_trained_on_is_said() {
         assert_eq!(warnings(&Preprocessor::default(), photo), [""; 0]);
     }
     // 12 bits in 16.
-    for (highest, said) in [(4095u16, true), (4096, false), (0, false)] {
+    for (highest, said) in [(4095u16, true), (256, true), (255, false), (4096, false), (0, false)] {
         let picture = ImageBuffer::from_fn(2, 1, |x, _| Luma([x as u16 * highest]));
         let found = warnings(&Preprocessor::default(), picture.into());
         assert_eq!(found.iter().any(|warning| warning.contains("12 bits")), said, "{highest}: {found:?}");
+        let eight = found.iter().any(|warning| warning.contains("save it with 8 bits"));
+        assert_eq!(eight, highest == 255, "{highest}: {found:?}");
     }
 }
 

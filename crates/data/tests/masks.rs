@@ -270,3 +270,36 @@ fn images_in_folders_have_their_masks_in_folders() {
     folder.pair("p2/a_z0001", &[0; 12]);
     assert!(folder.open(Some(1)).unwrap_err().to_string().contains("p2/a_z0001"));
 }
+
+/// A TIFF of one row of 8 bits, of this photometric interpretation.
+fn tiff(path: &Path, photometric: u16, values: &[u8]) {
+    let width = values.len() as u16;
+    let tags =
+        [(256, width), (257, 1), (258, 8), (259, 1), (262, photometric), (273, 8), (278, 1), (279, width)];
+    let at = 8 + width + width % 2;
+    let mut bytes = [b"II*\0".as_slice(), &u32::from(at).to_le_bytes(), values].concat();
+    bytes.resize(usize::from(at), 0);
+    bytes.extend((tags.len() as u16).to_le_bytes());
+    for (tag, value) in tags {
+        bytes.extend([tag, 3, 1, 0, value, 0].map(u16::to_le_bytes).concat());
+    }
+    bytes.extend([0; 4]);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn how_a_mask_with_white_for_zero_is_read_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mask.tif");
+    for (photometric, is_said) in [(0, true), (1, false)] {
+        tiff(&path, photometric, &[0, 255]);
+        let mask = MaskReader::default().read(&path).unwrap();
+        assert_eq!(mask.labels.data, [0, 255]);
+        let said = mask.warnings.iter().any(|warning| warning.contains("MinIsWhite"));
+        assert_eq!(said, is_said, "{:?}", mask.warnings);
+        // A colour is what viewers show.
+        let mask = colors(&[(WHITE, 1)]).read(&path).unwrap();
+        assert_eq!(mask.labels.data, if is_said { [1, 0] } else { [0, 1] });
+        assert_eq!(mask.warnings.iter().any(|warning| warning.contains("as viewers show them")), is_said);
+    }
+}

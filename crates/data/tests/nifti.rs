@@ -221,8 +221,12 @@ fn a_compressed_volume_is_checked_to_its_end() {
             let padded = save(folder.path(), "d.nii.gz", &parts.concat());
             assert_eq!(Volume::read(&padded).unwrap().data, volume.data, "{zeros}");
         }
-        assert!(refusal(&[&whole[..], &padding, b"x"].concat()).contains("truncated"));
-        assert!(refusal(&[&whole[..], &padding, b"and more than a header"].concat()).contains("corrupt"));
+        for trailing in [b"x".as_slice(), b"and more than a header", &[0x1f, 0x8c]] {
+            let message = refusal(&[&whole[..], &padding, trailing].concat());
+            let bytes = format!("{} bytes that are not gzip's follow", trailing.len());
+            assert!(message.contains(&bytes) && message.contains("compress it anew"), "{message}");
+        }
+        assert!(refusal(&[&whole[..], &padding, &[0x1f, 0x8b, 8]].concat()).contains("truncated"));
     }
     // The voxels may be cut in any place into streams.
     let plain = save(folder.path(), "e.nii", &[]);

@@ -167,6 +167,10 @@ fn what_is_wrong_with_an_nnunet_dataset_is_named() {
     let message = || open(path, &options(1)).unwrap_err().to_string();
     nnunet(path, channels, r#"{"background": 0, "a": 2}"#);
     assert!(message().contains("without gaps"));
+    nnunet(path, channels, r#"{"background": 0, "a": 1, "b": 3}"#);
+    for part in ["ids 0, 1, 3", "none with 2", "data.mask_values", "name a label 2"] {
+        assert!(message().contains(part), "{}", message());
+    }
     for (labels, parts) in [
         (r#"{"background": 0, "ignore": 1, "a": 2}"#, ["ignore must be the highest id", "here 2"]),
         (r#"{"background": 0, "Ignore": 1, "a": 2}"#, ["ignore must be the highest id", "\"Ignore\""]),
@@ -195,6 +199,26 @@ fn what_is_wrong_with_an_nnunet_dataset_is_named() {
     assert!(message().contains(".bmp"));
     std::fs::remove_file(path.join("dataset.json")).unwrap();
     assert!(message().contains("dataset.json"));
+}
+
+#[test]
+fn a_source_is_named_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    for name in ["a", "b"] {
+        save(path.join(format!("images/{name}.png")), 9);
+        save(path.join(format!("masks/{name}.png")), 1);
+    }
+    std::fs::write(path.join("list.csv"), "image,mask,group\nimages/a.png,masks/a.png,x\n").unwrap();
+    let again = path.join("images/..");
+    let message = SliceDataset::open(&[path.into(), again], &options(1)).unwrap_err().to_string();
+    assert!(message.contains("data.paths") && message.contains("twice"), "{message}");
+    // Sources that share some of their images.
+    let paths = [path.to_path_buf(), path.join("list.csv")];
+    let (dataset, findings) = SliceDataset::examine(&paths, &options(1), |_, _| {}).unwrap();
+    let [shared] = findings.warnings.as_slice() else { panic!("{findings:?}") };
+    assert!(shared.contains("images/a.png:") && shared.contains("more than once"), "{shared}");
+    assert_eq!(dataset.slices().len(), 3);
 }
 
 #[test]

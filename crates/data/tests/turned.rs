@@ -21,6 +21,22 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     [&(data.len() as u32).to_be_bytes()[..], kind, data, &crc.sum().to_be_bytes()].concat()
 }
 
+/// A text chunk that holds EXIF as ImageMagick writes it.
+fn raw_profile(kind: &[u8; 4], keyword: &str, profile: &[u8]) -> Vec<u8> {
+    let digits: Vec<String> = profile.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lines: Vec<String> = digits.chunks(36).map(|line| line.concat()).collect();
+    let text = format!("\n{keyword}\n{:>8}\n{}\n", profile.len(), lines.join("\n"));
+    let mut deflated = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut deflated, text.as_bytes()).unwrap();
+    let deflated = deflated.finish().unwrap();
+    let content = match kind {
+        b"tEXt" => text.into_bytes(),
+        b"zTXt" => [&[0], &deflated[..]].concat(),
+        _ => [&[1, 0, b'e', b'n', 0, 0], &deflated[..]].concat(),
+    };
+    chunk(kind, &[format!("Raw profile type {keyword}\0").as_bytes(), &content].concat())
+}
+
 /// The bytes of a PNG with a chunk behind its head, or before its end.
 fn png_with(image: &GrayImage, extra: &[u8], at_end: bool) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
@@ -73,6 +89,20 @@ fn orientations_of_jpeg_png_and_masks_are_applied_and_said() {
             assert_eq!((mask.height, mask.width), (expected.0, expected.1));
             assert_eq!(mask.data.first() == Some(&255), expected.2 && expected.3);
         }
+        for kind in [b"tEXt", b"zTXt", b"iTXt"] {
+            for (keyword, prefix) in [("exif", "Exif\0\0"), ("APP1", ""), ("exif", "")] {
+                let profile = [prefix.as_bytes(), &exif(orientation)].concat();
+                let text = raw_profile(kind, keyword, &profile);
+                std::fs::write(&path, png_with(&corner(), &text, true)).unwrap();
+                assert_eq!(seen(&path), expected, "{orientation} {}", kind.escape_ascii());
+            }
+        }
+        // The standard's chunk counts, wherever it is.
+        let both = [raw_profile(b"zTXt", "exif", &exif(9 - orientation)), chunk(b"eXIf", &exif(orientation))];
+        for chunks in [both.concat(), [&both[1][..], &both[0]].concat()] {
+            std::fs::write(&path, png_with(&corner(), &chunks, false)).unwrap();
+            assert_eq!(seen(&path), expected);
+        }
     }
 }
 
@@ -115,6 +145,9 @@ fn chunks_without_pixels_are_passed_over() {
         chunk(b"iCCP", &[7; 1000]),
         chunk(b"tEXt", b"no zero byte"),
         chunk(b"zTXt", b"a\0\0broken"),
+        chunk(b"zTXt", b"Raw profile type exif\0\0broken"),
+        chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 9\nzz"),
+        chunk(b"iTXt", b"Raw profile type exif\0"),
         chunk(b"acTL", &[0; 3]),
         chunk(b"gAMA", &[1]),
         // A wrong checksum.

@@ -4,9 +4,22 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// A lock file. The system takes the lock back when the process ends, however it ends; the file goes with the lock.
+/// A lock file. The system takes the lock back when the process ends, however it ends; the file goes with the lock, and
+/// what a killed process leaves of it keeps nobody away.
+///
+/// ```
+/// use unet3p_files::Lock;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join(".mask.png.lock");
+/// let lock = Lock::take(&path)?;
+/// assert_eq!(Lock::take(&path).unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+/// drop(lock);
+/// Lock::take(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     path: PathBuf,
     file: File,
     is_held: bool,
@@ -17,7 +30,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`ErrorKind::ResourceBusy`] where another process has it; what the system says.
-    pub(crate) fn take(path: &Path) -> io::Result<Self> {
+    pub fn take(path: &Path) -> io::Result<Self> {
         loop {
             let file = File::options().create(true).append(true).open(path)?;
             let is_held = match file.try_lock() {

@@ -155,7 +155,12 @@ impl Converted {
         }
         // Read now: it may lie in the folder that will be written.
         let preprocessor = match told {
-            Told::Everything(_) => preprocessor::beside(source, config.in_channels)?,
+            Told::Everything(ref own) => {
+                if options.config.is_none() {
+                    UNet3Plus::warn_of_names_beside(source, own);
+                }
+                preprocessor::beside(source, config.in_channels)?
+            }
             Told::Nothing | Told::Keras(_) => None,
         };
         let (config, assumed) = assumed::complete(config, &told, source, options)?;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::Tensor;
-use unet3p_models::{Encoder, UNet3PlusConfig, tensor_shapes, weight_problem};
+use unet3p_models::{Encoder, UNet3PlusConfig, check_safetensors, tensor_shapes, weight_problem};
 
 use crate::names::{NameMismatch, is_count};
 use crate::{Error, SourceKind, pytorch, source_kind};
@@ -60,10 +60,13 @@ pub fn read(path: &Path, encoder: Encoder) -> Result<EncoderWeights, Error> {
     let tensors = match source_kind(&file)? {
         SourceKind::PyTorch => pytorch::read_state_dict(&file)?,
         SourceKind::Keras => return Err(no_classifier(&file, "a Keras file")),
-        SourceKind::Safetensors => candle_core::safetensors::load(&file, &candle_core::Device::Cpu)
-            .map_err(|cause| Error::Safetensors { path: file.clone(), cause })?
-            .into_iter()
-            .collect(),
+        SourceKind::Safetensors => {
+            check_safetensors(&file).map_err(Error::SafetensorsHeader)?;
+            candle_core::safetensors::load(&file, &candle_core::Device::Cpu)
+                .map_err(|cause| Error::Safetensors { path: file.clone(), cause })?
+                .into_iter()
+                .collect()
+        }
     };
     let tensors = rename(encoder, tensors).map_err(|cause| Error::Names { path: file.clone(), cause })?;
     let broken = not_finite(&tensors).map_err(|cause| Error::model(&file, cause.into()))?;

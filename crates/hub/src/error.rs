@@ -46,6 +46,10 @@ pub enum Error {
         cause: candle_core::Error,
     },
 
+    /// A safetensors file whose header is not sound, or tells of more or less than is there: mostly one that is cut short.
+    #[error("{0}")]
+    SafetensorsHeader(unet3p_models::Error),
+
     /// A file of a kind that cannot be converted.
     #[error(
         "{}: {found}; expected a PyTorch state dict (torch.save(model.state_dict(), path)), weights or a model of \

@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use unet3p_files::{Content, open};
-use unet3p_models::UNet3PlusConfig;
+use unet3p_models::{UNet3PlusConfig, check_safetensors};
 
 use crate::archive::Archive;
 use crate::keras::{self, KerasSettings};
@@ -144,6 +144,7 @@ pub(crate) fn read(path: &Path) -> Result<Checkpoint, Error> {
 /// The tensors of a safetensors file, and its configuration where this library wrote it.
 fn read_safetensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, Told), Error> {
     let damaged = |cause| Error::Safetensors { path: path.to_owned(), cause };
+    check_safetensors(path).map_err(Error::SafetensorsHeader)?;
     let bytes = read_weights(path)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|cause| damaged(cause.into()))?;
     let entry = header.metadata().as_ref().and_then(|entries| entries.get("config"));

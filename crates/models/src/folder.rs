@@ -28,7 +28,7 @@ impl UNet3Plus {
     /// Loads a model folder. Weights of 16 bits are widened to f32.
     ///
     /// Weights that [`UNet3Plus::save`] wrote repeat the configuration; a `config.json` beside them has to be of the same
-    /// network. Names and colours of classes may differ.
+    /// network. Names and colours of classes may differ: those of `config.json` are used, and a warning says so.
     ///
     /// # Errors
     /// Names the file that is missing, damaged or does not fit, and how, and the tensor that holds NaN or infinite values.
@@ -44,6 +44,10 @@ impl UNet3Plus {
             return Err(error);
         }
         let ModelFiles { config, header, weights, length } = files;
+        if let Some(written) = header.config() {
+            let (written, _) = UNet3PlusConfig::parse(written)?;
+            warn_of_names(&folder.join(CONFIG), &config, &written, "those of config.json are used");
+        }
         read(&config, &header, weights, length, device).map_err(|error| error.in_file(folder.join(WEIGHTS)))
     }
 
@@ -69,15 +73,25 @@ impl UNet3Plus {
         let load = || {
             let header = Header::read(&mut file, length)?;
             let config = header.config().ok_or(Error::NoConfig)?;
-            read(
-                &UNet3PlusConfig::from_json_of(config, &path.display().to_string())?,
-                &header,
-                file,
-                length,
-                device,
-            )
+            let config = UNet3PlusConfig::from_json_of(config, &path.display().to_string())?;
+            Self::warn_of_names_beside(path, &config);
+            read(&config, &header, file, length, device)
         };
         load().map_err(|error: Error| error.in_file(path))
+    }
+
+    /// Warns where the weights of a model folder are read without its `config.json`, and that has other names or colours of
+    /// classes than `config`, which they were written with.
+    pub fn warn_of_names_beside(weights: impl AsRef<Path>, config: &UNet3PlusConfig) {
+        let path = weights.as_ref().with_file_name(CONFIG);
+        if weights.as_ref().ends_with(WEIGHTS)
+            && let Ok(json) = read_text(&path)
+            && let Ok((other, _)) = UNet3PlusConfig::parse(&json)
+        {
+            let used =
+                "those of the weights are used (the others by naming the folder, or by convert --config)";
+            warn_of_names(&path, &other, config, used);
+        }
     }
 
     /// A model from the contents of `config.json` and `model.safetensors`, as for one compiled into a program.
@@ -188,6 +202,21 @@ fn difference(config: &UNet3PlusConfig, header: &Header, folder: &Path) -> Resul
         key,
         values: Box::new([value, written]),
     }))
+}
+
+/// Warns where the names or colours of classes in `config.json` are not those that the weights were written with.
+fn warn_of_names(path: &Path, config: &UNet3PlusConfig, written: &UNet3PlusConfig, used: &str) {
+    let said = |names: &dyn std::fmt::Debug| format!("{names:?}");
+    let keys = [
+        ("id2label", said(&config.id2label), said(&written.id2label)),
+        ("label2color", said(&config.label2color), said(&written.label2color)),
+    ];
+    for (key, value, written) in keys.into_iter().filter(|(_, value, written)| value != written) {
+        log::warn!(
+            "{}: {key} = {value}, and {WEIGHTS} was written with {key} = {written}: {used}",
+            path.display()
+        );
+    }
 }
 
 /// Reads one tensor after the other, so that no second copy of the file is ever in memory.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use toml::Value;
 
+use crate::config::make_absolute;
 use crate::{Monitor, Result, TrainConfig};
 
 /// Which volumes validate: slices on other sides are refused by their checksum, so how the split is written is no change.
@@ -23,7 +24,12 @@ pub(crate) struct Changes {
 impl Changes {
     /// Compares two resolved configurations, key by key.
     pub(crate) fn between(old: &TrainConfig, new: &TrainConfig) -> Result<Self> {
-        let [old, new] = [old, new].map(table);
+        let [old, new] = [old, new].map(|config| {
+            let mut config = config.clone();
+            // Older versions wrote paths as they were given.
+            config.data.paths.iter_mut().for_each(make_absolute);
+            table(&config)
+        });
         let mut changes = Self::default();
         changes.compare("", Some(&old?), Some(&new?));
         Ok(changes)

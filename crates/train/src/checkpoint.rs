@@ -118,6 +118,11 @@ pub(crate) fn load(run_dir: &Path, device: &Device) -> Result<Option<Checkpoint>
 
 fn read(path: &Path, device: &Device) -> Result<Checkpoint> {
     let damaged = |problem: String| Error::Checkpoint { path: path.to_path_buf(), problem };
+    // Names a file that is cut short, or a pointer of Git LFS.
+    unet3p_models::check_safetensors(path).map_err(|e| {
+        let problem = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+        damaged(format!("is damaged ({problem})"))
+    })?;
     let bytes = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
     let broken = |e: safetensors::SafeTensorError| damaged(format!("is damaged ({e})"));
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;

@@ -1,6 +1,7 @@
 //! What a run is made of, as one TOML file.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use unet3p_data::{Augmentation, Parts, SliceDataset, Split, default_color};
@@ -63,10 +64,17 @@ pub struct TrainConfig {
 const DEFAULT_EPOCHS: usize = 100;
 /// Heads of a network with deep supervision.
 const HEADS: usize = 5;
+/// Keys that say the same in two ways: setting one of them takes the other one's place.
+const ALTERNATIVES: [[&str; 2]; 3] = [
+    ["train.epochs", "train.steps"],
+    ["data.validation_groups", "data.validation_fraction"],
+    ["data.mask_values", "data.mask_colors"],
+];
 
 impl TrainConfig {
     /// Reads a configuration, with `overrides` of the form `table.key=value` (a TOML value, or else text) on top of
-    /// the file, and checks it.
+    /// the file, and checks it. An override of `train.steps` replaces `train.epochs`, and so with other keys of which one
+    /// alone is allowed.
     ///
     /// # Errors
     /// [`Error::Syntax`] for text that is no TOML, an unknown key or a value of another type; [`Error::Setting`] for
@@ -74,6 +82,13 @@ impl TrainConfig {
     pub fn from_toml(text: &str, overrides: &[String]) -> Result<Self> {
         let mut table: toml::Table =
             text.parse().map_err(|e: toml::de::Error| Error::Syntax(e.to_string()))?;
+        for [one, other] in ALTERNATIVES {
+            match [one, other].map(|key| overrides.iter().any(|entry| is_of(entry, key))) {
+                [true, false] => remove_key(&mut table, other),
+                [false, true] => remove_key(&mut table, one),
+                _ => {}
+            }
+        }
         for entry in overrides {
             override_key(&mut table, entry)?;
         }
@@ -100,6 +115,7 @@ impl TrainConfig {
     /// [`TrainConfig::validate`].
     pub fn settle(&mut self, dataset: &SliceDataset, parts: &Parts) -> Result<Classes> {
         let classes = self.classes_of(dataset)?;
+        self.data.paths.iter_mut().for_each(make_absolute);
         self.model.num_classes = Some(self.outputs_for(classes.count));
         self.model.class_names.clone_from(&classes.names);
         self.model.filters.get_or_insert_with(|| self.model.encoder.filters());
@@ -226,6 +242,28 @@ fn smallest_crop(dataset: &SliceDataset, slices: &[usize], multiple: usize) -> [
     let slices = || slices.iter().map(|&i| &dataset.slices()[i]);
     let [height, width] = [slices().map(|s| s.height).max(), slices().map(|s| s.width).max()];
     [height, width].map(|n| n.unwrap_or(multiple).next_multiple_of(multiple))
+}
+
+/// Lets a path mean the same from any folder. What TOML cannot hold stays as it is.
+pub(crate) fn make_absolute(path: &mut PathBuf) {
+    if let Some(absolute) = std::path::absolute(&*path).ok().filter(|path| path.to_str().is_some()) {
+        *path = absolute;
+    }
+}
+
+/// Whether `a.b=value` sets this key, or one in its table.
+fn is_of(entry: &str, key: &str) -> bool {
+    let rest = entry.split('=').next().and_then(|name| name.trim().strip_prefix(key));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Removes `a.b` from a table.
+fn remove_key(table: &mut toml::Table, key: &str) {
+    if let Some((outer, inner)) = key.split_once('.')
+        && let Some(toml::Value::Table(table)) = table.get_mut(outer)
+    {
+        table.remove(inner);
+    }
 }
 
 /// Sets `a.b.c=value` in a table.

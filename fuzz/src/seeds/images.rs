@@ -98,10 +98,13 @@ fn indexed() -> Vec<u8> {
     })
 }
 
-/// A PNG with chunks beside its pixels: text, a colour profile, a size, a date.
+/// A PNG with chunks beside its pixels: text, a colour profile, a size, a date, EXIF as text.
 fn described() -> Vec<u8> {
     let packed = crate::mutate::deflate(b"some words");
     let named = |name: &[u8]| [name, b"\0\0", &packed[..]].concat();
+    // An orientation, in the digits of ImageMagick.
+    let digits = "49492a0008000000010012010300010000000600000000000000";
+    let exif = crate::mutate::deflate(format!("\nexif\n      26\n{digits}\n").as_bytes());
     rebuilt(&gray_png(), |kind, content| match &kind {
         b"IDAT" => [
             chunk(*b"gAMA", &45455u32.to_be_bytes()),
@@ -109,6 +112,7 @@ fn described() -> Vec<u8> {
             chunk(*b"pHYs", &[0, 0, 11, 19, 0, 0, 11, 19, 1]),
             chunk(*b"tEXt", b"Title\0a slice"),
             chunk(*b"zTXt", &named(b"Comment")),
+            chunk(*b"zTXt", &[b"Raw profile type exif\0\0".as_slice(), &exif].concat()),
             chunk(*b"tIME", &[7, 233, 1, 2, 3, 4, 5]),
             chunk(kind, content),
         ]

@@ -100,7 +100,7 @@ impl Split {
 /// Runs `unet3p evaluate`.
 pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     let job = Job::new(&args)?;
-    let files = Files::new(&job.output, args.overwrite)?;
+    let mut files = Files::new(&job.output, args.overwrite)?;
     let mut split = args.split;
     let (slices, dataset);
     let Found { cases, missing } = match &job.form {
@@ -127,7 +127,8 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
         None => None,
         Some(model) => {
             let device = global.device.open()?;
-            Some(Predictor::new(args.settings.open(&model.to_string_lossy(), global, &device)?))
+            let (segmenter, _) = args.settings.open(&model.to_string_lossy(), global, &device)?;
+            Some(Predictor::new(segmenter))
         }
     };
     let known = match (&predictor, &job.form) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use unet3p_data::write_atomically;
+use unet3p_files::Lock;
 use unet3p_metrics::{Bootstrap, Metric, Scores, Summary};
 
 use super::cases::Case;
@@ -14,7 +15,7 @@ use super::pairs::Pair;
 use super::score::{Rules, Scored};
 use super::summary::{COUNTS, Total, Totals};
 use crate::failure::{Failure, describe};
-use crate::predict::{check_folder, create_folder, text};
+use crate::predict::{check_folder, create_folder, lock_file, text};
 use crate::report;
 
 /// What became of a case.
@@ -41,6 +42,9 @@ pub(super) struct Origin<'a> {
 pub(super) struct Files {
     json: PathBuf,
     csv: PathBuf,
+    overwrite: bool,
+    /// Keeps other processes away, once there is a folder.
+    lock: Option<Lock>,
 }
 
 impl fmt::Display for Files {
@@ -53,7 +57,8 @@ impl Files {
     /// The JSON file of `-o`, and the CSV file beside it.
     ///
     /// # Errors
-    /// Wrong usage: another ending, or a file that exists unless `overwrite`. A failed run where no folder can be made.
+    /// Wrong usage: another ending, a file that exists unless `overwrite`, or one that another process writes. A failed run
+    /// where no folder can be made.
     pub(super) fn new(json: &Path, overwrite: bool) -> Result<Self, Failure> {
         if json.is_dir() || !json.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
             return Err(Failure::usage(format!(
@@ -61,17 +66,25 @@ impl Files {
                 json.display()
             )));
         }
-        let files = Self { json: json.to_path_buf(), csv: json.with_extension("csv") };
-        if !overwrite
-            && let Some(path) = [&files.json, &files.csv].into_iter().find(|p| p.symlink_metadata().is_ok())
+        let mut files =
+            Self { json: json.to_path_buf(), csv: json.with_extension("csv"), overwrite, lock: None };
+        check_folder(files.folder())?;
+        files.lock()?;
+        Ok(files)
+    }
+
+    /// Keeps other processes from writing the same files, and checks that none has done so before.
+    fn lock(&mut self) -> Result<(), Failure> {
+        self.lock = lock_file(&self.json, &self.json)?;
+        if !self.overwrite
+            && let Some(path) = [&self.json, &self.csv].into_iter().find(|p| p.symlink_metadata().is_ok())
         {
             return Err(Failure::usage(format!(
                 "{}: the output exists already; use --overwrite to replace it, or another name",
                 path.display()
             )));
         }
-        check_folder(files.folder())?;
-        Ok(files)
+        Ok(())
     }
 
     fn folder(&self) -> &Path {
@@ -80,7 +93,7 @@ impl Files {
 
     /// Writes both.
     pub(super) fn write(
-        &self,
+        &mut self,
         outcomes: &[Outcome<'_>],
         totals: &Totals,
         classes: &Classes,
@@ -88,6 +101,10 @@ impl Files {
         origin: &Origin<'_>,
     ) -> Result<(), Failure> {
         create_folder(self.folder())?;
+        if self.lock.is_none() {
+            // Another process may have made the folder, and filled it.
+            self.lock()?;
+        }
         let record = json(outcomes, totals, classes, rules, origin);
         let rows = csv(outcomes, totals, classes)
             .map_err(|e| Failure::run(format!("{}: cannot be written: {e}", self.csv.display())))?;

@@ -1,17 +1,18 @@
 //! What earlier runs left: their records, which outputs these name, and which inputs need not be segmented again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use unet3p::read_npy_shape;
+use unet3p_data::{Preprocessor, Volume, read_mask};
 use unet3p_files::read_text_up_to;
 
-use super::inputs::Input;
-use super::plan::{Item, real};
-use super::record::{Entry, Files, Options, text};
+use super::inputs::{Input, Kind, kind_of};
+use super::plan::{Item, Outputs, real};
+use super::record::{Done, Entry, Files, Identity, Options, Stamp, text};
 use super::target::{RECORD, Target, record_beside};
 use crate::failure::Failure;
 
@@ -49,7 +50,7 @@ pub(crate) fn without_written(
     for record in &records {
         let made = written(record);
         let (outputs, others): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|input| !input.named && made.contains(&real(&input.path)));
+            rest.into_iter().partition(|input| !input.named && made.contains(&text(&real(&input.path))));
         rest = others;
         if let Some(first) = outputs.first().filter(|_| own.as_ref() != Some(&real(record))) {
             let more = match outputs.len() - 1 {
@@ -73,8 +74,8 @@ pub(crate) fn without_written(
     Ok(rest)
 }
 
-/// The files that a record names.
-fn written(record: &Path) -> BTreeSet<PathBuf> {
+/// The files that a record names, without links, as records write them.
+fn written(record: &Path) -> BTreeSet<String> {
     #[derive(Deserialize)]
     struct Record {
         predictions: Vec<Prediction>,
@@ -83,17 +84,21 @@ fn written(record: &Path) -> BTreeSet<PathBuf> {
     struct Prediction {
         outputs: Option<Files>,
     }
-    let folder = record.parent().unwrap_or(Path::new(""));
+    let folder = record.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = real(folder.unwrap_or(Path::new(".")));
     // What is no record of ours names no file.
     let predictions = read::<Record>(record).map_or_else(|_| Vec::new(), |record| record.predictions);
     let files = predictions.iter().filter_map(|prediction| prediction.outputs.as_ref());
-    files.flat_map(Files::all).map(|file| real(&folder.join(file))).collect()
+    files.flat_map(Files::all).map(|file| text(&real(&folder.join(file)))).collect()
 }
 
 /// The record of a run that is gone on with.
 #[derive(Debug, Deserialize)]
 pub(super) struct Earlier {
+    // Not flattened into one: serde would read the ids as text.
     labels: BTreeMap<u8, String>,
+    /// Older versions did not note them.
+    weights: Option<String>,
     #[serde(flatten)]
     options: Options,
     predictions: Vec<Entry>,
@@ -125,14 +130,13 @@ impl Earlier {
         Ok(Some(earlier))
     }
 
-    /// Checks that the model still has the same classes.
+    /// Checks that the model still is the same, by its classes and its weights.
     ///
     /// # Errors
     /// Wrong usage: it is another model.
-    pub(super) fn check_labels(&self, target: &Target, labels: &BTreeMap<u8, String>) -> Result<(), Failure> {
-        let difference =
-            (self.labels != *labels).then(|| format!("labels = {:?}, now {labels:?}", self.labels));
-        self.check(&target.record(), difference.as_slice())
+    pub(super) fn check_model(&self, target: &Target, now: &Identity) -> Result<(), Failure> {
+        let earlier = Identity { labels: self.labels.clone(), weights: self.weights.clone() };
+        self.check(&target.record(), &earlier.differences(now))
     }
 
     fn check(&self, record: &Path, differences: &[String]) -> Result<(), Failure> {
@@ -177,7 +181,7 @@ impl Earlier {
                 let files = Files::relative(outputs, folder);
                 let Some(entry) = by_mask.remove(files.mask()) else { continue };
                 let input = Path::new(entry.input());
-                if input != item.input.path && real(input) != real(&item.input.path) {
+                if entry.input() != text(&item.input.path) && real(input) != real(&item.input.path) {
                     return Err(Failure::usage(format!(
                         "{}: is the output of {} in the run that --continue goes on with, and would be that of {}; choose \
                          another output folder",
@@ -186,19 +190,39 @@ impl Earlier {
                         item.input.path.display()
                     )));
                 }
-                let is_whole = matches!(&entry, Entry::Done(done) if files.all().all(|file| done.outputs.all().any(|f| f == file)))
-                    && outputs.files().all(|file| file.is_file() && !is_newer(&item.input.path, file));
-                entries.extend(is_whole.then_some(entry));
+                let is_all = |done: &Done| files.all().all(|file| done.outputs.all().any(|f| f == file));
+                entries
+                    .extend(Some(entry).filter(|entry| matches!(entry, Entry::Done(done) if is_all(done))));
             }
-            let all = entries.len() == item.outputs.len();
-            finished.push(if all { entries } else { Vec::new() });
+            finished.push(entries);
         }
+        // Every mask is read, which takes longer than all else here.
+        finished.par_iter_mut().zip(items).for_each(|(entries, item)| {
+            if !is_finished(entries, item) {
+                entries.clear();
+            }
+        });
         Ok(Kept { finished, others })
     }
 }
 
-/// Whether a file was changed after another one, as far as the system tells.
-fn is_newer(file: &Path, than: &Path) -> bool {
-    let changed = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
-    matches!((changed(file), changed(than)), (Some(file), Some(than)) if file > than)
+/// Whether these are the entries of all outputs of an input, the input is the file that they were made of, and they can be
+/// read.
+fn is_finished(entries: &[Entry], item: &Item) -> bool {
+    let now = Stamp::of(&item.input.path);
+    entries.len() == item.outputs.len()
+        && entries.iter().zip(&item.outputs).all(|(entry, outputs)| {
+            matches!(entry, Entry::Done(done) if now.is_some() && done.source == now && are_whole(outputs, done))
+        })
+}
+
+/// Whether outputs can be read, and the mask has the size that it was written with.
+fn are_whole(outputs: &Outputs, done: &Done) -> bool {
+    let size = match kind_of(&outputs.mask) {
+        Some(Kind::Volume) => Volume::read_labels(&outputs.mask).map(|mask| mask.shape.to_vec()),
+        _ => read_mask(&outputs.mask).map(|mask| vec![mask.height, mask.width]),
+    };
+    size.is_ok_and(|size| size == done.size)
+        && outputs.overlay.iter().all(|path| Preprocessor::default().load_image(path).is_ok())
+        && outputs.probabilities.iter().all(|path| read_npy_shape(path).is_ok())
 }

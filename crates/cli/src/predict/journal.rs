@@ -1,12 +1,11 @@
 //! The record of a run while it grows, so that a run that is killed leaves what `--continue` needs.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::earlier::Kept;
-use super::record::{Entry, Options, Record};
+use super::record::{Entry, Identity, Options, Record};
 use crate::failure::{Failure, describe};
 use crate::report;
 
@@ -17,7 +16,7 @@ const SHARE: u32 = 20;
 pub(super) struct Journal {
     path: PathBuf,
     options: Options,
-    labels: BTreeMap<u8, String>,
+    identity: Identity,
     /// Entries of inputs of an earlier run that this one does not have.
     others: Vec<Entry>,
     /// Entries of each input of this run.
@@ -34,11 +33,11 @@ impl Journal {
     pub(super) fn begin(
         path: PathBuf,
         options: Options,
-        labels: BTreeMap<u8, String>,
+        identity: Identity,
         kept: Kept,
     ) -> Result<Self, Failure> {
         let last = (Instant::now(), Duration::ZERO);
-        let mut journal = Self { path, options, labels, others: kept.others, entries: kept.finished, last };
+        let mut journal = Self { path, options, identity, others: kept.others, entries: kept.finished, last };
         journal.write(false)?;
         Ok(journal)
     }
@@ -79,7 +78,7 @@ impl Journal {
         let record = Record {
             unet3p: env!("CARGO_PKG_VERSION"),
             model: &self.options.model,
-            labels: &self.labels,
+            identity: &self.identity,
             threshold: self.options.threshold,
             tta: self.options.tta,
             tile: self.options.tile,

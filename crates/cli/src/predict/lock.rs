@@ -1,30 +1,68 @@
-//! One process writes into a folder.
+//! One process writes into a folder, or a mask of its own name.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
+
+use unet3p_files::Lock;
 
 use super::target::Target;
 use crate::failure::Failure;
 
-/// Keeps other processes from writing into the folder of `target`, until the file is dropped or the process ends, however
-/// it ends. The folder itself is locked, so that nothing is left behind.
+/// Keeps other processes away until it is dropped, or the process ends.
+#[derive(Debug)]
+pub(super) struct Held {
+    _folder: Option<File>,
+    _file: Option<Lock>,
+}
+
+/// Keeps other processes from writing `target`. A folder is locked itself, so that nothing is left behind. For a mask of
+/// its own name there is a lock file while the run lasts: beside it others may be written.
 ///
-/// Nothing is locked where that cannot be done: a folder that is not there, a system whose folders cannot be opened or
-/// locked, and a single file, beside which others may be written.
+/// Nothing is locked where that cannot be done: a folder that is not there, or a system whose folders cannot be opened or
+/// locked.
 ///
 /// # Errors
 /// Wrong usage: another process writes there.
-pub(super) fn lock(target: &Target) -> Result<Option<File>, Failure> {
-    let Target::Folder(folder) = target else { return Ok(None) };
+pub(super) fn lock(target: &Target) -> Result<Option<Held>, Failure> {
+    match target {
+        Target::Folder(folder) => lock_folder(folder),
+        // x.png and x.nii.gz have one record.
+        Target::File(mask) => {
+            let lock = lock_file(mask, &target.record())?;
+            Ok(lock.map(|lock| Held { _folder: None, _file: Some(lock) }))
+        }
+    }
+}
+
+fn lock_folder(folder: &Path) -> Result<Option<Held>, Failure> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(file) = File::open(folder) else { return Ok(None) };
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Held { _folder: Some(file), _file: None })),
         Err(TryLockError::WouldBlock) => Err(Failure::usage(format!(
             "{}: another process writes its outputs there; wait for it, or choose another output folder",
             folder.display()
         ))),
         Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Keeps other processes from writing `file`, by a lock file that is named after `with`.
+///
+/// # Errors
+/// Wrong usage: another process writes it.
+pub(crate) fn lock_file(file: &Path, with: &Path) -> Result<Option<Lock>, Failure> {
+    let mut name = std::ffi::OsString::from(".unet3p-");
+    name.push(with.file_name().unwrap_or_default());
+    name.push(".lock");
+    match Lock::take(&with.with_file_name(name)) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(Failure::usage(format!(
+            "{}: another process writes it, or what belongs to it; wait for it, or choose another name",
+            file.display()
+        ))),
+        Err(_) => Ok(None),
     }
 }
 
@@ -35,18 +73,28 @@ mod tests {
     #[test]
     fn the_second_is_told_and_the_lock_ends_with_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let target = Target::Folder(dir.path().to_path_buf());
-        let first = lock(&target).unwrap();
-        assert!(first.is_some());
-        let error = lock(&target).unwrap_err();
-        assert!(
-            matches!(error, Failure::Usage(_)) && error.to_string().contains("another process"),
-            "{error}"
-        );
-        drop(first);
-        assert!(lock(&target).unwrap().is_some());
-        assert!(lock(&Target::File(dir.path().join("x.png"))).unwrap().is_none());
-        assert!(lock(&Target::Folder(dir.path().join("none"))).unwrap().is_none());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let (mask, other) = (dir.path().join("x.png"), dir.path().join("y.png"));
+        for (target, same) in [
+            (Target::Folder(dir.path().to_path_buf()), Target::Folder(dir.path().join("."))),
+            (Target::File(mask.clone()), Target::File(mask)),
+            (Target::File(dir.path().join("x.png")), Target::File(dir.path().join("x.nii.gz"))),
+        ] {
+            let first = lock(&target).unwrap();
+            assert!(first.is_some());
+            let error = lock(&same).unwrap_err();
+            assert!(
+                matches!(error, Failure::Usage(_)) && error.to_string().contains("another process"),
+                "{error}"
+            );
+            // Another mask in the same folder is nobody's matter.
+            assert!(lock(&Target::File(other.clone())).unwrap().is_some());
+            drop(first);
+            assert!(lock(&same).unwrap().is_some());
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        }
+        for target in ["none/x.png", "none"].map(|name| dir.path().join(name)) {
+            let target = if target.ends_with("none") { Target::Folder(target) } else { Target::File(target) };
+            assert!(lock(&target).unwrap().is_none());
+        }
     }
 }

@@ -12,6 +12,7 @@ mod work;
 
 pub(crate) use earlier::{read as read_record, without_written};
 pub(crate) use inputs::{Input, Kind, discover};
+pub(crate) use lock::lock_file;
 pub(crate) use plan::{check_folder, stems};
 pub(crate) use record::text;
 pub(crate) use settings::Settings;
@@ -25,11 +26,11 @@ use unet3p::{Segmenter, read_npy_shape};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
-use crate::{layout, report};
+use crate::{layout, model, report};
 use earlier::{Earlier, Kept};
 use journal::Journal;
 use plan::{Extras, Item};
-use record::{Entry, Options};
+use record::{Entry, Identity, Options};
 use target::Target;
 
 /// Arguments of `unet3p predict`.
@@ -84,7 +85,8 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let mut lock = lock::lock(&target)?;
     let mut found = earlier()?;
     let device = global.device.open()?;
-    let segmenter = args.settings.open(&options.model, global, &device)?;
+    let (segmenter, source) = args.settings.open(&options.model, global, &device)?;
+    let identity = Identity { labels: segmenter.labels(), weights: Some(model::digest(&source)?) };
     create_folder(target.folder())?;
     if lock.is_none() {
         // Another process may have made the folder, and filled it.
@@ -93,12 +95,12 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     }
     let kept = match found {
         Some(earlier) => {
-            earlier.check_labels(&target, &segmenter.labels())?;
+            earlier.check_model(&target, &identity)?;
             earlier.kept(&items, &target)?
         }
         None => Kept { finished: items.iter().map(|_| Vec::new()).collect(), others: Vec::new() },
     };
-    let mut journal = Journal::begin(target.record(), options, segmenter.labels(), kept)?;
+    let mut journal = Journal::begin(target.record(), options, identity, kept)?;
     let finished = (0..items.len()).filter(|&i| journal.is_finished(i)).count();
     if args.go_on {
         report::note(format!("{finished} of {} inputs are finished already", items.len()));
@@ -157,7 +159,7 @@ fn segment_all(segmenter: &Segmenter, items: &[Item], folder: &Path, journal: &m
                     done.warnings.iter().for_each(|warning| report::warning(&done.input, warning));
                     report::result_line(done.summary(folder));
                 }
-                done.into_iter().map(Entry::Done).collect()
+                done.into_iter().map(|done| Entry::Done(Box::new(done))).collect()
             }
             Err(e) => {
                 let error = describe(&e);

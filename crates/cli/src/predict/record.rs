@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use unet3p::ClassArea;
@@ -16,8 +18,8 @@ pub(super) struct Record<'a> {
     pub(super) unet3p: &'static str,
     /// The bundled model or the model folder.
     pub(super) model: &'a str,
-    /// Names of the classes by their ids in the masks.
-    pub(super) labels: &'a BTreeMap<u8, String>,
+    #[serde(flatten)]
+    pub(super) identity: &'a Identity,
     pub(super) threshold: f32,
     pub(super) tta: bool,
     /// The side of tiles, where the run was told one.
@@ -30,7 +32,32 @@ pub(super) struct Record<'a> {
     pub(super) predictions: Vec<&'a Entry>,
 }
 
-/// The part of a record that tells whether two runs make the same masks.
+/// What a model is, whatever it is called.
+#[derive(Debug, Serialize)]
+pub(super) struct Identity {
+    /// Names of the classes by their ids in the masks.
+    pub(super) labels: BTreeMap<u8, String>,
+    /// The digest of what decides on its masks.
+    pub(super) weights: Option<String>,
+}
+
+impl Identity {
+    /// What is different `now`.
+    pub(super) fn differences(&self, now: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        if self.labels != now.labels {
+            differences.push(format!("labels = {:?}, now {:?}", self.labels, now.labels));
+        }
+        if let (Some(earlier), Some(now)) = (&self.weights, &now.weights)
+            && earlier != now
+        {
+            differences.push(format!("other weights of the model (SHA-256 {earlier}, now {now})"));
+        }
+        differences
+    }
+}
+
+/// The options that tell whether two runs make the same masks.
 #[derive(Debug, Deserialize)]
 pub(super) struct Options {
     pub(super) model: String,
@@ -58,7 +85,7 @@ impl Options {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Entry {
-    Done(Done),
+    Done(Box<Done>),
     /// What was written for this input before it failed is removed.
     Failed {
         input: String,
@@ -69,8 +96,10 @@ pub(crate) enum Entry {
 impl Entry {
     /// The input.
     pub(super) fn input(&self) -> &str {
-        let (Self::Done(Done { input, .. }) | Self::Failed { input, .. }) = self;
-        input
+        match self {
+            Self::Done(done) => &done.input,
+            Self::Failed { input, .. } => input,
+        }
     }
 }
 
@@ -78,6 +107,9 @@ impl Entry {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) input: String,
+    /// The input as it was when it was read; older versions did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Stamp>,
     /// Which image of an array with four axes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<usize>,
@@ -97,6 +129,30 @@ pub(crate) struct Done {
     pub(crate) warnings: Vec<String>,
     /// Reading, computing and writing; of an array, its images' mean.
     pub(crate) seconds: f64,
+}
+
+/// What tells a file from an earlier or a later one of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    bytes: u64,
+    /// When it was changed, in nanoseconds since 1970, where the system tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    modified_ns: Option<i64>,
+}
+
+impl Stamp {
+    /// That of a file; nothing where it cannot be looked at.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        let modified_ns = metadata.modified().ok().and_then(|time| {
+            let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).ok();
+            match time.duration_since(UNIX_EPOCH) {
+                Ok(since) => nanoseconds(since),
+                Err(before) => nanoseconds(before.duration()).map(|before| -before),
+            }
+        });
+        Some(Self { bytes: metadata.len(), modified_ns })
+    }
 }
 
 /// Files, relative to the folder of the record.
@@ -181,9 +237,15 @@ impl ClassShare {
     }
 }
 
-/// A path as text, its unreadable characters replaced: JSON is Unicode, file names need not be.
+/// A path as text. JSON is Unicode, file names need not be: bytes that are none are written as `\xFF`, so that different
+/// names stay different.
 pub(crate) fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}")));
+    }
+    text
 }
 
 impl fmt::Display for ClassShare {

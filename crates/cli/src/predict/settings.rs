@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use clap::Args;
-use unet3p::{DEFAULT_MODEL, Segmenter};
+use unet3p::{DEFAULT_MODEL, ModelSource, Segmenter};
 use unet3p_models::{SIZE_MULTIPLE, check_tile};
 
 use crate::args::Global;
@@ -34,16 +34,23 @@ impl Settings {
         self.model.as_deref().unwrap_or(DEFAULT_MODEL)
     }
 
-    /// Reads the model `name` on `device`, to run it with these options.
+    /// Reads the model `name` on `device`, to run it with these options, and tells where it is from.
     ///
     /// # Errors
     /// A failed run when the model cannot be read.
-    pub(crate) fn open(&self, name: &str, global: &Global, device: &Device) -> Result<Segmenter, Failure> {
-        model::load(name, global, device)?
+    pub(crate) fn open(
+        &self,
+        name: &str,
+        global: &Global,
+        device: &Device,
+    ) -> Result<(Segmenter, ModelSource), Failure> {
+        let (segmenter, source) = model::load(name, global, device)?;
+        let segmenter = segmenter
             .with_threshold(self.threshold)
             .with_tta(self.tta)
             .with_tile(self.tile)
-            .map_err(|e| Failure::usage(describe(&e)))
+            .map_err(|e| Failure::usage(describe(&e)))?;
+        Ok((segmenter, source))
     }
 }
 

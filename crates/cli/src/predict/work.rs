@@ -9,7 +9,7 @@ use unet3p::{Segmentation, Segmenter};
 
 use super::inputs::Kind;
 use super::plan::{Item, Outputs};
-use super::record::{ClassShare, Done, Files, text};
+use super::record::{ClassShare, Done, Files, Stamp, text};
 use crate::failure::caught;
 use crate::report;
 
@@ -46,6 +46,8 @@ pub(crate) fn segment(segmenter: &Segmenter, item: &Item, folder: &Path) -> Resu
 fn segment_and_write(segmenter: &Segmenter, item: &Item, folder: &Path) -> Result<Vec<Done>, Error> {
     let path = &item.input.path;
     let start = Instant::now();
+    // Before it is read: what is changed meanwhile counts as changed.
+    let source = Stamp::of(path);
     let mut done = match (item.input.kind, item.outputs.as_slice()) {
         (Kind::Volume, [outputs]) => vec![volume(segmenter, path, outputs, folder)?],
         (Kind::Image, [outputs]) => vec![image(path, segmenter.segment(path)?, outputs, folder)?],
@@ -65,6 +67,7 @@ fn segment_and_write(segmenter: &Segmenter, item: &Item, folder: &Path) -> Resul
     let seconds = start.elapsed().as_secs_f64() / done.len().max(1) as f64;
     for (index, done) in done.iter_mut().enumerate() {
         done.seconds = seconds;
+        done.source = source;
         done.index = item.numbered.then_some(index);
     }
     Ok(done)
@@ -81,6 +84,7 @@ fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> 
     }
     Ok(Done {
         input: text(path),
+        source: None,
         index: None,
         outputs: Files::relative(outputs, folder),
         size: vec![found.mask.height, found.mask.width],
@@ -111,6 +115,7 @@ fn volume(segmenter: &Segmenter, path: &Path, outputs: &Outputs, folder: &Path) 
     }
     Ok(Done {
         input: text(path),
+        source: None,
         index: None,
         outputs: Files::relative(outputs, folder),
         size: found.mask.shape.to_vec(),

@@ -7,15 +7,16 @@ use unet3p_train::Trainer;
 
 use crate::device::DeviceChoice;
 use crate::report::{self, counted};
-use crate::verify::{Part, missing_classes};
+use crate::verify::{Part, missing_classes, no_validation};
 
-/// Says what the run has found, and warns of classes that one side of the split does not have.
+/// Says what the run has found, and warns of what one side of the split does not have.
 pub(super) fn say(trainer: &Trainer, device: &Device) {
     let [training, validation] = sides(trainer);
     for line in lines(trainer, &training, &validation, device) {
         report::note(line);
     }
-    for warning in missing_classes(&training, &validation) {
+    let doubts = missing_classes(&training, &validation).into_iter();
+    for warning in doubts.chain(no_validation(trainer.split(), &validation)) {
         log::warn!("{warning}");
     }
     if trainer.steps_done() > 0 {

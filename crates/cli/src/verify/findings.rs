@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use unet3p_data::{Inspection, Parts, SliceDataset};
+use unet3p_data::{Inspection, Parts, SliceDataset, Split};
 
 use super::record::{Part, Record};
 use crate::failure::describe;
@@ -34,9 +34,11 @@ impl Findings {
         warnings.extend(named("images with one value everywhere", images(&inspected.constant)));
         warnings
             .extend(named("images with a transparency, which is dropped", images(&inspected.transparent)));
-        let dark =
+        let twelve =
             "dark images: 16 bits whose values end below 4096, which are 12 bits to be stretched (times 16)";
-        warnings.extend(named(dark, images(&inspected.dark)));
+        warnings.extend(named(twelve, images(&inspected.twelve_bits)));
+        let eight = "dark images: 16 bits whose values end below 256, which are 8 bits to be saved as such";
+        warnings.extend(named(eight, images(&inspected.eight_bits)));
         Self { problems, warnings }
     }
 
@@ -44,7 +46,7 @@ impl Findings {
     pub(super) fn compare(
         &mut self,
         dataset: &SliceDataset,
-        parts: &Parts,
+        (split, parts): (&Split, &Parts),
         record: &Record,
         inspected: &Inspection,
     ) {
@@ -60,6 +62,7 @@ impl Findings {
             self.warnings.extend(named(&format!("equal images{leak}"), names));
         }
         self.warnings.extend(missing_classes(&record.training, &record.validation));
+        self.warnings.extend(no_validation(split, &record.validation));
     }
 
     /// Says all of it on stderr.
@@ -87,6 +90,16 @@ pub(crate) fn missing_classes(training: &Part, validation: &Part) -> Vec<String>
         }
     }
     warnings
+}
+
+/// A word on a split that validates on nothing, unless it says so itself.
+pub(crate) fn no_validation(split: &Split, validation: &Part) -> Option<String> {
+    let is_meant = matches!(split, Split::Groups(groups) if groups.is_empty());
+    (validation.slices == 0 && !is_meant).then(|| {
+        "no slice is for validation, so that a run has no scores and its best model is the last: set \
+         data.validation_fraction or data.validation_groups ([] for none), or mark volumes as `unet3p prepare` does"
+            .to_string()
+    })
 }
 
 /// The file of a slice's image.

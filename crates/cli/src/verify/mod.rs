@@ -16,7 +16,7 @@ use crate::report;
 use crate::train::{failure, read_config};
 
 use self::findings::Findings;
-pub(crate) use self::findings::missing_classes;
+pub(crate) use self::findings::{missing_classes, no_validation};
 pub(crate) use self::record::Part;
 use self::record::Record;
 
@@ -114,7 +114,7 @@ pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
         findings.problems.extend(config.settle(&dataset, &parts).err().map(|error| describe(&error)));
     }
     let mut record = Record::new(&job.paths, &dataset, &parts, &job.names);
-    findings.compare(&dataset, &parts, &record, &inspected);
+    findings.compare(&dataset, (&job.split, &parts), &record, &inspected);
     if let Some(folder) = &output {
         let broken = |i: &usize| inspected.problems.iter().any(|(index, _)| index == i);
         let usable: Vec<usize> = (0..dataset.slices().len()).filter(|i| !broken(i)).collect();

@@ -36,6 +36,16 @@ fn what_is_no_checkpoint_is_refused() {
     place.line("convert nowhere.pth m").ends(2, &["nowhere.pth"]);
     place.line("convert text.pth m").ends(1, &["text.pth"]);
     place.line("convert cut.pth m").ends(1, &["cut.pth"]);
+    place.save_model("own", &tiny(1), &gray_preprocessor());
+    let whole = fs::read(place.path("own/model.safetensors")).unwrap();
+    place.write("cut.safetensors", &whole[..whole.len() / 2]);
+    place.line("convert cut.safetensors m").ends(1, &["cut.safetensors", "truncated"]);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    for name in ["pointer.pth", "pointer.safetensors", "pointer.h5", "own/model.safetensors"] {
+        place.write(name, pointer);
+        place.line(&format!("convert {name} m")).ends(1, &[name, "Git LFS pointer", "git lfs pull"]);
+    }
+    place.line("info own").ends(1, &["own/model.safetensors", "Git LFS pointer"]);
     assert!(!place.path("m").exists());
     place.write("file", "in the way");
     fs::copy(CHECKPOINT, place.path("a.pth")).unwrap();

@@ -167,3 +167,17 @@ fn nothing_but_background_needs_classes() {
     assert_eq!(record["mean"]["1"]["Dice"], serde_json::Value::Null);
     assert_eq!(record["statistics"]["classes"]["1"]["Dice"]["undefined"], 1);
 }
+
+#[test]
+fn scores_that_another_process_writes_are_wrong_usage() {
+    let place = Place::new();
+    pair(&place, "a");
+    let held = unet3p_files::Lock::take(&place.path("s/.unet3p-a.json.lock")).unwrap();
+    let line = "evaluate --predictions out -r masks -o s/a.json";
+    for flags in ["", "--overwrite"] {
+        place.line(&format!("{line} {flags}")).ends(2, &["s/a.json", "another process"]);
+    }
+    drop(held);
+    place.line(line).ends(0, &[]);
+    assert_eq!(place.files("s"), ["a.csv", "a.json"]);
+}

@@ -95,7 +95,21 @@ fn a_configuration_of_other_weights_is_refused() {
     let mut turned: serde_json::Map<_, _> = turned.into_iter().collect();
     turned.insert("id2label".into(), serde_json::json!({"1": "organ"}));
     place.write("m/config.json", serde_json::to_string(&turned).unwrap());
-    assert!(place.line("info m").stdout.contains("organ"));
+    let run = place.line("info m");
+    run.ends(
+        0,
+        &["m/config.json: id2label = {1: \"organ\"}", "{1: \"liver\"}: those of config.json are used"],
+    );
+    assert!(run.stdout.contains("organ"));
+    let run = place.line("info m/model.safetensors");
+    run.ends(0, &["id2label", "those of the weights are used", "label2color"]);
+    assert!(run.stdout.contains("liver"));
+    place.line("convert m/model.safetensors n").ends(0, &["those of the weights are used"]);
+    let run = place.line("convert m/model.safetensors n --config m/config.json --overwrite");
+    assert!(run.stderr.is_empty(), "{}", run.stderr);
+    place.save_model("m", &tiny(1), &gray_preprocessor());
+    let run = place.line("info m");
+    assert!(run.stderr.is_empty(), "{}", run.stderr);
 }
 
 /// The files of a folder with their bytes, hidden ones too.

@@ -4,9 +4,11 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use candle_core::{DType, Device};
 use serde_json::{Value, json};
+use unet3p_models::UNet3Plus;
 
-use crate::support::Place;
+use crate::support::{Place, slices_preprocessor, tiny};
 
 const RECORD: &str = "out/predictions.json";
 
@@ -41,7 +43,11 @@ fn failed_inputs_are_retried_and_finished_ones_are_kept() {
     }
     assert_eq!(fs::metadata(place.path("out/a_mask.png")).unwrap().modified().unwrap(), mask);
 
-    // All is finished; then a mask is lost, and an input changes.
+    // All is finished; then a mask is lost, and an input changes. An older version of it counts as well.
+    place.line("predict -i in -o out -m m --threshold 0.45 --continue").ends(0, &["5 of 5"]);
+    let old = fs::File::options().write(true).open(place.path("in/e.png")).unwrap();
+    old.set_modified(std::time::SystemTime::UNIX_EPOCH - Duration::from_secs(5)).unwrap();
+    place.line("predict -i in -o out -m m --threshold 0.45 --continue").ends(0, &["4 of 5"]);
     place.line("predict -i in -o out -m m --threshold 0.45 --continue").ends(0, &["5 of 5"]);
     fs::remove_file(place.path("out/a_mask.png")).unwrap();
     let later = fs::File::options().write(true).open(place.path("in/c.png")).unwrap();
@@ -53,6 +59,59 @@ fn failed_inputs_are_retried_and_finished_ones_are_kept() {
     assert!(place.path("out/a_overlay.png").exists());
     // The record goes on to tell of the others.
     assert_eq!(entries(&place).len(), 6);
+}
+
+#[test]
+fn outputs_that_cannot_be_read_are_made_again() {
+    let place = Place::new();
+    place.model();
+    place.save_model("ct", &tiny(3), &slices_preprocessor());
+    place.gray("in/a.png", 20, 16);
+    place.volume("in/v.nii.gz", [14, 9, 5]);
+    let line = "predict -i in -o out -m ct --overlay --save-probabilities";
+    place.line(line).ends(0, &[]);
+    let files: Vec<String> = place.files("out").into_iter().filter(|name| !name.ends_with(".json")).collect();
+    assert_eq!(files.len(), 6, "{files:?}");
+    for name in &files {
+        let path = place.path(&format!("out/{name}"));
+        let whole = fs::read(&path).unwrap();
+        for length in [0, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            place.line(&format!("{line} --continue")).ends(0, &["1 of 2 inputs are finished"]);
+            assert!(fs::read(&path).unwrap() == whole, "{name}");
+        }
+    }
+    // A sound mask of another size is another image's.
+    place.gray("out/a_mask.png", 5, 5);
+    place.line(&format!("{line} --continue")).ends(0, &["1 of 2"]);
+    // An older version did not note what an input was like.
+    let mut record = place.json(RECORD);
+    record["predictions"][0].as_object_mut().unwrap().remove("source").unwrap();
+    place.write(RECORD, record.to_string());
+    place.line(&format!("{line} --continue")).ends(0, &["1 of 2"]);
+    place.line(&format!("{line} --continue")).ends(0, &["2 of 2"]);
+}
+
+/// Linux lets names be any bytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf_8_are_gone_on_with() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    place.model();
+    place.gray("in/a.png", 20, 16);
+    for name in [b"in/\xff.png", b"in/\xfe.png"] {
+        fs::copy(place.path("in/a.png"), place.path("").join(OsStr::from_bytes(name))).unwrap();
+    }
+    place.line("predict -i in -o out -m m").ends(0, &[]);
+    let inputs: Vec<_> = entries(&place).iter().map(|entry| entry["input"].clone()).collect();
+    assert_eq!(inputs, [r"in/a.png", r"in/\xFE.png", r"in/\xFF.png"]);
+    place.line("predict -i in -o out -m m --continue").ends(0, &["3 of 3 inputs are finished"]);
+    fs::remove_file(place.path("out").join(OsStr::from_bytes(b"\xff_mask.png"))).unwrap();
+    place.line("predict -i in -o out -m m --continue").ends(0, &["2 of 3"]);
+    // They are outputs as others are.
+    place.line("predict -i out -o again -m m").ends(2, &["all files here are outputs"]);
 }
 
 #[test]
@@ -76,6 +135,18 @@ fn other_options_are_wrong_usage() {
         place.line(&format!("predict {line} -o out --continue")).ends(2, words);
         assert_eq!(fs::read(place.path(RECORD)).unwrap(), record, "{line}");
     }
+    // The same name, and other weights.
+    let config = fs::read(place.path("m/model.safetensors")).unwrap();
+    UNet3Plus::init(&tiny(1), 8, DType::F32, &Device::Cpu)
+        .unwrap()
+        .save(place.path("m"), DType::F32)
+        .unwrap();
+    place
+        .line("predict -i a.png -o out -m m --continue")
+        .ends(2, &["other weights of the model", "--overwrite"]);
+    assert_eq!(fs::read(place.path(RECORD)).unwrap(), record);
+    fs::write(place.path("m/model.safetensors"), config).unwrap();
+    place.line("predict -i a.png -o out -m m --continue").ends(0, &["1 of 1"]);
     // Without a record there is nothing to go on with: a new run, which keeps what others wrote.
     place.line("predict -i a.png -o new -m m --continue").ends(0, &["0 of 1"]);
     fs::remove_file(place.path("new/predictions.json")).unwrap();
@@ -147,6 +218,22 @@ fn a_folder_that_another_process_writes_is_wrong_usage() {
     drop(held);
     place.line("predict -i a.png -o out -m m").ends(0, &[]);
     assert_eq!(place.json(RECORD)["predictions"][0]["warnings"], json!([]));
+}
+
+#[test]
+fn a_mask_that_another_process_writes_is_wrong_usage() {
+    let place = Place::new();
+    place.model();
+    place.gray("a.png", 20, 16);
+    let held = unet3p_files::Lock::take(&place.path("out/.unet3p-x.predictions.json.lock")).unwrap();
+    for flags in ["", "--overwrite", "--continue"] {
+        let run = place.line(&format!("predict -i a.png -o out/x.png -m m {flags}"));
+        run.ends(2, &["out/x.png", "another process"]);
+    }
+    place.line("predict -i a.png -o out/y.png -m m").ends(0, &[]);
+    drop(held);
+    place.line("predict -i a.png -o out/x.png -m m").ends(0, &[]);
+    assert_eq!(place.files("out"), ["x.png", "x.predictions.json", "y.png", "y.predictions.json"]);
 }
 
 /// A mask of another image under an input's name would pass for its own.

@@ -101,7 +101,12 @@ fn what_cannot_be_resumed_says_why() {
     fs::write(&checkpoint, &whole[..whole.len() - 7]).unwrap();
     place
         .line("train --resume run")
-        .ends(1, &["checkpoint.safetensors", "damaged", "checkpoint.previous.safetensors"]);
+        .ends(1, &["checkpoint.safetensors", "damaged", "truncated", "checkpoint.previous.safetensors"]);
+    place.write(
+        "run/checkpoint.safetensors",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n",
+    );
+    place.line("train --resume run").ends(1, &["checkpoint.safetensors", "Git LFS pointer", "git lfs pull"]);
     assert_eq!(fs::read(place.path("run/best/config.json")).unwrap(), best);
     fs::write(&checkpoint, &whole).unwrap();
     place.line("train --resume run --set model.filters=[4,8,16,32,64]").ends(
@@ -163,6 +168,29 @@ fn progress(place: &Place, run: &str) -> serde_json::Value {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     serde_json::from_str(header["__metadata__"]["progress"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_goes_on_from_any_folder_and_by_steps_where_it_counted_epochs() {
+    let place = Place::new();
+    slices(&place);
+    place.line("train -c c.toml -o run --set train.epochs=1").ends(0, &["steps: 2"]);
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    let folder = fs::canonicalize(place.path("slices")).unwrap();
+    assert!(config.contains(&format!("{folder:?}")) && config.contains("epochs = 1"), "{config}");
+    let run = place.line("train --resume run --set train.steps=5");
+    run.ends(0, &["train.epochs: 1 -> none", "train.steps: none -> 5"]);
+    assert!(run.stdout.contains("done: 5 steps") && !run.stderr.contains("data.paths"), "{run:#?}");
+    // As if from another folder: what is here now is another's.
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    for line in ["train --resume ../run --set train.epochs=4", "evaluate -m ../run --overwrite"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_unet3p"))
+            .args(line.split(' '))
+            .current_dir(place.path("elsewhere"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    }
 }
 
 #[test]

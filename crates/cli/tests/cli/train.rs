@@ -55,7 +55,8 @@ fn a_run_leaves_models_that_segment() {
     let place = Place::new();
     slices(&place);
     let run = place.line("train -c c.toml -o run --set train.steps=5");
-    run.ends(0, &["epoch 1", "loss", "validation loss", "Dice"]);
+    // There is no terminal here, and so no bar.
+    run.ends(0, &["step 1 of 5: loss", "epoch 1", "loss", "validation loss", "Dice"]);
     assert!(run.stdout.contains("run/best") && run.stdout.contains("run/report.html"), "{}", run.stdout);
     for line in [
         "training on 4 volumes with 4 slices",

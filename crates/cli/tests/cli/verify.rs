@@ -80,6 +80,37 @@ fn what_training_would_accept_is_a_warning() {
             "no mask for training holds the class 2",
         ],
     );
+    assert!(!run.stderr.contains("for validation, so that"), "{}", run.stderr);
+}
+
+#[test]
+fn a_split_without_validation_is_a_warning_unless_it_is_meant() {
+    let place = Place::new();
+    slices(&place);
+    let said = "no slice is for validation";
+    place.line("verify slices").ends(0, &[said, "data.validation_fraction"]);
+    place.write("d.toml", crate::train::CONFIG.replace("validation_groups = [\"4\", \"5\"]", ""));
+    place.line("verify -c d.toml").ends(0, &[said]);
+    place.line("train -c d.toml -o run -q").ends(0, &[said]);
+    for line in ["verify -c d.toml", "train -c d.toml -o meant"] {
+        let run = place.line(&format!("{line} --set data.validation_groups=[]"));
+        run.ends(0, &[]);
+        assert!(!run.stderr.contains(said), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_folder_that_is_named_twice_is_refused() {
+    let place = Place::new();
+    slices(&place);
+    let twice = "--set data.paths=[\"slices\",\"./slices\"]";
+    for line in [
+        "verify slices ./slices".into(),
+        format!("verify -c c.toml {twice}"),
+        format!("train -c c.toml -o r {twice}"),
+    ] {
+        place.line(&line).ends(2, &["data.paths = ./slices", "is there twice, also as slices"]);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::SliceDataset;
-use crate::decode::{Raster, Samples, decode};
+use crate::decode::{Dark, Raster, Samples, decode};
 use crate::{Error, Result};
 
 /// What decoding every image tells. Slices are given by their indices.
@@ -21,15 +21,17 @@ pub struct Inspection {
     pub equal: Vec<Vec<usize>>,
     /// Slices whose image has a transparency, which is dropped.
     pub transparent: Vec<usize>,
-    /// Slices whose image has 16 bits a sample, but no value beyond those of 12 bits: it is dark.
-    pub dark: Vec<usize>,
+    /// Slices whose image has 16 bits a sample, but values of 12 bits: it is dark.
+    pub twelve_bits: Vec<usize>,
+    /// Slices whose image has 16 bits a sample, but values of 8 bits: it is black.
+    pub eight_bits: Vec<usize>,
 }
 
 /// One image.
 struct Look {
     constant: bool,
     transparent: bool,
-    dark: bool,
+    dark: Option<Dark>,
     hash: u64,
 }
 
@@ -57,8 +59,10 @@ impl SliceDataset {
                     if look.transparent {
                         found.transparent.push(index);
                     }
-                    if look.dark {
-                        found.dark.push(index);
+                    match look.dark {
+                        Some(Dark::TwelveBits { .. }) => found.twelve_bits.push(index),
+                        Some(Dark::EightBits { .. }) => found.eight_bits.push(index),
+                        None => {}
                     }
                     if look.constant {
                         found.constant.push(index);
@@ -87,7 +91,7 @@ impl Look {
         Self {
             constant: images.iter().all(Raster::is_constant),
             transparent: images.iter().any(|image| image.had_alpha),
-            dark: images.iter().any(|image| image.dark_highest().is_some()),
+            dark: images.iter().find_map(Raster::dark),
             hash: hasher.finish(),
         }
     }
@@ -107,7 +111,7 @@ mod tests {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
         let gradient = |shift: u32| GrayImage::from_fn(5, 4, |x, y| Luma([(x + y + shift) as u8]));
-        let pictures: [DynamicImage; 7] = [
+        let pictures: [DynamicImage; 8] = [
             gradient(0).into(),
             GrayImage::from_pixel(5, 4, Luma([3])).into(),
             gradient(1).into(),
@@ -115,6 +119,7 @@ mod tests {
             GrayImage::from_pixel(5, 4, Luma([3])).into(),
             image::GrayAlphaImage::from_fn(5, 4, |x, _| LumaA([x as u8, 9])).into(),
             ImageBuffer::from_fn(5, 4, |x, _| Luma([x as u16 * 1023])).into(),
+            ImageBuffer::from_fn(5, 4, |x, _| Luma([x as u16 * 63])).into(),
         ];
         for (i, picture) in pictures.iter().enumerate() {
             picture.save(dir.path().join(format!("images/{i}.png"))).unwrap();
@@ -128,7 +133,7 @@ mod tests {
         let dataset = SliceDataset::open(&[dir.path().to_path_buf()], &DatasetOptions::default()).unwrap();
         let found = dataset.inspect(|_, _| {});
         assert_eq!((found.constant, found.equal, found.transparent), (vec![1, 4], vec![vec![0, 3]], vec![5]));
-        assert_eq!(found.dark, [6]);
+        assert_eq!((found.twelve_bits, found.eight_bits), (vec![6], vec![7]));
         let (index, problem) = &found.problems[0];
         assert_eq!((found.problems.len(), *index), (1, 2));
         assert!(problem.to_string().contains("images/2.png"));

@@ -170,8 +170,14 @@ fn labels(dir: &Path, dataset: &Dataset) -> Result<Labels> {
     }
     let classes: Vec<&str> = names.values().skip(1).copied().collect();
     check_class_names(&classes).map_err(wrong)?;
-    if !names.keys().copied().eq((0..).take(names.len())) {
-        return Err(wrong("has labels whose ids are not 0, 1, 2, ... without gaps".into()));
+    if let Some(gap) = (0..).zip(names.keys()).find_map(|(wanted, &id)| (wanted != id).then_some(wanted)) {
+        let ids: Vec<String> = names.keys().map(u16::to_string).collect();
+        return Err(wrong(format!(
+            "has labels with the ids {}, and none with {gap}, though ids are 0, 1, 2, ... without gaps: number the \
+             labels anew and map the values of the masks by data.mask_values (OLD = NEW), or name a label {gap} that no \
+             mask holds",
+            ids.join(", ")
+        )));
     }
     let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
     let highest = names.len().saturating_sub(1);

@@ -1,9 +1,10 @@
 //! Where slices come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{MaskName, folder, list, nnunet};
+use crate::listing::and_more;
 use crate::prepare::{DatasetIndex, Split};
 use crate::{Error, Preprocessor, Result, Wanted, list_files};
 
@@ -124,6 +125,40 @@ impl Source {
             Self::NnUnet(path) => nnunet::list(path),
         }
     }
+}
+
+/// The sources of paths, none of which may be there twice: its slices would count twice.
+pub(super) fn distinct(paths: &[PathBuf]) -> Result<Vec<Source>> {
+    let mut seen: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let once = |path: &PathBuf| {
+        let source = Source::at(path)?;
+        match seen.insert(real(path), path.clone()) {
+            None => Ok(source),
+            Some(other) => {
+                let allowed = format!(
+                    "is there twice, also as {}: its slices would count twice; name it once",
+                    other.display()
+                );
+                Err(Error::setting("data.paths", path.display(), allowed))
+            }
+        }
+    };
+    paths.iter().map(once).collect()
+}
+
+/// A word on images that are listed more than once, by several sources or by links: their slices count as often.
+pub(super) fn shared<'a>(entries: impl Iterator<Item = &'a Entry>) -> Option<String> {
+    let mut seen = HashSet::new();
+    let again: Vec<&PathBuf> =
+        entries.filter_map(|entry| entry.images.first()).filter(|image| !seen.insert(real(image))).collect();
+    let first = again.first()?;
+    let more = and_more(first, again.len());
+    Some(format!("{more}: listed more than once by data.paths, so that these slices count more than once"))
+}
+
+/// A path without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 impl Listing {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::{Error, Preprocessor, Result, guard, open_file};
 
+mod exif;
 mod fax;
 mod jpeg;
 mod png;
@@ -13,7 +14,7 @@ mod stored;
 mod tiff;
 mod unpack;
 
-pub(crate) use stored::{Color, Orientation, Raster, Samples, Stored, palette_color};
+pub(crate) use stored::{Color, Dark, Orientation, Raster, Samples, Stored, palette_color};
 
 /// Images with more pixels are refused: 2^27, such as 16384 x 8192.
 pub const MAX_PIXELS: usize = 1 << 27;

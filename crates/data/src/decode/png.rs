@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
-use image::metadata::Orientation as Exif;
-
+use super::exif;
 use super::unpack::{sixteen, unpack};
 use super::{Color, Header, MAX_BYTES, Orientation, Samples, Stored, broken, check_size};
 use crate::{Error, Result};
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
-/// Longer eXIf chunks hold more than an orientation, and are passed over.
+/// Longer chunks of EXIF or text hold more than an orientation, and are passed over.
 const MAX_EXIF: u64 = 1 << 20;
 /// Images beyond this and 16 times their data are decoded twice, first without a place for the pixels: a small broken
 /// file takes little memory.
@@ -116,6 +115,8 @@ fn walk(path: &Path, file: &mut BufReader<File>, mut kept: Option<&mut Vec<u8>>)
         kept.extend_from_slice(SIGNATURE);
     }
     let mut parts: Option<Parts> = None;
+    // The standard's chunk counts, where older text repeats it; of text the first one: each is a file to inflate.
+    let (mut has_exif, mut has_profile) = (false, false);
     loop {
         let mut head = [0; 8];
         file.read_exact(&mut head).map_err(truncated)?;
@@ -125,9 +126,10 @@ fn walk(path: &Path, file: &mut BufReader<File>, mut kept: Option<&mut Vec<u8>>)
         left =
             left.checked_sub(len + 12).ok_or_else(|| truncated(std::io::ErrorKind::UnexpectedEof.into()))?;
         let is_image = matches!(&kind, b"IHDR" | b"PLTE" | b"IDAT" | b"IEND");
-        let is_small = matches!(&kind, b"IHDR" | b"PLTE" | b"tRNS") || (&kind == b"eXIf" && len <= MAX_EXIF);
+        let is_note = matches!(&kind, b"eXIf" | b"tEXt" | b"zTXt" | b"iTXt") && len <= MAX_EXIF;
+        let is_small = matches!(&kind, b"IHDR" | b"PLTE" | b"tRNS") || is_note;
         let limit = if &kind == b"IHDR" { 13 } else { 768 };
-        if is_small && &kind != b"eXIf" && len > limit {
+        if is_small && !is_note && len > limit {
             return Err(broken(path, format!("its chunk {} has {len} bytes", kind.escape_ascii())));
         }
         let mut data = Vec::new();
@@ -157,10 +159,16 @@ fn walk(path: &Path, file: &mut BufReader<File>, mut kept: Option<&mut Vec<u8>>)
             }
             (b"tRNS", Some(parts)) => parts.transparency = Some(data),
             (b"eXIf", Some(parts)) => {
-                // Some writers keep the prefix that EXIF has in a JPEG.
-                let exif = data.strip_prefix(b"Exif\0\0").unwrap_or(&data);
-                let found = Exif::from_exif_chunk(exif).map_or(1, Exif::to_exif);
-                parts.orientation = Orientation::of_tag(u64::from(found));
+                has_exif = true;
+                parts.orientation = exif::orientation(&data);
+            }
+            (b"tEXt" | b"zTXt" | b"iTXt", Some(parts))
+                if !has_exif && !has_profile && exif::is_raw_profile(&data) =>
+            {
+                has_profile = true;
+                if let Some(profile) = exif::raw_profile(&kind, &data) {
+                    parts.orientation = exif::orientation(&profile);
+                }
             }
             (b"IEND", Some(_)) => break,
             (kind, Some(_)) if !is_image && kind[0].is_ascii_uppercase() => {

@@ -252,11 +252,35 @@ impl Raster {
         }
     }
 
-    /// The highest value of 16-bit samples that use a part of their range only, as 12-bit data does: then the image is
-    /// dark.
-    pub(crate) fn dark_highest(&self) -> Option<u16> {
+    /// 16-bit samples that use a part of their range only: then the image is dark.
+    pub(crate) fn dark(&self) -> Option<Dark> {
         let Samples::Sixteen(samples) = &self.samples else { return None };
-        samples.iter().copied().max().filter(|highest| (1..4096).contains(highest))
+        let highest = samples.iter().copied().max()?;
+        match highest {
+            1..256 => Some(Dark::EightBits { highest }),
+            256..4096 => Some(Dark::TwelveBits { highest }),
+            _ => None,
+        }
+    }
+}
+
+/// Values of fewer bits in 16-bit samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dark {
+    EightBits { highest: u16 },
+    TwelveBits { highest: u16 },
+}
+
+impl Dark {
+    /// What is to be done with the image, which says so.
+    pub(crate) fn note(self) -> String {
+        let (highest, bits, mend) = match self {
+            Self::EightBits { highest } => (highest, 8, "save it with 8 bits"),
+            Self::TwelveBits { highest } => (highest, 12, "stretch its values (times 16)"),
+        };
+        format!(
+            "the values of this 16-bit image end at {highest} of 65535, so that it is dark: if they are data of {bits} bits, {mend}"
+        )
     }
 }
 

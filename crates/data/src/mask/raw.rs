@@ -31,6 +31,7 @@ impl RawMask {
         let stored = decode::stored(path)?;
         let mut warnings: Vec<String> = stored.orientation.note().into_iter().collect();
         warnings.extend(check_alpha(path, &stored)?);
+        warnings.extend(white_is_zero(&stored, colors.is_some()));
         let values = match colors {
             Some(colors) => ids(path, &stored, colors)?,
             None => values(path, &stored, are_mapped)?,
@@ -41,6 +42,16 @@ impl RawMask {
         let (height, width) = (stored.height, stored.width);
         Ok(Self { height, width, values, are_ids: colors.is_some(), warnings })
     }
+}
+
+/// How a mask in which 0 is shown white is read.
+fn white_is_zero(stored: &Stored, by_colors: bool) -> Option<String> {
+    let how = if by_colors {
+        "its colours are taken as viewers show them"
+    } else {
+        "its values are read as they are stored, so that 0, which viewers show white, is the background"
+    };
+    (stored.color == Color::WhiteIsZero).then(|| format!("is a TIFF in which 0 is white (MinIsWhite): {how}"))
 }
 
 /// The stored values, whatever they look like.
@@ -111,7 +122,7 @@ fn ids(path: &Path, stored: &Stored, colors: &MaskColors) -> Result<Vec<u16>> {
     ))
 }
 
-/// Calls `take` with the colour of each pixel, in 8 bits a channel; a gray value fills them.
+/// Calls `take` with the colour of each pixel as viewers show it, in 8 bits a channel; a gray value fills them.
 fn each_color(path: &Path, stored: &Stored, mut take: impl FnMut([u8; 3])) -> Result<()> {
     match (&stored.color, &stored.samples) {
         (Color::Palette(palette), samples) => {
@@ -127,7 +138,8 @@ fn each_color(path: &Path, stored: &Stored, mut take: impl FnMut([u8; 3])) -> Re
         }
         (_, samples) => {
             let highest = u32::from(stored.highest());
-            samples.iter().for_each(|value| take([(u32::from(value) * 255 / highest) as u8; 3]));
+            let flip = if stored.color == Color::WhiteIsZero { 255 } else { 0 };
+            samples.iter().for_each(|value| take([(u32::from(value) * 255 / highest) as u8 ^ flip; 3]));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Layout, Normalize, Preprocessor, Size};
-use crate::decode::{Raster, Samples, decode};
+use crate::decode::{Dark, Raster, Samples, decode};
 use crate::{Image, Picture, Result, resize};
 
 /// Luma of ITU-R BT.601, as Pillow computes it.
@@ -91,11 +91,7 @@ impl Preprocessor {
     /// What does not look like what the network was trained on.
     fn doubts(&self, raster: &Raster, planes: &Image) -> Vec<String> {
         let mut doubts = Vec::new();
-        if let Some(highest) = raster.dark_highest() {
-            doubts.push(format!(
-                "the values of this 16-bit image end at {highest} of 65535, so that it is dark: data of 12 bits is to be stretched (times 16) before"
-            ));
-        }
+        doubts.extend(raster.dark().map(Dark::note));
         if self.window.is_some() && is_colorful(planes) {
             doubts.push("the image is in colour, but the network was trained on CT".to_owned());
         }

@@ -59,12 +59,17 @@ pub(super) fn sform(header: &NiftiHeader) -> Affine {
     [row(header.srow_x), row(header.srow_y), row(header.srow_z), [0.0, 0.0, 0.0, 1.0]]
 }
 
+/// The square of the length of the qform's vector (b, c, d): up to 1 in a rotation.
+pub(super) fn quaternion_norm(header: &NiftiHeader) -> f64 {
+    [header.quatern_b, header.quatern_c, header.quatern_d].iter().map(|&v| f64::from(v).powi(2)).sum()
+}
+
 /// "Method 2" of nifti1.h: a rotation as the quaternion (a, b, c, d), voxel sizes, and an offset.
 pub(super) fn qform(header: &NiftiHeader, size: [f64; 3]) -> Affine {
     let [mut b, mut c, mut d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
-    let norm = b * b + c * c + d * d;
+    let norm = quaternion_norm(header);
     let a = if norm > 1.0 {
-        // Rounding made it longer than a unit quaternion: a half turn about (b, c, d).
+        // Longer than a unit quaternion, mostly by rounding: a half turn about (b, c, d).
         [b, c, d] = [b, c, d].map(|v| v / norm.sqrt());
         0.0
     } else {

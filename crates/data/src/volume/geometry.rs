@@ -13,6 +13,8 @@ const UNIT_TOLERANCE: f64 = 1e-3;
 const SHEAR_TOLERANCE: f64 = 0.009;
 /// The cosine of directions that are called the same is above: two degrees off.
 const SAME_DIRECTION: f64 = 0.9994;
+/// A quaternion is longer than 1 by rounding up to here: writers store single precision, some of them few digits.
+const QUATERNION_TOLERANCE: f64 = 1e-4;
 /// The shortest and the longest side of a body in mm.
 const BODY: [f64; 2] = [10.0, 3000.0];
 
@@ -56,6 +58,9 @@ impl Geometry {
         let sform = stated(header.sform_code, Some(affine::sform(header)), "sform", &mut warnings);
         let qform = whole.map(|whole| affine::qform(header, whole));
         let qform = stated(header.qform_code, qform, "qform", &mut warnings);
+        if qform.is_some() {
+            warnings.extend(doubtful_rotation(header));
+        }
 
         let mut readings = Vec::new();
         let affine = match (sform, qform, whole) {
@@ -90,6 +95,29 @@ impl Geometry {
         warnings.extend(size_of_no_body(header, shape, affine::spacing(&affine)));
         Ok(Self { affine, readings, warnings })
     }
+}
+
+/// What is impossible in the numbers of a qform, and what is made of it.
+fn doubtful_rotation(header: &NiftiHeader) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let norm = affine::quaternion_norm(header);
+    if norm > 1.0 + QUATERNION_TOLERANCE {
+        doubts.push(format!(
+            "the qform's quaternion is impossible: the squares of b, c and d add up to {}, and to 1 at most in a \
+             rotation: it is taken as a half turn about that axis, so that the orientation may be wrong",
+            short(norm)
+        ));
+    }
+    let handedness = header.pixdim[0];
+    // Writers that leave it at 0 mean 1, as the standard says.
+    if ![-1.0, 0.0, 1.0].contains(&handedness) {
+        let taken = if handedness < 0.0 { -1 } else { 1 };
+        doubts.push(format!(
+            "pixdim[0], the qform's handedness, is {handedness}, and has to be 1 or -1: {taken} is taken, so that the \
+             third axis may be reversed"
+        ));
+    }
+    doubts
 }
 
 /// The voxel sizes that pixdim gives.

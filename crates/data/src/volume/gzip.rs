@@ -4,8 +4,11 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
+/// How a member begins.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// The members of a gzip file, one after another. Zero bytes between them and after the last one are padding, as tapes
-/// and some archives add it; anything else is an error.
+/// and some archives add it; anything else is an error that says so.
 pub(super) struct Members<R> {
     /// The member that is being read; none after the last one, or after an error.
     member: Option<GzDecoder<R>>,
@@ -25,8 +28,17 @@ impl<R: BufRead> Members<R> {
                 return Ok(false);
             }
             let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-            let more = zeros < bytes.len();
+            let rest = &bytes[zeros..];
+            let (more, is_member) = (!rest.is_empty(), rest.iter().zip(&MAGIC).all(|(a, b)| a == b));
             file.consume(zeros);
+            if more && !is_member {
+                let trailing = io::copy(&mut file, &mut io::sink())?;
+                let problem = format!(
+                    "{trailing} bytes that are not gzip's follow the compressed data (remove them: decompress the file, \
+                     and compress it anew)"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            }
             if more {
                 self.member = Some(GzDecoder::new(file));
                 return Ok(true);

@@ -49,14 +49,16 @@ impl TrainConfig {
             self.check_batch(crop)?;
         }
         check_not_negative([("loss.presence", self.loss.presence)])?;
-        let heads = self.loss.heads.len();
-        let expected = self.heads();
-        let fine = heads == 0 || heads == expected;
-        check("loss.heads", format!("{:?}", self.loss.heads), fine, &format!("{expected} weights"))?;
-        let loss = &self.loss.segmentation;
-        let built =
-            loss.build(self.activation()).and_then(|loss| DeepSupervision::new(loss, self.head_weights()));
-        built.map_err(|error| Error::setting("loss", format!("{:?}", self.loss), error.to_string()))?;
+        let (given, expected) = (self.loss.heads.len(), self.heads());
+        let fine = given == 0 || given == expected;
+        let heads = format!("{:?}", self.loss.heads);
+        check("loss.heads", &heads, fine, &format!("{expected} weights"))?;
+        let loss = self.loss.segmentation.build(self.activation()).map_err(|error| {
+            let value = toml::Value::try_from(self.loss.segmentation).map(|loss| loss.to_string());
+            Error::setting("loss.segmentation", value.unwrap_or_default(), error.to_string())
+        })?;
+        let allowed = "weights of 0 or more, and one of them above 0";
+        check("loss.heads", heads, DeepSupervision::new(loss, self.head_weights()).is_ok(), allowed)?;
         self.check_names()?;
         self.augmentation.validate()?;
         let model = &self.model;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use unet3p_data::{MaskColors, MaskName, MaskValues};
+use unet3p_models::SIZE_MULTIPLE;
 
 use super::check::{check, check_counts, is_part};
 use crate::Result;
@@ -97,8 +98,9 @@ impl DataConfig {
         let colors = self.mask_colors.as_ref().is_none_or(|colors| !colors.is_empty());
         check("data.mask_colors", "{}", colors, "one colour or more")?;
         if let Some(resize) = self.resize {
-            let fine = resize.iter().all(|n| (1..=MOST_PIXELS).contains(n));
-            let allowed = format!("[height, width], each from 1 up to {MOST_PIXELS}");
+            // Less is not even one pixel at the network's lowest resolution.
+            let fine = resize.iter().all(|n| (SIZE_MULTIPLE..=MOST_PIXELS).contains(n));
+            let allowed = format!("[height, width], {SIZE_MULTIPLE} to {MOST_PIXELS}");
             check("data.resize", format!("{resize:?}"), fine, &allowed)?;
         }
         let both = self.image_mean.is_some() == self.image_std.is_some();
@@ -119,7 +121,7 @@ impl DataConfig {
         let fits = fraction > 0.0 && fraction < 1.0;
         check("data.validation_fraction", fraction, fits, "between 0 and 1, both excluded")?;
         if let (Some(fraction), Some(_)) = (self.validation_fraction, &self.validation_groups) {
-            let allowed = "cannot be given together with data.validation_groups";
+            let allowed = "cannot be given together with data.validation_groups: leave one of them out";
             check("data.validation_fraction", fraction, false, allowed)?;
         }
         if let Some(crop) = self.crop {

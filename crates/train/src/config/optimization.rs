@@ -90,7 +90,8 @@ impl OptimizationConfig {
             check(key, value, value > 0, "1 or more")?;
         }
         if let (Some(steps), Some(_)) = (self.steps, self.epochs) {
-            check("train.steps", steps, false, "cannot be given together with train.epochs")?;
+            let allowed = "cannot be given together with train.epochs: leave one of them out";
+            check("train.steps", steps, false, allowed)?;
         }
         let rate = self.learning_rate;
         check("train.learning_rate", rate, rate.is_finite() && rate > 0.0, "a number above 0")?;

@@ -55,19 +55,22 @@ fn errors_name_the_key_the_value_and_what_is_allowed() {
         ("model.encoder=resnet18", ["resnet18", "resnet34"]),
         ("model.encoder_weights=a.pth", ["model.encoder_weights = a.pth", "other than \"plain\""]),
         ("data.image_std=[0.2]", ["data.image_mean", "together with data.image_std"]),
-        ("loss.heads=[-1.0]", ["loss", "-1"]),
+        ("loss.heads=[-1.0]", ["loss.heads = [-1.0]", "0 or more"]),
+        ("loss.heads=[0]", ["loss.heads = [0.0]", "one of them above 0"]),
+        ("data.resize=[1, 1]", ["data.resize = [1, 1]", "16 to 8192"]),
         ("loss.heads=[1.0, 1.0]", ["loss.heads = [1.0, 1.0]", "1 weights"]),
         ("augmentation.blur.probability=2.0", ["augmentation.blur.probability = 2", "0 to 1"]),
         ("model.filters=[0, 1, 2, 3, 4]", ["filters", "0"]),
         ("log.images=257", ["log.images = 257", "0 to 256"]),
-        ("loss.segmentation=cross_entropy", ["cross_entropy", "softmax"]),
+        ("loss.segmentation=cross_entropy", ["loss.segmentation = { name = \"cross_entropy\" }", "softmax"]),
     ] {
         let message = message("", &[setting]);
         assert!(parts.iter().all(|part| message.contains(part)), "{setting}: {message}");
     }
     let residual = message("", &["model.encoder=resnet34", "data.crop=[48, 32]"]);
     assert!(residual.contains("multiples of 32 with encoder resnet34"), "{residual}");
-    assert!(message("", &["train.steps=5", "train.epochs=5"]).contains("train.steps = 5"));
+    let both = message("", &["train.steps=5", "train.epochs=5"]);
+    assert!(both.contains("train.steps = 5") && both.contains("leave one of them out"), "{both}");
     assert!(TrainConfig::from_toml("", &[]).unwrap_err().to_string().contains("data.paths"));
     let message = message("", &["model.activation=softmax", "model.num_classes=1"]);
     assert!(message.contains("two classes"), "{message}");
@@ -112,4 +115,24 @@ fn names_tell_the_number_of_classes_and_are_told_apart() {
         let message = message("", &[&[names.as_str()], settings].concat());
         assert!(message.contains("model.class_names") && message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn an_override_replaces_what_says_the_same() {
+    let text = "[data]\npaths = [\"slices\"]\nvalidation_groups = [\"a\"]\nmask_values = { 0 = 0, 7 = 1 }\n\
+                [train]\nepochs = 7\n";
+    let read = |settings: &[&str]| {
+        let settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
+        TrainConfig::from_toml(text, &settings).unwrap()
+    };
+    let replaced =
+        read(&["train.steps = 9", "data.validation_fraction=0.5", "data.mask_colors={\"#ff0000\"=1}"]);
+    assert_eq!((replaced.train.epochs, replaced.train.steps), (None, Some(9)));
+    assert_eq!((replaced.data.validation_groups, replaced.data.validation_fraction), (None, Some(0.5)));
+    assert!(replaced.data.mask_values.is_none() && replaced.data.mask_colors.is_some());
+    // A key in the table of another is no other way to say it.
+    let changed = read(&["train.epochs=8", "data.mask_values.9=1"]);
+    assert_eq!((changed.train.epochs, changed.train.steps), (Some(8), None));
+    let expected = [(0, 0), (7, 1), (9, 1)];
+    assert_eq!(changed.data.mask_values, Some(expected.into_iter().collect()));
 }
