@@ -38,7 +38,8 @@ pub use mask::{
 pub use open::open_file;
 pub use picture::Picture;
 pub use planes::{Image, LabelMap};
-pub use preprocess::{Layout, Loaded, MaskRule, Normalize, PreparedVolume, Preprocessor, Size};
+pub use preprocess::{Layout, Loaded, Normalize, PreparedVolume, Preprocessor, Size};
 pub use resample::{Resample, resize, resize_labels};
 pub use text::{read_json, read_text};
+pub use unet3p_kernels::ClassRule;
 pub use volume::{MAX_VOXELS, Orientation, Volume, Voxel};

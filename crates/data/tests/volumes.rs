@@ -6,7 +6,7 @@ mod common;
 use common::{RAS, affine, at, indices, orientations, product, random, rotation, volume};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use unet3p_data::{Error, Image, MaskRule, Normalize, Orientation, Preprocessor, Size, Volume};
+use unet3p_data::{ClassRule, Error, Image, Normalize, Orientation, Preprocessor, Size, Volume};
 
 /// f32 arithmetic on values of about 100.
 const ROUNDING: f32 = 1e-4;
@@ -101,7 +101,7 @@ fn on_its_own_grid_a_mask_comes_back_exactly() {
                 Image::new(3, slice.height, slice.width, data.collect()).unwrap()
             })
             .collect();
-        let softmax = prepared.restore(&probabilities, MaskRule::Argmax).unwrap();
+        let softmax = prepared.restore(&probabilities, ClassRule::Argmax).unwrap();
         assert_eq!(
             (softmax.data.as_slice(), softmax.shape, softmax.affine),
             (&labels[..], shape, grid),
@@ -112,7 +112,7 @@ fn on_its_own_grid_a_mask_comes_back_exactly() {
             .iter()
             .map(|p| Image::new(2, p.height, p.width, p.data[p.height * p.width..].to_vec()).unwrap())
             .collect();
-        assert_eq!(prepared.restore(&foreground, MaskRule::Threshold(0.5)).unwrap().data, labels);
+        assert_eq!(prepared.restore(&foreground, ClassRule::Threshold(0.5)).unwrap().data, labels);
     }
 }
 
@@ -140,7 +140,7 @@ fn a_ball_survives_another_spacing() {
                 Image::new(1, slice.height, slice.width, slice.plane(1).to_vec()).unwrap()
             })
             .collect();
-        let restored = prepared.restore(&probabilities, MaskRule::Threshold(0.5)).unwrap();
+        let restored = prepared.restore(&probabilities, ClassRule::Threshold(0.5)).unwrap();
         let (mut both, mut sum) = (0, 0);
         for (&found, &wanted) in restored.data.iter().zip(&native.data) {
             both += usize::from(found == 1 && wanted > 0.0);
@@ -247,7 +247,7 @@ fn probabilities_of_another_shape_are_refused() {
     let native = volume([3, 4, 2], affine(RAS, [1.0; 3], [0.0; 3]), |_| 0.0);
     let prepared = plain().prepare_volume(&native).unwrap();
     let good = Image::filled(1, 4, 3, 0.0);
-    let rule = MaskRule::Threshold(0.5);
+    let rule = ClassRule::Threshold(0.5);
     assert!(prepared.restore(&[good.clone(), good.clone()], rule).is_ok());
     for bad in [vec![], vec![good.clone()], vec![good.clone(), Image::filled(1, 3, 4, 0.0)]] {
         assert!(matches!(prepared.restore(&bad, rule), Err(Error::Shape(_))));
@@ -271,10 +271,10 @@ fn volumes_that_make_no_sense_are_refused() {
 
 #[test]
 fn classes_follow_their_rule() {
-    let sigmoid = MaskRule::Threshold(0.5);
-    assert_eq!(sigmoid.class([0.5]), 0);
-    assert_eq!(sigmoid.class([0.51]), 1);
-    assert_eq!(sigmoid.class([0.6, 0.7, 0.7]), 2);
-    assert_eq!(MaskRule::Argmax.class([0.2, 0.2, 0.1]), 0);
-    assert_eq!(MaskRule::Argmax.class([0.1, 0.2, 0.3]), 2);
+    let sigmoid = ClassRule::Threshold(0.5);
+    assert_eq!(sigmoid.classes(&[0.5], 1), [0]);
+    assert_eq!(sigmoid.classes(&[0.51], 1), [1]);
+    assert_eq!(sigmoid.classes(&[0.6, 0.7, 0.7], 3), [2]);
+    assert_eq!(ClassRule::Argmax.classes(&[0.2, 0.2, 0.1], 3), [0]);
+    assert_eq!(ClassRule::Argmax.classes(&[0.1, 0.2, 0.3], 3), [2]);
 }

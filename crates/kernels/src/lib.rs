@@ -32,6 +32,7 @@
 
 mod aligned;
 mod blocked;
+mod class_rule;
 mod convolution;
 mod head;
 mod matmul;
@@ -49,6 +50,7 @@ mod write;
 
 pub use aligned::AlignedBuffer;
 pub use blocked::{BlockedShape, BlockedView, BlockedViewMut};
+pub use class_rule::ClassRule;
 pub use convolution::{
     BlockedConv2d, Conv2d, ConvAlgorithm, ConvCosts, DirectConv2d, Kernel, PointwiseConv2d, Tile,
     WinogradConv2d, conv2d, conv2d_backward_input, conv2d_backward_weight, unfold2d_blocked,

@@ -1,8 +1,9 @@
 //! From probabilities to class ids.
 
 use candle_core::{DType, Device, Tensor};
+use unet3p_kernels::ClassRule;
 
-use crate::config::Activation;
+use crate::Activation;
 use crate::error::{Error, Result};
 
 /// The class of each pixel: `[batch, classes, height, width]` to u8 `[batch, height, width]`, on the CPU.
@@ -14,30 +15,18 @@ use crate::error::{Error, Result};
 /// Where the tensor has other than four dimensions or more than 255 classes, and those of [`check_probabilities`].
 pub fn class_map(probabilities: &Tensor, activation: Activation, threshold: f32) -> Result<Tensor> {
     let (batch, classes, height, width) = probabilities.dims4()?;
-    if classes > 255 {
+    if !(1..=255).contains(&classes) {
         return Err(Error::Input(format!("{classes} classes do not fit into a mask of 8 bits")));
     }
     let values =
         probabilities.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     check_probabilities(&values)?;
-    let plane = height * width;
-    let (first_id, floor) = match activation {
-        Activation::Softmax => (0, f32::NEG_INFINITY),
-        Activation::Sigmoid => (1, threshold),
+    let rule = match activation {
+        Activation::Softmax => ClassRule::Argmax,
+        Activation::Sigmoid => ClassRule::Threshold(threshold),
     };
-    let mut ids = vec![0u8; batch * plane];
-    let mut best = vec![0f32; plane];
-    for (ids, image) in ids.chunks_exact_mut(plane.max(1)).zip(values.chunks_exact((classes * plane).max(1)))
-    {
-        best.fill(floor);
-        for (class, channel) in image.chunks_exact(plane).enumerate() {
-            for ((id, best), &value) in ids.iter_mut().zip(&mut best).zip(channel) {
-                if value > *best {
-                    (*id, *best) = ((class + first_id) as u8, value);
-                }
-            }
-        }
-    }
+    let images = values.chunks_exact((classes * height * width).max(1));
+    let ids: Vec<u8> = images.flat_map(|image| rule.classes(image, classes)).collect();
     Ok(Tensor::from_vec(ids, (batch, height, width), &Device::Cpu)?)
 }
 

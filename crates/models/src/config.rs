@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
+use unet3p_losses::Activation;
 
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
@@ -40,17 +41,6 @@ impl Display for Variant {
             Self::DeepSupervisionCgm => "deep_supervision_cgm",
         })
     }
-}
-
-/// From logits to probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// Each class on its own: one class, or several that may overlap. Class ids start at 1; 0 is where no class
-    /// passes the threshold.
-    Sigmoid,
-    /// One class of several a pixel; class 0 is the background.
-    Softmax,
 }
 
 /// What the classification-guided module's decision multiplies.

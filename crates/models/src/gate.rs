@@ -3,8 +3,9 @@
 use candle_core::{DType, Device, Tensor};
 use unet3p_core::ClassificationGuidedModule;
 
+use crate::Activation;
 use crate::class_map::check_probabilities;
-use crate::config::{Activation, CgmGate, UNet3PlusConfig};
+use crate::config::{CgmGate, UNet3PlusConfig};
 use crate::error::{Error, Result};
 use crate::predictor::{AllOutputs, Logits, Output};
 

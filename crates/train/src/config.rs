@@ -183,14 +183,6 @@ impl TrainConfig {
         }
     }
 
-    /// The activation as the losses spell it.
-    pub(crate) fn activation(&self) -> unet3p_losses::Activation {
-        match self.model.activation {
-            Activation::Sigmoid => unet3p_losses::Activation::Sigmoid,
-            Activation::Softmax => unet3p_losses::Activation::Softmax,
-        }
-    }
-
     /// Heads that give a loss.
     fn heads(&self) -> usize {
         if self.model.variant.has_deep_supervision() { HEADS } else { 1 }

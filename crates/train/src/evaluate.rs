@@ -188,14 +188,14 @@ impl Validator<'_> {
     fn target(&self, sample: &Sample) -> Result<Target> {
         let (mask, classes) = (&sample.mask, self.config.outputs());
         let shape = (1, mask.height, mask.width);
-        let (activation, ignored) = (self.config.activation(), self.dataset.ignored());
+        let (activation, ignored) = (self.config.model.activation, self.dataset.ignored());
         Ok(Target::from_labels(&mask.data, shape, classes, activation, ignored, DType::F32, self.device)?)
     }
 
     /// The predicted class ids, unless the probabilities are no numbers.
     fn prediction(&self, output: &Logits, target: &Target) -> Result<Result<LabelMap, unet3p_models::Error>> {
         let logits = self.objective.prediction(output, target)?;
-        let probabilities = self.config.activation().probabilities(&logits)?;
+        let probabilities = self.config.model.activation.probabilities(&logits)?;
         let map = match class_map(&probabilities, self.config.model.activation, THRESHOLD) {
             Ok(map) => map,
             Err(error) => return Ok(Err(error)),

@@ -19,7 +19,7 @@ pub(crate) struct Objective {
 
 impl Objective {
     pub(crate) fn new(config: &TrainConfig) -> Result<Self> {
-        let loss = config.loss.segmentation.build(config.activation())?;
+        let loss = config.loss.segmentation.build(config.model.activation)?;
         Ok(Self {
             heads: DeepSupervision::new(loss, config.head_weights())?,
             presence: config.loss.presence,

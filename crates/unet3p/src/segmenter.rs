@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use unet3p_data::{Image, LabelMap, MaskRule, Preprocessor, Resample, Volume, default_color, resize};
+use unet3p_data::{ClassRule, Image, LabelMap, Preprocessor, Resample, Volume, default_color, resize};
 use unet3p_models::{
     Activation, BeforeGateValues, CompileOptions, Predictor, UNet3Plus, UNet3PlusConfig, check_tile,
 };
@@ -259,12 +259,7 @@ impl Segmenter {
         warnings: Vec<String>,
     ) -> Result<Segmentation> {
         let rule = self.rule();
-        let area = probabilities.height * probabilities.width;
-        let ids = (0..area)
-            .map(|pixel| {
-                rule.class((0..probabilities.channels).map(|k| probabilities.data[k * area + pixel]))
-            })
-            .collect();
+        let ids = rule.classes(&probabilities.data, probabilities.channels);
         let mask = LabelMap::new(probabilities.height, probabilities.width, ids)?;
         Ok(Segmentation {
             classes: class_areas(&mask.data, &self.classes()),
@@ -278,10 +273,10 @@ impl Segmenter {
         })
     }
 
-    fn rule(&self) -> MaskRule {
+    fn rule(&self) -> ClassRule {
         match self.config().activation {
-            Activation::Sigmoid => MaskRule::Threshold(self.threshold),
-            Activation::Softmax => MaskRule::Argmax,
+            Activation::Sigmoid => ClassRule::Threshold(self.threshold),
+            Activation::Softmax => ClassRule::Argmax,
         }
     }
 

@@ -1,6 +1,6 @@
 //! NIfTI volumes, as far as the network's input and back.
 
-use unet3p_data::{Image, MaskRule, Normalize, Orientation, Preprocessor, Size, Volume};
+use unet3p_data::{ClassRule, Image, Normalize, Orientation, Preprocessor, Size, Volume};
 
 use super::said;
 use crate::{Outcome, scratch};
@@ -39,7 +39,7 @@ fn prepare(volume: &Volume) -> Outcome {
         let (height, width) = prepared.size();
         if volume.data.len().max(prepared.len() * height * width) <= SMALL {
             let probabilities = vec![Image::filled(2, height, width, 0.7); prepared.len()];
-            let mask = prepared.restore(&probabilities, MaskRule::Threshold(0.5)).map_err(said)?;
+            let mask = prepared.restore(&probabilities, ClassRule::Threshold(0.5)).map_err(said)?;
             let again = scratch::file("mask.nii", &[]);
             mask.write(&again).map_err(said)?;
             let labels = Volume::read_labels(&again).map_err(said)?;

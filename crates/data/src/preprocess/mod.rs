@@ -7,7 +7,7 @@ mod volume;
 
 pub use config::{Layout, Normalize, Preprocessor, Size};
 pub use image::Loaded;
-pub use volume::{MaskRule, PreparedVolume};
+pub use volume::PreparedVolume;
 
 pub(crate) use image::{luma, unit_planes};
 pub(crate) use volume::displayed;

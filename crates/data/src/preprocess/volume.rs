@@ -1,39 +1,12 @@
 //! Volumes to slices for the network, and the network's answers back onto the volume's own grid.
 
 use rayon::prelude::*;
+use unet3p_kernels::ClassRule;
 
 use super::{Layout, Normalize, Preprocessor, hints};
 use crate::resample::{Resample, taps};
 use crate::volume::keep_largest_components;
 use crate::{Error, Image, Orientation, Result, Volume, resize};
-
-/// How a pixel's class follows from its probabilities.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MaskRule {
-    /// Channel `k` is class `k + 1`: the most probable one where it exceeds the threshold, else 0
-    /// (networks that end in a sigmoid).
-    Threshold(f32),
-    /// Channel `k` is class `k`: the most probable one (networks that end in a softmax).
-    Argmax,
-}
-
-impl MaskRule {
-    /// The class of one pixel; the smaller id among equals.
-    pub fn class(self, probabilities: impl IntoIterator<Item = f32>) -> u8 {
-        let (mut best, mut first) = match self {
-            Self::Threshold(threshold) => (threshold, 1u8),
-            Self::Argmax => (f32::NEG_INFINITY, 0),
-        };
-        let mut class = 0;
-        for probability in probabilities {
-            if probability > best {
-                (best, class) = (probability, first);
-            }
-            first = first.saturating_add(1);
-        }
-        class
-    }
-}
 
 /// A volume on the model's grid, to be taken apart slice by slice, and the way back.
 ///
@@ -161,7 +134,7 @@ impl PreparedVolume {
     ///
     /// # Errors
     /// [`Error::Shape`] when there are not as many images as slices, or one has another size.
-    pub fn restore(&self, probabilities: &[Image], rule: MaskRule) -> Result<Volume<u8>> {
+    pub fn restore(&self, probabilities: &[Image], rule: ClassRule) -> Result<Volume<u8>> {
         let (height, width) = self.size();
         let classes = probabilities.first().map_or(0, |image| image.channels);
         let fits = |image: &Image| (image.channels, image.height, image.width) == (classes, height, width);
@@ -181,9 +154,8 @@ impl PreparedVolume {
             }
             let blend = resize(&blend, ny, nx, Resample::Bilinear)?;
             // Undo the display order: last row and column first.
-            for (pixel, voxel) in out.iter_mut().rev().enumerate() {
-                *voxel = rule.class((0..classes).map(|k| blend.data[k * nx * ny + pixel]));
-            }
+            let ids = rule.classes(&blend.data, classes);
+            out.iter_mut().rev().zip(ids).for_each(|(voxel, id)| *voxel = id);
             Ok::<(), Error>(())
         })?;
         if self.preprocessor.keep_largest_component {

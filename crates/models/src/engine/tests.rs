@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Activation, CgmGate, UNet3PlusConfigBuilder, Variant};
-use crate::{Encoder, pad_to_multiple};
+use crate::config::{CgmGate, UNet3PlusConfigBuilder, Variant};
+use crate::{Activation, Encoder, pad_to_multiple};
 
 /// Relative L2 error allowed against the network in f64. A sum of 9 * 256 products loses about 2304^0.5 * 2^-24 = 3e-6
 /// where its roundings add up like noise, and Winograd's transforms as much again; what comes from the layers before

@@ -18,7 +18,7 @@ impl Trainer {
     pub(super) fn step(&mut self, step: usize, learning_rate: f64, batch: &Batch) -> Result<(f64, f64)> {
         let (size, passes) = (self.config.train.batch_size, self.config.train.accumulate);
         let input = batch.input(&self.device)?;
-        let target = batch.target(self.config.outputs(), self.config.activation(), &self.device)?;
+        let target = batch.target(self.config.outputs(), self.config.model.activation, &self.device)?;
         let (mut sum, mut total): (f64, Option<Gradients>) = (0.0, None);
         for pass in 0..passes {
             let part = |tensor: &Tensor| tensor.narrow(0, pass * size, size)?.contiguous();
