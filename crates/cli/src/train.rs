@@ -11,9 +11,9 @@ use candle_core::Device;
 use clap::Args;
 use indicatif::ProgressBar;
 use unet3p::ModelSource;
+use unet3p_convert::encoder::EncoderWeights;
 use unet3p_data::Preprocessor;
 use unet3p_files::read_text_from;
-use unet3p_hub::encoder::EncoderWeights;
 use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
 
 use crate::args::Global;
