@@ -94,16 +94,21 @@ fn every_depth_is_told_by_its_names_and_shapes() {
             let filters: Vec<usize> = (1..=depth).map(|i| 4 * i).collect();
             for variant in VARIANTS {
                 let gate = if variant.has_cgm() { CgmGate::Logits } else { CgmGate::Probabilities };
-                let config = UNet3PlusConfig::builder().encoder(encoder).filters(filters.clone());
-                let config = config.variant(variant).in_channels(4).cgm_gate(gate).build().unwrap();
+                let of = |encoder| {
+                    let config = UNet3PlusConfig::builder().encoder(encoder).filters(filters.clone());
+                    config.variant(variant).in_channels(4).cgm_gate(gate).build().unwrap()
+                };
+                // ResNet-50 and ResNet-101 differ from the fourth scale on.
+                let is_told = (encoder, depth) != (Encoder::Resnet101, 3);
+                let expected = of(if is_told { encoder } else { Encoder::Resnet50 });
                 let namings: &[Naming] = if encoder == Encoder::Plain {
                     &[Naming::Native, Naming::Authors]
                 } else {
                     &[Naming::Native]
                 };
                 for &naming in namings {
-                    let found = infer_architecture(naming, &shapes(naming, &config));
-                    assert_eq!(found.as_ref(), Ok(&config), "{encoder}, {depth} scales, {naming:?}");
+                    let found = infer_architecture(naming, &shapes(naming, &of(encoder)));
+                    assert_eq!(found.as_ref(), Ok(&expected), "{encoder}, {depth} scales, {naming:?}");
                 }
             }
         }
