@@ -1,5 +1,5 @@
 //! The encoders' five feature maps against torchvision's and timm's, from weights that are a function of their names
-//! (golden/encoders/generate.py), on the CPU kernels and on the composition that GPUs run.
+//! (golden/encoders/generate.py), on the CPU kernels and on Candle's operations, which GPUs run.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap};

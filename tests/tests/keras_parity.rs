@@ -1,4 +1,4 @@
-//! The Keras implementation's files, converted, predict what Keras predicts, on the CPU kernels and on the composition
+//! The Keras implementation's files, converted, predict what Keras predicts, on the CPU kernels and on Candle's operations
 //! that GPUs run.
 #![allow(clippy::unwrap_used)]
 
@@ -73,7 +73,7 @@ fn kernels_predict_as_keras() {
 }
 
 #[test]
-fn the_composition_predicts_as_keras() {
+fn candle_predicts_as_keras() {
     for (file, ..) in FILES {
         predicts_as_keras(file, Backend::Candle);
     }

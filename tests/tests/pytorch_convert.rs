@@ -1,5 +1,5 @@
 //! The authors' PyTorch checkpoints: read as Candle reads them, converted whole, and predicting what the authors'
-//! code predicts, on the CPU kernels and on the composition that GPUs run.
+//! code predicts, on the CPU kernels and on Candle's operations, which GPUs run.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -111,7 +111,7 @@ fn kernels_predict_as_the_authors_code() {
 }
 
 #[test]
-fn the_composition_predicts_as_the_authors_code() {
+fn candle_predicts_as_the_authors_code() {
     predicts_as_the_authors(Backend::Candle);
 }
 

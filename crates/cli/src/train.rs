@@ -212,7 +212,7 @@ struct Progress {
     bar: ProgressBar,
     /// When there was a line about a step.
     line: Option<Instant>,
-    /// Running means, from the first step of the sitting on.
+    /// Running means, from the first step of the session on.
     loss: Option<f64>,
     images_per_second: Option<f64>,
     validation: String,
@@ -221,7 +221,7 @@ struct Progress {
 impl Progress {
     fn new(trainer: &Trainer) -> Self {
         let bar = report::bar(trainer.plan().steps as u64, "steps");
-        // The time left is told by what this sitting does.
+        // The time left is told by what this session does.
         bar.set_position(trainer.steps_done() as u64);
         bar.reset_eta();
         Self { bar, line: None, loss: None, images_per_second: None, validation: String::new() }

@@ -148,7 +148,7 @@ fn read_safetensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, Told), Err
     let bytes = read_weights(path)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|cause| damaged(cause.into()))?;
     let entry = header.metadata().as_ref().and_then(|entries| entries.get("config"));
-    let told = match entry.filter(|json| UNet3PlusConfig::is_json_of_one(json)) {
+    let told = match entry.filter(|json| UNet3PlusConfig::is_unet3plus_json(json)) {
         Some(json) => Told::Everything(
             UNet3PlusConfig::from_json_of(json, &path.display().to_string())
                 .map_err(|cause| Error::model(path, cause))?,

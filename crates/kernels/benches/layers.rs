@@ -101,12 +101,12 @@ fn before_upsampling(bencher: Bencher, layer: &Layer) {
     let conv =
         UpsampledConv2d::new(Isa::current(), layer.scale, &[layer.inputs], &layer.weight(), &bias, true);
     let ((from, x), (to, mut y)) = (Layer::map(layer.inputs, low), Layer::map(layer.outputs, layer.side));
-    let mut ring = conv.rows_for(layer.side, low);
+    let mut tap_rows = conv.rows_for(layer.side, low);
     let count = ItemsCount::new(conv.multiply_adds(low, low));
     let rows = 0..layer.side;
     bencher
         .counter(count)
-        .bench_local(|| conv.run(from.view(&x), rows.clone(), to.view_mut(&mut y), &mut ring));
+        .bench_local(|| conv.run(from.view(&x), rows.clone(), to.view_mut(&mut y), &mut tap_rows));
 }
 
 #[divan::bench(args = [layer(320, 1, 320, 1)])]

@@ -93,14 +93,14 @@ fn convolution_of_an_upsampled_map() {
             let to = BlockedShape { channels: outputs, height: full.height, width: full.width };
             on_every_isa(|isa| {
                 let layer = UpsampledConv2d::new(isa, scale, &[inputs], &w, &bias, true);
-                // whole, and in strips that share a ring
+                // whole, and in strips that share the tap rows
                 for strip in [full.height, 4, 6] {
-                    let mut ring = layer.rows_for(strip, width);
+                    let mut tap_rows = layer.rows_for(strip, width);
                     let mut y = dirty(to);
                     for start in (0..full.height).step_by(strip) {
                         let rows = start..full.height.min(start + strip);
                         let part = to.view_mut(&mut y).rows(rows.clone());
-                        layer.run(map.view(&from), rows, part, &mut ring);
+                        layer.run(map.view(&from), rows, part, &mut tap_rows);
                     }
                     assert_close(
                         &format!("{isa} x{scale} {full:?} strips of {strip}"),

@@ -108,21 +108,21 @@ impl ColumnGroups {
     }
 
     /// Where row `k` of column block `block` lies, sixteen neighbouring columns.
-    pub(crate) fn place(self, k: usize, block: usize) -> usize {
+    pub(crate) fn layout(self, k: usize, block: usize) -> usize {
         let first = block - block % self.group;
         let width = self.group.min(self.blocks - first);
         self.start(first) + (k * width + block - first) * LANES
     }
 }
 
-/// Packs `weight` (`[outputs, inputs, 3, 3]`) for `S`: `place(block, lane, tap, output)` is the row and the column of the
+/// Packs `weight` (`[outputs, inputs, 3, 3]`) for `S`: `position(block, lane, tap, output)` is the row and the column of the
 /// matrix that a weight goes to, `[rows, columns]` are the matrix's.
 pub(crate) fn pack_weights(
     isa: Isa,
     inputs: &InputBlocks,
     weight: &[f32],
     [rows, columns]: [usize; 2],
-    place: impl Fn(usize, usize, usize, usize) -> [usize; 2],
+    position: impl Fn(usize, usize, usize, usize) -> [usize; 2],
 ) -> AlignedBuffer {
     let groups = isa.run(Groups { columns, depth: rows });
     let mut packed = AlignedBuffer::zeroed(groups.elements());
@@ -130,8 +130,8 @@ pub(crate) fn pack_weights(
         for (block, channels) in inputs.channels.iter().enumerate() {
             for (lane, channel) in channels.clone().enumerate() {
                 for (tap, &weight) in weight[channel * 9..][..9].iter().enumerate() {
-                    let [k, column] = place(block, lane, tap, o);
-                    packed[groups.place(k, column / LANES) + column % LANES] = weight;
+                    let [k, column] = position(block, lane, tap, o);
+                    packed[groups.layout(k, column / LANES) + column % LANES] = weight;
                 }
             }
         }

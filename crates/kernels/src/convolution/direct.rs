@@ -24,7 +24,7 @@ pub struct DirectConv2d {
     /// One packed matrix, rows `[block][tap][lane]`.
     weights: AlignedBuffer,
     bias: AlignedBuffer,
-    floor: f32,
+    lower_bound: f32,
 }
 
 impl DirectConv2d {
@@ -36,9 +36,9 @@ impl DirectConv2d {
         let inputs = checked_inputs(parts, bias.len(), weight);
         let (outputs, total) = (bias.len(), inputs.total());
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+        let lower_bound = if relu { 0.0 } else { f32::NEG_INFINITY };
         let layer = Self::packed(isa, inputs, outputs, taps, AlignedBuffer::zeroed(0));
-        Self { bias: pack_bias(bias), floor, ..layer }
+        Self { bias: pack_bias(bias), lower_bound, ..layer }
     }
 
     /// Without bias and ReLU, packed into `memory` where that suffices; `taps(o, c)` are the weights of output `o` and
@@ -52,7 +52,7 @@ impl DirectConv2d {
     ) -> Self {
         let weights = isa.run(Pack { inputs: &inputs, outputs, taps, memory });
         let bias = AlignedBuffer::zeroed(outputs.next_multiple_of(LANES));
-        Self { isa, inputs, outputs, weights, bias, floor: f32::NEG_INFINITY }
+        Self { isa, inputs, outputs, weights, bias, lower_bound: f32::NEG_INFINITY }
     }
 
     pub(crate) fn into_memory(self) -> AlignedBuffer {
@@ -69,21 +69,21 @@ impl DirectConv2d {
 
     pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let (inputs, outputs) = (self.inputs.len(), self.outputs.div_ceil(LANES));
-        check_layer([("x", x.place.dims()), ("y", y.place.dims())], [inputs, outputs]);
+        check_layer([("x", x.layout.dims()), ("y", y.layout.dims())], [inputs, outputs]);
         x.check_reach(1, 1);
         let segments: Vec<usize> = (0..inputs)
             .flat_map(|block| (0..9).map(move |tap| (block, tap)))
-            .map(|(block, tap)| block * x.place.plane + tap / 3 * x.place.pitch + tap % 3 * LANES)
+            .map(|(block, tap)| block * x.layout.plane + tap / 3 * x.layout.pitch + tap % 3 * LANES)
             .collect();
         self.isa.run(Product {
-            x: Operands::of(&x, x.place.pitch + LANES, 1),
+            x: Operands::of(&x, x.layout.pitch + LANES, 1),
             y,
             y_step: 1,
             segments: &segments,
             segment: self.inputs.segment,
             weights: &self.weights,
             bias: &self.bias,
-            floor: self.floor,
+            lower_bound: self.lower_bound,
             outputs: self.outputs,
             write,
         });
@@ -116,7 +116,7 @@ impl<W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, W> {
                 for (lane, channel) in channels.clone().enumerate() {
                     let taps = taps_of_block(&taps, outputs, block, channel);
                     for (tap, taps) in taps.iter().enumerate() {
-                        let at = groups.place((input_block * 9 + tap) * inputs.segment + lane, block);
+                        let at = groups.layout((input_block * 9 + tap) * inputs.segment + lane, block);
                         // SAFETY: this column block is this task's alone.
                         unsafe { out.slice(at, LANES) }.copy_from_slice(taps);
                     }

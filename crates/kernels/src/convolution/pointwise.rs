@@ -32,8 +32,8 @@ impl PointwiseConv2d {
             move |o: usize| if channel < inputs { weight[o * inputs + channel] } else { 0.0 }
         };
         let layer = Pointwise::new(isa, inputs.div_ceil(LANES), inputs.min(LANES), outputs, at);
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Self { inputs, layer: Pointwise { bias: pack_bias(bias), floor, ..layer } }
+        let lower_bound = if relu { 0.0 } else { f32::NEG_INFINITY };
+        Self { inputs, layer: Pointwise { bias: pack_bias(bias), lower_bound, ..layer } }
     }
 
     /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
@@ -59,7 +59,7 @@ pub(crate) struct Pointwise {
     outputs: usize,
     weights: AlignedBuffer,
     bias: AlignedBuffer,
-    floor: f32,
+    lower_bound: f32,
 }
 
 impl Pointwise {
@@ -95,7 +95,7 @@ impl Pointwise {
             for block in 0..inputs {
                 for lane in 0..segment {
                     // SAFETY: this block of columns is this task's alone.
-                    let to = unsafe { out.slice(groups.place(block * segment + lane, column), LANES) };
+                    let to = unsafe { out.slice(groups.layout(block * segment + lane, column), LANES) };
                     to.fill(0.0);
                     if lane < lanes {
                         let weight = weight(block, lane);
@@ -107,14 +107,14 @@ impl Pointwise {
             }
         });
         let bias = AlignedBuffer::zeroed(outputs.next_multiple_of(LANES));
-        Self { isa, inputs, segment, outputs, weights, bias, floor: f32::NEG_INFINITY }
+        Self { isa, inputs, segment, outputs, weights, bias, lower_bound: f32::NEG_INFINITY }
     }
 
     pub(crate) fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let blocks = [self.inputs, self.outputs.div_ceil(LANES)];
-        check_layer([("x", x.place.dims()), ("y", y.place.dims())], blocks);
+        check_layer([("x", x.layout.dims()), ("y", y.layout.dims())], blocks);
         x.check_reach(0, 0);
-        let segments: Vec<usize> = (0..self.inputs).map(|block| block * x.place.plane).collect();
+        let segments: Vec<usize> = (0..self.inputs).map(|block| block * x.layout.plane).collect();
         self.gather(Operands::of(&x, 0, 1), &segments, y, 1, write);
     }
 
@@ -141,7 +141,7 @@ impl Pointwise {
             segment: self.segment,
             weights: &self.weights,
             bias: &self.bias,
-            floor: self.floor,
+            lower_bound: self.lower_bound,
             outputs: self.outputs,
             write,
         });

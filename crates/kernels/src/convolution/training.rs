@@ -100,7 +100,7 @@ impl<'a> BlockedConv2d<'a> {
     /// Where `x` or `y` has other channels, `y` is of another size, or `x` some rows of a map and the kernel larger than 3x3:
     /// `x: ...`, `y: ...`.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, memory: &mut AlignedBuffer) {
-        self.check([("x", x.place.dims()), ("y", y.place.dims())]);
+        self.check([("x", x.layout.dims()), ("y", y.layout.dims())]);
         match self.kernel {
             Kernel::SAME => {}
             Kernel { side: 1 | 3, .. } => return self.run_taps(x, y, memory),
@@ -123,15 +123,15 @@ impl<'a> BlockedConv2d<'a> {
         write: Write,
         memory: &mut AlignedBuffer,
     ) {
-        let [images, _, rows, cols] = grad_y.place.dims();
-        check_size("grad_y", grad_y.place.dims(), [images, self.outputs.div_ceil(LANES), rows, cols]);
-        let [_, _, height, width] = grad_x.place.dims();
+        let [images, _, rows, cols] = grad_y.layout.dims();
+        check_size("grad_y", grad_y.layout.dims(), [images, self.outputs.div_ceil(LANES), rows, cols]);
+        let [_, _, height, width] = grad_x.layout.dims();
         let sides = if self.kernel.output([height, width]) == [rows, cols] {
             [height, width]
         } else {
             [rows, cols].map(|side| side * self.kernel.stride)
         };
-        check_size("grad_x", grad_x.place.dims(), [images, self.inputs.len(), sides[0], sides[1]]);
+        check_size("grad_x", grad_x.layout.dims(), [images, self.inputs.len(), sides[0], sides[1]]);
         match self.kernel {
             Kernel::SAME => {}
             Kernel { side: 1 | 3, .. } => return self.input_gradient_taps(grad_y, grad_x, write, memory),
@@ -158,23 +158,23 @@ impl<'a> BlockedConv2d<'a> {
         grad_w: &mut [f32],
         memory: &mut AlignedBuffer,
     ) {
-        self.check([("x", x.place.dims()), ("grad_y", grad_y.place.dims())]);
+        self.check([("x", x.layout.dims()), ("grad_y", grad_y.layout.dims())]);
         let side = self.kernel.side;
         // a tile at the last row takes in what lies behind it, which has to be the halo's zeros
-        assert!(grad_y.place.has_all_rows(), "grad_y: some rows of a map, where all of them fit");
+        assert!(grad_y.layout.has_all_rows(), "grad_y: some rows of a map, where all of them fit");
         check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs.total(), side, side]);
         match self.kernel {
             Kernel::SAME => {}
             Kernel { side: 1 | 3, .. } => return self.weight_gradient_taps(x, grad_y, grad_w),
             _ => return self.weight_gradient_wide(x, grad_y, grad_w, memory),
         }
-        let [images, blocks, height, width] = x.place.dims();
+        let [images, blocks, height, width] = x.layout.dims();
         let (depth, columns) = (blocks * LANES, self.outputs.next_multiple_of(LANES));
         let products = depth * columns;
         let transforms = (depth + columns) as f64 * ConvCosts::TRAINING.transform;
         let tiles = images * height.div_ceil(4) * width.div_ceil(4);
         let by_tiles = 36.0 * (tiles as f64 * (products as f64 + transforms) + (products * SUM_COST) as f64);
-        let pixels = images * height * (x.place.pitch / LANES);
+        let pixels = images * height * (x.layout.pitch / LANES);
         let direct = 9.0 * products as f64 * (pixels as f64 * STRIDED_COST + SUM_COST as f64);
         if by_tiles < direct {
             x.check_reach(4, 4);
@@ -208,7 +208,7 @@ fn run(
     let [_, height, width] = x.size();
     let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
     let product = Product::new(inputs.len() as f64, inputs.segment, outputs);
-    *memory = match ConvAlgorithm::choose(ConvCosts::TRAINING, &product, x.place.images, [height, width]) {
+    *memory = match ConvAlgorithm::choose(ConvCosts::TRAINING, &product, x.layout.images, [height, width]) {
         ConvAlgorithm::Direct => {
             let layer = DirectConv2d::packed(isa, inputs.clone(), outputs, taps, taken);
             layer.apply(x, y, write);

@@ -51,7 +51,7 @@ impl HeadConv2d {
     /// such rows (`rows: ...`).
     pub fn run(&self, x: BlockedView<'_>, first: usize, height: usize, planes: &mut [f32]) {
         let [_, rows, width] = x.size();
-        check_size("x", x.place.dims(), [1, self.inputs.len(), rows, width]);
+        check_size("x", x.layout.dims(), [1, self.inputs.len(), rows, width]);
         check_len("planes", planes.len(), &[self.outputs, height, width]);
         check_range("rows", &(first..first.saturating_add(rows)), height);
         x.check_reach(1, 0);
@@ -79,7 +79,7 @@ impl Task for Run<'_> {
         let Self { layer, x, first, height, planes } = self;
         let [blocks, rows, width] = x.size();
         let groups = ColumnGroups::new(simd, 9 * layer.outputs, blocks * layer.inputs.segment);
-        let segments: Vec<usize> = (0..blocks).map(|block| block * x.place.plane).collect();
+        let segments: Vec<usize> = (0..blocks).map(|block| block * x.layout.plane).collect();
         let row_elements = groups.blocks * width * LANES;
         let out = Shared::new(planes);
         let tasks: Vec<Range<usize>> =
@@ -89,7 +89,7 @@ impl Task for Run<'_> {
                 let shared = Shared::new(z);
                 // row i of z belongs to row `rows.start + i - 1` of x
                 for i in 0..rows.len() + 2 {
-                    let row = x.place.at(0, rows.start + i, 0) - x.place.pitch;
+                    let row = x.layout.at(0, rows.start + i, 0) - x.layout.pitch;
                     for columns in groups.iter() {
                         for pixels in Panels::new(width, S::ROWS).iter() {
                             let at = i * row_elements + (columns.start * width + pixels.start) * LANES;
@@ -108,7 +108,7 @@ impl Task for Run<'_> {
                                     c_stride: LANES,
                                     block_stride: width * LANES,
                                     start: Start::Zero,
-                                    floor: f32::NEG_INFINITY,
+                                    lower_bound: f32::NEG_INFINITY,
                                 };
                                 simd.panel(pixels.len(), columns.len(), &panel);
                             }

@@ -36,8 +36,8 @@ impl<'a> BlockedHead<'a> {
     /// Checks `x` and the length of the planes, with their name.
     #[track_caller]
     fn check(&self, x: BlockedView<'_>, planes_name: &str, planes: usize) {
-        let [images, _, height, width] = x.place.dims();
-        check_size("x", x.place.dims(), [images, self.inputs.div_ceil(LANES), height, width]);
+        let [images, _, height, width] = x.layout.dims();
+        check_size("x", x.layout.dims(), [images, self.inputs.div_ceil(LANES), height, width]);
         check_len(planes_name, planes, &[images, self.outputs, height, width]);
     }
 
@@ -69,9 +69,9 @@ impl<'a> BlockedHead<'a> {
         grad_w: &mut [f32],
     ) {
         self.check(x, "grad", grad.len());
-        check_size("grad_x", grad_x.place.dims(), x.place.dims());
+        check_size("grad_x", grad_x.layout.dims(), x.layout.dims());
         check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs, 3, 3]);
-        let [images, _, height, width] = x.place.dims();
+        let [images, _, height, width] = x.layout.dims();
         let shape = BlockedShape { channels: 9 * self.outputs, height, width };
         let mut taps = AlignedBuffer::zeroed(elements("taps", &[images, shape.elements()]));
         shift_by_taps(shape.batch_mut(images, &mut taps), self.outputs, grad);
@@ -103,12 +103,12 @@ impl<'a> BlockedHead<'a> {
 fn shift_by_taps(to: BlockedViewMut<'_>, outputs: usize, grad: &[f32]) {
     let [_, height, width] = to.size();
     let area = height * width;
-    (0..to.place.images * height).into_par_iter().for_each(|task| {
+    (0..to.layout.images * height).into_par_iter().for_each(|task| {
         let (image, row) = (task / height, task % height);
         let grad = &grad[image * outputs * area..][..outputs * area];
         for column in 0..9 * outputs {
             let (tap, o) = (column / outputs, column % outputs);
-            let start = image * to.place.image + to.place.at(column / LANES, row, 0);
+            let start = image * to.layout.image + to.layout.at(column / LANES, row, 0);
             // SAFETY: this row is this task's alone.
             let line = unsafe { to.data.slice(start, width * LANES) };
             // the input's row i is tap ky of output row i - ky + 1

@@ -138,16 +138,16 @@ fn convolutions_of_upsampled_maps() {
         run(&layer(3), x, y, 0..16, "y");
 
         let refused_ring = |what: &str, call: &dyn Fn(BlockedViewMut)| {
-            refused::<f32>(&format!("{isa} {what}"), "ring", len(y), |out| call(view_mut(y, out)));
+            refused::<f32>(&format!("{isa} {what}"), "tap_rows", len(y), |out| call(view_mut(y, out)));
         };
         let data = zeros(x);
         let x = view(x, &data);
         refused_ring("for fewer rows", &|y| two.run(x, 0..16, y, &mut two.rows_for(1, 6)));
         refused_ring("for another width", &|y| two.run(x, 0..16, y, &mut two.rows_for(16, 5)));
         refused_ring("further down", &|y| {
-            let (mut ring, mut done) = (two.rows_for(8, 6), zeros([1, 20, 2, 12]));
-            two.run(x, 12..14, view_mut([1, 20, 2, 12], &mut done), &mut ring);
-            two.run(x, 2..4, y.rows(2..4), &mut ring);
+            let (mut tap_rows, mut done) = (two.rows_for(8, 6), zeros([1, 20, 2, 12]));
+            two.run(x, 12..14, view_mut([1, 20, 2, 12], &mut done), &mut tap_rows);
+            two.run(x, 2..4, y.rows(2..4), &mut tap_rows);
         });
         for (rows, width) in
             [(0, 6), (8, 0), (8, 6 + (1 << 63)), (usize::MAX, 6), (8, usize::MAX), (1 << 60, 1 << 10)]

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::Tile;
 use super::pack::Pack;
-use super::source::{Adding, Sink, Source};
-use super::step::Step;
+use super::source::{Adding, Sink, TileInput};
+use super::step::TileBlock;
 use super::tiles::{Patch, blocks};
 use super::transform::{F2, F4, Transform};
 use crate::aligned::{AlignedBuffer, with_scratch};
@@ -36,7 +36,7 @@ pub(crate) struct Winograd {
     /// `[SIDE * SIDE]` packed matrices of `inputs` rows and `outputs` columns.
     pub(crate) weights: AlignedBuffer,
     pub(crate) bias: AlignedBuffer,
-    pub(crate) floor: f32,
+    pub(crate) lower_bound: f32,
 }
 
 impl Winograd {
@@ -62,12 +62,12 @@ impl Winograd {
                 isa.run(Pack { transform: PhantomData::<F4>, inputs: inputs_ref, outputs, weight, memory })
             }
         };
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Self { isa, tile, inputs, outputs, weights, bias: pack_bias(bias), floor }
+        let lower_bound = if relu { 0.0 } else { f32::NEG_INFINITY };
+        Self { isa, tile, inputs, outputs, weights, bias: pack_bias(bias), lower_bound }
     }
 
     /// Convolves `images` images.
-    pub(crate) fn run(&self, images: usize, x: &impl Source, y: &impl Sink) {
+    pub(crate) fn run(&self, images: usize, x: &impl TileInput, y: &impl Sink) {
         match self.tile {
             Tile::Two => self.isa.run(Run { transform: PhantomData::<F2>, layer: self, images, x, y }),
             Tile::Four => self.isa.run(Run { transform: PhantomData::<F4>, layer: self, images, x, y }),
@@ -122,13 +122,13 @@ impl WinogradConv2d {
 
     pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let blocks = [self.0.inputs.len(), self.0.outputs.div_ceil(LANES)];
-        check_layer([("x", x.place.dims()), ("y", y.place.dims())], blocks);
+        check_layer([("x", x.layout.dims()), ("y", y.layout.dims())], blocks);
         let [_, height, width] = x.size();
         let tile = if self.0.tile == Tile::Two { 2 } else { 4 };
         let over = |side: usize| side.next_multiple_of(tile) - side + 1;
         debug_assert!(over(1) <= AFTER && BEFORE == 1);
         x.check_reach(over(height), over(width));
-        let images = x.place.images;
+        let images = x.layout.images;
         match write {
             Write::Replace => self.0.run(images, &x, &y),
             Write::Add => self.0.run(images, &x, &Adding(y)),
@@ -151,7 +151,7 @@ struct Run<'a, T, X, Y> {
     y: &'a Y,
 }
 
-impl<T: Transform, X: Source, Y: Sink> Task for Run<'_, T, X, Y> {
+impl<T: Transform, X: TileInput, Y: Sink> Task for Run<'_, T, X, Y> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
@@ -166,7 +166,7 @@ impl<T: Transform, X: Source, Y: Sink> Task for Run<'_, T, X, Y> {
         let most = if together { MOST_TOGETHER } else { BLOCK_TILES };
         let step = |patches: &[Patch]| {
             let tiles = patches.iter().map(Patch::tiles).sum();
-            Step::<S, T, X, Y> {
+            TileBlock::<S, T, X, Y> {
                 simd,
                 layer,
                 x,
