@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
+use unet3p_convert::encoder::{name_in_timm, rename};
 use unet3p_core::Backend;
-use unet3p_hub::encoder::{name_in_timm, rename};
 use unet3p_models::{Encoder, UNet3Plus, UNet3PlusConfig, tensor_shapes};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{D, DType, Device, Tensor};
+use unet3p_convert::keras::{KerasError, read_weights};
+use unet3p_convert::{ConvertOptions, Converted, Error, SourceKind, convert};
 use unet3p_core::Backend;
 use unet3p_data::{Layout, Preprocessor};
-use unet3p_hub::keras::{KerasError, read_weights};
-use unet3p_hub::{ConvertOptions, Converted, Error, SourceKind, convert};
 use unet3p_models::{Activation, CgmGate, Predictor, UNet3PlusConfig, Variant};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 

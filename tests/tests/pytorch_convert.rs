@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use unet3p_convert::names::Naming;
+use unet3p_convert::pytorch::read_state_dict;
+use unet3p_convert::{ConvertOptions, ConvertReport, Converted, Error, SourceKind, compare, convert};
 use unet3p_core::Backend;
 use unet3p_data::{Layout, Preprocessor};
-use unet3p_hub::names::Naming;
-use unet3p_hub::pytorch::read_state_dict;
-use unet3p_hub::{ConvertOptions, ConvertReport, Converted, Error, SourceKind, compare, convert};
 use unet3p_models::{Activation, CgmGate, Predictor, UNet3Plus, Variant};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
+use unet3p_convert::names::{Naming, TensorSpec, infer_architecture, tensor_specs};
+use unet3p_convert::pytorch::read_state_dict;
 use unet3p_core::Backend;
-use unet3p_hub::names::{Naming, TensorSpec, infer_architecture, tensor_specs};
-use unet3p_hub::pytorch::read_state_dict;
 use unet3p_models::{UNet3Plus, UNet3PlusConfig};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, load_golden, relative_error};
 

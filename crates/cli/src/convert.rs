@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, ValueEnum};
 use unet3p::read_npy;
-use unet3p_files::{Content, open};
-use unet3p_hub::{
+use unet3p_convert::{
     CHECK_TOLERANCE, CheckError, ConvertOptions, ConvertReport, Converted, Error, check_destination, compare,
 };
+use unet3p_files::{Content, open};
 use unet3p_models::{Activation, UNet3Plus};
 
 use crate::failure::{Failure, describe};

@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use unet3p::hub::{Hub, ModelId, Progress};
 use unet3p::{ModelSource, Segmenter};
+use unet3p_convert::encoder::EncoderWeights;
 use unet3p_files::{Content, open, recover_folder};
-use unet3p_hub::encoder::EncoderWeights;
 use unet3p_models::Encoder;
 
 use crate::args::Global;
@@ -99,7 +99,7 @@ pub(crate) fn encoder(name: &str, encoder: Encoder, global: &Global) -> Result<E
         let mut bars = Bars::default();
         hub(global).pull(&id, &mut |progress| bars.show(progress)).map_err(|e| fail(&e))?
     };
-    unet3p_hub::encoder::read(&fetched, encoder).map_err(|e| fail(&e))
+    unet3p_convert::encoder::read(&fetched, encoder).map_err(|e| fail(&e))
 }
 
 /// The Hub as the environment and `--offline` say.

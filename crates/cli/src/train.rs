@@ -3,20 +3,19 @@
 mod interrupt;
 mod outset;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use clap::Args;
 use indicatif::ProgressBar;
 use unet3p::ModelSource;
+use unet3p_convert::encoder::EncoderWeights;
 use unet3p_data::Preprocessor;
-use unet3p_files::read_text_from;
-use unet3p_hub::encoder::EncoderWeights;
-use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
+use unet3p_train::{Event, TrainConfig, Trainer, Validation};
 
 use crate::args::Global;
+use crate::config::{failure, read_config};
 use crate::failure::{Failure, describe};
 use crate::predict::check_folder;
 use crate::{model, report};
@@ -172,32 +171,6 @@ fn per_channel(values: &[f64], channels: usize) -> Vec<f64> {
         values.to_vec()
     } else {
         vec![values.iter().sum::<f64>() / values.len() as f64]
-    }
-}
-
-/// The configuration of the file, with the settings of the command line on top. The user names the file, so that it may be
-/// a pipe (`-c <(...)`), or /dev/null where the defaults are wanted.
-pub(crate) fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
-    let name = path.display();
-    let text = File::open(path)
-        .and_then(read_text_from)
-        .map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
-    TrainConfig::from_toml(&text, settings)
-        .map_err(|e| Failure::usage(format!("{name}: {}", describe(&e).trim_end())))
-}
-
-/// Settings that do not go together or do not fit the data are wrong usage, all else is a failed run.
-pub(crate) fn failure(error: Error) -> Failure {
-    let text = describe(&error);
-    match error {
-        Error::Syntax(_)
-        | Error::Setting { .. }
-        | Error::RunExists(_)
-        | Error::RunInUse(_)
-        | Error::NoRun { .. }
-        | Error::Model(unet3p_models::Error::Config { .. })
-        | Error::Data(unet3p_data::Error::Setting { .. }) => Failure::usage(text),
-        _ => Failure::run(text),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::EvaluateArgs;
+use super::args::EvaluateArgs;
 use super::cases::{Case, assemble};
 use super::job::{Form, Job};
 use super::pairs::{self, Paired};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use unet3p_data::MaskOptions;
 use unet3p_train::TrainConfig;
 
-use super::EvaluateArgs;
+use super::args::EvaluateArgs;
 use super::run_folder::RunFolder;
 use crate::failure::{Failure, describe};
 use crate::layout;

@@ -11,20 +11,13 @@ use unet3p_metrics::{Bootstrap, Metric, Scores, Summary};
 
 use super::cases::Case;
 use super::classes::Classes;
+use super::outcome::Outcome;
 use super::pairs::Pair;
-use super::score::{Rules, Scored};
+use super::score::Rules;
 use super::summary::{COUNTS, Total, Totals};
 use crate::failure::{Failure, describe};
 use crate::predict::{check_folder, create_folder, lock_file, text};
 use crate::report;
-
-/// What became of a case.
-#[derive(Debug)]
-pub(super) struct Outcome<'a> {
-    pub(super) case: &'a Case,
-    /// Its scores, or why it has none.
-    pub(super) scored: Result<Scored, String>,
-}
 
 /// Where the cases come from.
 #[derive(Debug, Default)]

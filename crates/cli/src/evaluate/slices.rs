@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use unet3p_data::prepare::{DatasetIndex, IndexedSlice, IndexedVolume};
 
-use super::Split;
+use super::args::Split;
 use crate::failure::Failure;
 use crate::layout;
 

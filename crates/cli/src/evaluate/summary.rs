@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use unet3p_metrics::{Bootstrap, Metric, Scores, Summary};
 
-use super::record::Outcome;
+use super::outcome::Outcome;
 
 /// A number of samples.
 type Count = fn(&Scores) -> u64;

@@ -9,9 +9,9 @@ use unet3p_data::SliceDataset;
 
 use super::cases::Case;
 use super::mask::{Error, Masks, Reader};
+use super::outcome::Outcome;
 use super::pairs::Pair;
 use super::predictor::Predictor;
-use super::record::Outcome;
 use super::score::{self, Rules, Scored};
 use crate::failure::{caught, describe};
 use crate::report;

@@ -6,7 +6,6 @@ mod journal;
 mod lock;
 mod plan;
 mod record;
-mod settings;
 mod target;
 mod work;
 
@@ -15,7 +14,6 @@ pub(crate) use inputs::{Input, Kind, discover};
 pub(crate) use lock::lock_file;
 pub(crate) use plan::{check_folder, stems};
 pub(crate) use record::text;
-pub(crate) use settings::Settings;
 pub(crate) use target::{RECORD, record_beside};
 
 use std::fs;
@@ -26,6 +24,7 @@ use unet3p::{Segmenter, read_npy_shape};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
+use crate::settings::Settings;
 use crate::{layout, model, report};
 use earlier::{Earlier, Kept};
 use journal::Journal;
