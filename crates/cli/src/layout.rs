@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use unet3p_data::prepare::DatasetIndex;
-use unet3p_data::read_json;
+use unet3p_data::{Preprocessor, read_json};
 
 /// Folders of images with those of their masks: ours, and nnU-Net's.
 const PAIRS: [(&str, &str); 2] = [("images", "masks"), (NNUNET_IMAGES, "labelsTr")];
@@ -33,15 +33,14 @@ fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     pairs.into_iter().find(|(images, masks)| images.is_dir() && masks.is_dir())
 }
 
-/// Whether images of this folder are named as nnU-Net's: CASE_0000, CASE_0001 for the channels of CASE.
+/// Whether images of this folder are named as nnU-Net's: CASE_0000, CASE_0001 for the channels of CASE. Those of a
+/// prepared folder are where its preprocessor says so.
 pub(crate) fn has_channels(folder: &Path) -> bool {
-    folder.file_name().is_some_and(|name| name == NNUNET_IMAGES || name == NNUNET_TEST_IMAGES)
-}
-
-/// The case and the channel of an image's name, as nnU-Net has them.
-pub(crate) fn channel(name: &str) -> Option<(&str, &str)> {
-    let is_channel = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.rsplit_once('_').filter(|(_, channel)| is_channel(channel))
+    let prepared = || {
+        let above = folder.parent().map(Preprocessor::load);
+        above.and_then(Result::ok).is_some_and(|how| how.files_per_case() > 1)
+    };
+    folder.file_name().is_some_and(|name| name == NNUNET_IMAGES || name == NNUNET_TEST_IMAGES) || prepared()
 }
 
 /// Each `dataset.json` in the folder of references and in the one above, with its path. Files that cannot be read are passed
@@ -86,8 +85,6 @@ mod tests {
         assert_eq!(images(&root.join("nn")), root.join("nn/imagesTr"));
         assert_eq!(masks(&root.join("nn")), root.join("nn/labelsTr"));
         assert!(has_channels(&root.join("nn/imagesTr")) && !has_channels(&root.join("ours/images")));
-        assert_eq!(channel("a_b_0001"), Some(("a_b", "0001")));
-        assert_eq!((channel("a_b"), channel("a_00001")), (None, None));
         std::fs::write(
             root.join("nn/dataset.json"),
             r#"{"labels": {"background": 0, "liver": 1, "ignore": 2}}"#,

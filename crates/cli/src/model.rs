@@ -46,19 +46,13 @@ pub(crate) fn resolve(name: &str, global: &Global) -> Result<ModelSource, Failur
     Ok(source)
 }
 
-/// Reads the model `name` on `device`, and tells where it is from.
+/// Reads the model of `source` on `device`.
 ///
 /// # Errors
 /// A failed run when it cannot be read.
-pub(crate) fn load(
-    name: &str,
-    global: &Global,
-    device: &Device,
-) -> Result<(Segmenter, ModelSource), Failure> {
-    let source = resolve(name, global)?;
+pub(crate) fn load(source: &ModelSource, device: &Device) -> Result<Segmenter, Failure> {
     log::info!("model: {}", source.name());
-    let segmenter = Segmenter::load(&source, device).map_err(|e| Failure::run(describe(&e)))?;
-    Ok((segmenter, source))
+    Segmenter::load(source, device).map_err(|e| Failure::run(describe(&e)))
 }
 
 /// The SHA-256 of a model's weights and of how it prepares images: of what decides on its masks, wherever it lies.

@@ -44,13 +44,21 @@ impl Settings {
         global: &Global,
         device: &Device,
     ) -> Result<(Segmenter, ModelSource), Failure> {
-        let (segmenter, source) = model::load(name, global, device)?;
-        let segmenter = segmenter
+        let source = model::resolve(name, global)?;
+        Ok((self.open_source(&source, device)?, source))
+    }
+
+    /// Reads the model of `source` on `device`, to run it with these options.
+    ///
+    /// # Errors
+    /// A failed run when the model cannot be read.
+    pub(crate) fn open_source(&self, source: &ModelSource, device: &Device) -> Result<Segmenter, Failure> {
+        let segmenter = model::load(source, device)?;
+        segmenter
             .with_threshold(self.threshold)
             .with_tta(self.tta)
             .with_tile(self.tile)
-            .map_err(|e| Failure::usage(describe(&e)))?;
-        Ok((segmenter, source))
+            .map_err(|e| Failure::usage(describe(&e)))
     }
 }
 

@@ -154,8 +154,9 @@ fn prepare_images_as(config: &mut TrainConfig, name: &str, given: &Preprocessor,
             report::note(format!("{name}: {what} of its images was {its}, of these it is {these}"));
         }
     };
+    let window = |how: &Preprocessor| how.window.as_ref().map_or("none".into(), ToString::to_string);
     differ("normalize", format!("{:?}", given.normalize), format!("{:?}", own.normalize));
-    differ("window", or_none(given.window), or_none(own.window));
+    differ("window", window(given), window(own));
     differ("spacing", or_none(given.spacing), or_none(own.spacing));
     let factor = |how: &Preprocessor| if how.do_rescale { how.rescale_factor } else { 1.0 };
     differ("rescale_factor", factor(given).to_string(), factor(own).to_string());

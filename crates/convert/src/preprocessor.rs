@@ -71,16 +71,16 @@ fn default(in_channels: usize) -> Option<Preprocessor> {
 }
 
 fn is_default(file: &[u8]) -> bool {
-    parse(file).is_ok_and(|found| default(found.layout.channels()) == Some(found))
+    parse(file).is_ok_and(|found| default(found.channels()) == Some(found))
 }
 
 /// Why a file is none for a network of `in_channels`.
 fn misfit(file: &[u8], in_channels: usize) -> Option<String> {
     match parse(file) {
-        Ok(found) if found.layout.channels() == in_channels => None,
+        Ok(found) if found.channels() == in_channels => None,
         Ok(found) => Some(format!(
             "its layout has {} channels, and this network takes {in_channels}",
-            found.layout.channels()
+            found.channels()
         )),
         Err(problem) => Some(problem),
     }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let options = FolderOptions {
-        window: [-200.0, 250.0],
+        window: Some([-200.0, 250.0].into()),
         spacing: Some([3.0; 3]),
         classes,
         regions: true,

@@ -27,6 +27,8 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use nnunet::channels_in_index;
+
 pub use inspect::Inspection;
 pub use mask_name::MaskName;
 pub use source::Source;
@@ -177,7 +179,7 @@ impl SliceDataset {
         let mut readers = Vec::new();
         let mut entries = Vec::new();
         for source in source::distinct(paths)? {
-            match source.list(options.mask_name.as_ref()) {
+            match source.list(options.mask_name.as_ref(), &options.preprocessor) {
                 Ok(listing) => {
                     readers.push(options.reader(listing.ignore)?);
                     let reader = readers.len() - 1;
@@ -194,11 +196,10 @@ impl SliceDataset {
         let ignores = entries.iter().any(|&(_, reader)| readers[reader].ignores());
         findings.warnings.extend(source::shared(entries.iter().map(|(entry, _)| entry)));
         let (done, total) = (AtomicUsize::new(0), entries.len());
-        let channels = options.preprocessor.layout.channels();
         let looks: Vec<_> = entries
             .into_par_iter()
             .map(|(entry, reader)| {
-                let look = check::Look::at(entry, &readers[reader], channels);
+                let look = check::Look::at(entry, &readers[reader], &options.preprocessor);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
                 (look, reader)
             })
@@ -273,7 +274,7 @@ impl SliceDataset {
             }
         };
         let mut sample = Sample {
-            image: planes(slice, &decoded.images, self.preprocessor.layout.channels())?,
+            image: planes(slice, &decoded.images, self.preprocessor.channels())?,
             mask: decoded.mask.clone(),
             regions: decoded.regions.clone(),
             name: slice.name.clone(),

@@ -3,6 +3,8 @@
 
 mod atomic;
 mod augment;
+mod case_list;
+mod channels;
 mod class_names;
 mod dataset;
 mod decode;
@@ -24,6 +26,8 @@ pub use augment::{
     Augmentation, Blur, Brightness, Contrast, Elastic, Flip, Gamma, Noise, RegionIntensity, Rotation, Scale,
     Shift, SingleSlice,
 };
+pub use case_list::ListedCase;
+pub use channels::{MAX_CHANNELS, channel_of};
 pub use class_names::check_class_names;
 pub use dataset::{
     DatasetOptions, Findings, Inspection, MaskName, Parts, Sample, Slice, SliceDataset, Source, Split,
@@ -38,7 +42,7 @@ pub use mask::{
 pub use open::open_file;
 pub use picture::Picture;
 pub use planes::{Image, LabelMap};
-pub use preprocess::{Layout, Loaded, Normalize, PreparedVolume, Preprocessor, Size};
+pub use preprocess::{Layout, Loaded, Normalize, PreparedVolume, Preprocessor, Size, Window};
 pub use resample::{Resample, resize, resize_labels};
 pub use text::{read_json, read_text};
 pub use unet3p_kernels::ClassRule;

@@ -19,13 +19,18 @@ pub struct Picture {
 const TINT: f32 = 0.3;
 
 impl Picture {
-    /// What a person sees of one or three planes with values from 0 to 1: of three slices the middle one.
+    /// What a person sees of planes with values from 0 to 1: colours, of three slices the middle one, of several channels
+    /// the first.
     ///
     /// # Errors
-    /// [`Error::Shape`] for other numbers of planes, or of values.
+    /// [`Error::Shape`] for a number of planes that the layout does not have, or of values.
     pub fn from_planes(planes: &Image, layout: Layout) -> Result<Self> {
         let area = planes.height * planes.width;
-        if ![1, 3].contains(&planes.channels) || planes.data.len() != planes.channels * area {
+        let fits = match layout {
+            Layout::Channels => planes.channels > 0,
+            _ => [1, 3].contains(&planes.channels),
+        };
+        if !fits || planes.data.len() != planes.channels * area {
             return Err(Error::Shape(format!(
                 "{} values cannot be shown as {} planes of {} x {}",
                 planes.data.len(),
@@ -35,7 +40,7 @@ impl Picture {
             )));
         }
         let shown = match (planes.channels, layout) {
-            (1, _) => [0, 0, 0],
+            (1, _) | (_, Layout::Channels) => [0, 0, 0],
             (_, Layout::Slices) => [1, 1, 1],
             _ => [0, 1, 2],
         };
@@ -137,11 +142,27 @@ pub(crate) fn encode_png(
     palette: Option<Vec<u8>>,
     data: &[u8],
 ) -> std::io::Result<()> {
+    encode(file, size, (color, png::BitDepth::Eight), palette, data)
+}
+
+/// A 16-bit gray PNG, to anywhere.
+pub(crate) fn encode_gray16(file: impl std::io::Write, size: Size, values: &[u16]) -> std::io::Result<()> {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_be_bytes()).collect();
+    encode(file, size, (png::ColorType::Grayscale, png::BitDepth::Sixteen), None, &bytes)
+}
+
+fn encode(
+    file: impl std::io::Write,
+    size: Size,
+    (color, depth): (png::ColorType, png::BitDepth),
+    palette: Option<Vec<u8>>,
+    data: &[u8],
+) -> std::io::Result<()> {
     // Both sides come from images in memory; the encoder refuses 0.
     let side = |n: usize| u32::try_from(n).unwrap_or(0);
     let mut encoder = png::Encoder::new(file, side(size.width), side(size.height));
     encoder.set_color(color);
-    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_depth(depth);
     if let Some(palette) = palette {
         encoder.set_palette(palette);
     }

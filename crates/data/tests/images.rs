@@ -63,7 +63,8 @@ fn eight_and_sixteen_bits_gray_and_colour_become_the_layouts_channels() {
             // The name says nothing about the content.
             let path = save(folder.path(), "image.jpg", picture.clone(), format);
             for layout in [Layout::Rgb, Layout::Gray, Layout::Slices] {
-                let loaded = Preprocessor { layout, ..Preprocessor::default() }.load_image(&path).unwrap();
+                let how = Preprocessor { layout, ..Preprocessor::default() };
+                let loaded = how.load_image(&path).unwrap();
                 let expected: Vec<f32> = match (layout, planes.len()) {
                     (Layout::Gray, 3) => {
                         let luma =
@@ -73,7 +74,7 @@ fn eight_and_sixteen_bits_gray_and_colour_become_the_layouts_channels() {
                     (Layout::Gray, _) | (_, 3) => planes.concat(),
                     _ => planes.concat().repeat(3),
                 };
-                assert_eq!(loaded.image, Image::new(layout.channels(), 1, 2, expected).unwrap());
+                assert_eq!(loaded.image, Image::new(how.channels(), 1, 2, expected).unwrap());
                 assert_eq!(loaded.original_size, (1, 2));
                 let says = |word: &str| loaded.warnings.iter().any(|warning| warning.contains(word));
                 assert_eq!(says("transparency"), transparent);
@@ -124,7 +125,7 @@ fn values_are_normalised_as_the_configuration_says() {
     let standard =
         Preprocessor { do_normalize: true, image_mean: vec![0.4], image_std: vec![0.1], ..gray.clone() };
     check(standard.clone(), [-2.0, 2.0]);
-    let window = Preprocessor { normalize: Normalize::Window, window: Some([-200.0, 250.0]), ..gray.clone() };
+    let window = Preprocessor { normalize: Normalize::Window, window: Some([-200.0, 250.0].into()), ..gray.clone() };
     check(window, [0.2, 0.6]);
     check(Preprocessor { normalize: Normalize::Zscore, ..gray.clone() }, [-1.0, 1.0]);
     check(Preprocessor { normalize: Normalize::Minmax, ..gray.clone() }, [0.0, 1.0]);

@@ -31,7 +31,7 @@ fn paired(
     Ok(matched
         .pairs
         .iter()
-        .map(|pair| [pair.name.clone(), relative(&pair.image), relative(&pair.labels)])
+        .map(|pair| [pair.name.clone(), relative(&pair.images[0]), relative(&pair.labels)])
         .collect())
 }
 

@@ -302,10 +302,10 @@ fn volumes_and_label_maps_must_belong_together() {
     let image = input.join("images/a_0000.nii.gz");
     std::fs::rename(input.join("images/a.nii.gz"), &image).unwrap();
     let pairs = match_folders(&folders.0, &folders.1, None).unwrap().pairs;
-    assert_eq!(pairs, [VolumePair { name: "a".into(), image: image.clone(), labels }]);
+    assert_eq!(pairs, [VolumePair { name: "a".into(), images: vec![image.clone()], labels }]);
     std::fs::copy(&image, input.join("images/a_0001.nii.gz")).unwrap();
-    let error = match_folders(&folders.0, &folders.1, None).unwrap_err().to_string();
-    assert!(error.contains("a_0001.nii.gz") && error.contains("second channel"), "{error}");
+    let matched = match_folders(&folders.0, &folders.1, None).unwrap();
+    assert_eq!((matched.pairs[0].images.len(), matched.channels), (2, vec!["0000".into(), "0001".into()]));
     let error = match_folders(&out, &folders.1, None).unwrap_err().to_string();
     assert!(error.contains("no volume"), "{error}");
     assert!(

@@ -130,7 +130,7 @@ fn what_has_changed_since_is_cut_anew() {
     let options = FolderOptions { overwrite: true, ..liver() };
     folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
     std::fs::write(out.join("images/a_z0001.png"), b"marked").unwrap();
-    let options = FolderOptions { window: [-100.0, 100.0], ..options };
+    let options = FolderOptions { window: Some([-100.0, 100.0].into()), ..options };
     folder(&pairs(&input), &out, &options, |_, _, _| {}).unwrap();
     assert_ne!(std::fs::read(out.join("images/a_z0001.png")).unwrap(), b"marked");
 }

@@ -53,6 +53,9 @@ pub enum CgmGate {
     Logits,
 }
 
+/// The input has at most so many channels.
+pub const MAX_IN_CHANNELS: usize = 64;
+
 /// The configuration of a [`crate::UNet3Plus`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -63,7 +66,7 @@ pub struct UNet3PlusConfig {
     pub variant: Variant,
     /// What computes the feature maps. Default: plain, the paper's.
     pub encoder: Encoder,
-    /// Channels of the input. Default: 3.
+    /// Channels of the input, 1 to [`MAX_IN_CHANNELS`]. Default: 3.
     pub in_channels: usize,
     /// Output channels: classes. Default: 1.
     pub num_classes: usize,
@@ -198,8 +201,8 @@ impl UNet3PlusConfig {
     pub fn validate(&self) -> Result<()> {
         let fail =
             |key, value: String, allowed: &str| Err(Error::Config { key, value, allowed: allowed.into() });
-        if !(1..=1 << 16).contains(&self.in_channels) {
-            return fail("in_channels", self.in_channels.to_string(), "1 to 65536");
+        if !(1..=MAX_IN_CHANNELS).contains(&self.in_channels) {
+            return fail("in_channels", self.in_channels.to_string(), &format!("1 to {MAX_IN_CHANNELS}"));
         }
         if !(1..=255).contains(&self.num_classes) {
             return fail("num_classes", self.num_classes.to_string(), "1 to 255");
@@ -376,7 +379,7 @@ mod tests {
         assert!(json(r#"{"encoder": "resnet50", "filters": [1, 2, 4, 8, 16]}"#).contains("multiples of 4"));
         assert!(json(r#"{"encoder": "resnet18"}"#).contains("resnet34"));
         assert!(json(r#"{"in_channels": 0}"#).contains("in_channels = 0"));
-        assert!(json(r#"{"in_channels": 65537}"#).contains("in_channels = 65537"));
+        assert!(json(r#"{"in_channels": 65}"#).contains("in_channels = 65"));
     }
 
     /// The counts that the reference implementation reports (without running statistics).

@@ -38,7 +38,7 @@ mod tiles;
 pub use architecture::Architecture;
 pub use card::{CardResult, ModelCard};
 pub use class_map::{check_probabilities, class_map};
-pub use config::{CgmGate, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
+pub use config::{CgmGate, MAX_IN_CHANNELS, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant};
 pub use cost::{Part, parts, tensor_shapes};
 pub use encoder::Encoder;
 pub use engine::{Algorithm, CompileOptions, Engine, LayerReport};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use unet3p_data::{DatasetOptions, Layout, Preprocessor, Size, SliceDataset, Source};
+use unet3p_data::{DatasetOptions, Layout, Normalize, Preprocessor, Size, SliceDataset, Source};
 
 use crate::{Error, Result, TrainConfig};
 
@@ -10,8 +10,8 @@ use crate::{Error, Result, TrainConfig};
 const KEY: &str = "data.paths";
 
 impl TrainConfig {
-    /// How files become samples: what the configuration says, and the preprocessor of the sources, or else values / 255
-    /// in the channels that the network takes.
+    /// How files become samples: what the configuration says, and the preprocessor of the sources. Without one a file for
+    /// each channel (as many as the sources name, or other than 1 and 3) has z-scores, and one file is its values / 255.
     ///
     /// # Errors
     /// [`Error::Setting`] naming two sources that differ, channels that are not the network's, or a size that does not
@@ -29,16 +29,9 @@ impl TrainConfig {
 
     fn preprocessor(&self) -> Result<Preprocessor> {
         let channels = self.model.in_channels;
-        let found =
-            common(&self.sources()?, "preprocessor_config.json", |source| Ok(source.preprocessor()?))?;
-        let mut preprocessor = match found {
-            Some((_, preprocessor)) => preprocessor,
-            None if channels == 1 => Preprocessor { layout: Layout::Gray, ..Preprocessor::default() },
-            None => Preprocessor::default(),
-        };
-        let expected = preprocessor.layout.channels();
-        if expected != channels {
-            let allowed = format!("the images give {expected} channels");
+        let mut preprocessor = self.given_preprocessor()?;
+        if preprocessor.channels() != channels {
+            let allowed = format!("the images give {}", preprocessor.describe_channels());
             return Err(Error::setting("model.in_channels", channels, allowed));
         }
         if let Some([height, width]) = self.data.resize {
@@ -58,6 +51,27 @@ impl TrainConfig {
             preprocessor
                 .validate()
                 .map_err(|error| Error::setting("data.image_mean", values, error.to_string()))?;
+        }
+        Ok(preprocessor)
+    }
+
+    /// The preprocessor of the sources, or what their channels and the network's ask for.
+    fn given_preprocessor(&self) -> Result<Preprocessor> {
+        let sources = self.sources()?;
+        let given = common(&sources, "preprocessor_config.json", |source| Ok(source.preprocessor()?))?;
+        if let Some((_, preprocessor)) = given {
+            return Ok(preprocessor);
+        }
+        let named = common(&sources, "names of channels", |source| Ok(source.channel_names()?))?;
+        let mut preprocessor = match (named, self.model.in_channels) {
+            (Some((_, names)), _) => Preprocessor::for_channels(names),
+            (None, 1) => return Ok(Preprocessor { layout: Layout::Gray, ..Preprocessor::default() }),
+            (None, 3) => return Ok(Preprocessor::default()),
+            (None, channels) => Preprocessor::for_numbered_channels(channels),
+        };
+        if self.data.image_mean.is_some() {
+            // The mean and deviation that are given take the place of each image's own.
+            preprocessor.normalize = Normalize::Fixed;
         }
         Ok(preprocessor)
     }

@@ -97,6 +97,12 @@ pub enum Error {
         /// The first such value.
         value: f32,
     },
+    /// A model that does not say how images become its input.
+    #[error("{problem}")]
+    Unprepared {
+        /// What is missing, and what can be segmented nevertheless.
+        problem: String,
+    },
     /// The operating system could not read or write a path.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

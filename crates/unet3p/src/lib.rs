@@ -17,7 +17,7 @@
 //! [`Segmenter::from_pretrained`] takes the name of a model that is compiled into this crate (see
 //! [`BUNDLED_MODELS`]), a model folder, a single safetensors file, or, with the feature `hub`, the id of a model on the
 //! Hugging Face Hub (`"org/name"` or `"org/name@revision"`). [`Segmenter::segment`] takes an image file,
-//! [`Segmenter::segment_volume`] a NIfTI volume, whose mask comes back on the volume's own grid, and
+//! [`Segmenter::segment_volume_file`] a NIfTI volume, whose mask comes back on the volume's own grid, and
 //! [`Segmenter::segment_npy`] arrays. The parts are re-exported: [`models`] for the network itself, [`data`] for
 //! images and volumes.
 //!

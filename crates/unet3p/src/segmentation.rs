@@ -76,7 +76,7 @@ impl Segmentation {
 pub struct VolumeSegmentation {
     /// Class ids on the volume's own grid, with its geometry.
     pub mask: Volume<u8>,
-    /// The volume.
+    /// The volume; of several channels the first.
     pub volume: Volume,
     /// Probabilities `[classes, height, width]` of each slice on the model's grid: from the feet to the head, row 0
     /// at the patient's front, column 0 at the patient's right.

@@ -1,18 +1,19 @@
 //! A network with what it needs to know about images.
 
+mod files;
+mod volumes;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use unet3p_data::{ClassRule, Image, LabelMap, Preprocessor, Resample, Volume, default_color, resize};
+use unet3p_data::{ClassRule, Image, LabelMap, Preprocessor, default_color};
 use unet3p_models::{
     Activation, BeforeGateValues, CompileOptions, Predictor, UNet3Plus, UNet3PlusConfig, check_tile,
 };
 
 use crate::memory;
-use crate::npy::read_npy_images;
 use crate::segmentation::{class_areas, gray_picture};
-use crate::{Error, ModelSource, Result, Segmentation, VolumeSegmentation};
+use crate::{Error, ModelSource, Result, Segmentation};
 
 /// What the classification-guided module says of an image.
 #[derive(Debug, Clone, Copy)]
@@ -133,33 +134,6 @@ impl Segmenter {
         self.classes().into_iter().collect()
     }
 
-    /// Segments an image file: PNG, JPEG or TIFF, of any size, 8 or 16 bits, gray or colour.
-    ///
-    /// # Errors
-    /// When the file cannot be read, the model does not say how images become its input, or the network's probabilities
-    /// are NaN or infinite.
-    pub fn segment(&self, path: impl AsRef<Path>) -> Result<Segmentation> {
-        let loaded = self.preprocessing(path.as_ref())?.load_image(path.as_ref())?;
-        let (probabilities, guess) =
-            self.probabilities(&loaded.image).map_err(|e| e.in_input(path.as_ref()))?;
-        let (height, width) = loaded.original_size;
-        let probabilities = resize(&probabilities, height, width, Resample::Bilinear)?;
-        self.segmentation(probabilities, guess, loaded.preview, loaded.warnings)
-    }
-
-    /// Segments the images in a `.npy` file of float32 values `[channels, height, width]` or
-    /// `[images, channels, height, width]`: the network's input as it is, without preprocessing.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is of another type or shape, or holds values that are not finite, or the network's
-    /// probabilities are not.
-    pub fn segment_npy(&self, path: impl AsRef<Path>) -> Result<Vec<Segmentation>> {
-        read_npy_images(path.as_ref(), self.config().in_channels)?
-            .iter()
-            .map(|image| self.segment_input(image).map_err(|e| e.in_input(path.as_ref())))
-            .collect()
-    }
-
     /// Segments an image that is the network's input already: `[channels, height, width]` after preprocessing.
     ///
     /// # Errors
@@ -169,57 +143,6 @@ impl Segmenter {
         let (probabilities, guess) = self.probabilities(image)?;
         let picture = gray_picture(image.plane(image.channels / 2), image.height, image.width, None);
         self.segmentation(probabilities, guess, picture, Vec::new())
-    }
-
-    /// Segments a NIfTI volume slice by slice, and brings the mask back to the volume's own grid. `progress` is
-    /// called with the number of slices done and their total.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or the model does not say how volumes become its input.
-    pub fn segment_volume(
-        &self,
-        path: impl AsRef<Path>,
-        mut progress: impl FnMut(usize, usize),
-    ) -> Result<VolumeSegmentation> {
-        let path = path.as_ref();
-        let preprocessor = self.preprocessing(path)?;
-        let volume = Volume::read(path)?;
-        let prepared = preprocessor.prepare_volume(&volume).map_err(|e| Error::input(path, e.to_string()))?;
-        let mut slices = Vec::with_capacity(prepared.len());
-        let mut guesses: Vec<Guess> = Vec::new();
-        for z in 0..prepared.len() {
-            progress(z, prepared.len());
-            let (probabilities, guess) =
-                self.probabilities(&prepared.slice(z)?).map_err(|e| e.in_input(path))?;
-            slices.push(probabilities);
-            guesses.extend(guess);
-        }
-        progress(prepared.len(), prepared.len());
-        let mask = prepared.restore(&slices, self.rule())?;
-        Ok(VolumeSegmentation {
-            classes: class_areas(&mask.data, &self.classes()),
-            mask,
-            warnings: volume.warnings.iter().chain(prepared.warnings()).cloned().collect(),
-            volume,
-            probabilities: slices,
-            presence: guesses.iter().map(|guess| guess.presence).reduce(f32::max),
-            present: guesses.iter().map(|guess| guess.present).reduce(|a, b| a || b),
-            window: preprocessor.window,
-            palette: self.palette(),
-        })
-    }
-
-    fn preprocessing(&self, input: &Path) -> Result<&Preprocessor> {
-        self.preprocessor.as_ref().ok_or_else(|| {
-            Error::input(
-                input,
-                format!(
-                    "the model {} has no {}, so only .npy arrays can be segmented",
-                    self.name,
-                    Preprocessor::FILE_NAME
-                ),
-            )
-        })
     }
 
     /// The network's probabilities for one image at its size, and what its classification guide says.
@@ -315,7 +238,7 @@ pub(crate) fn check_channels(
     preprocessor: &Preprocessor,
     config: &UNet3PlusConfig,
 ) -> Result<()> {
-    let (made, taken) = (preprocessor.layout.channels(), config.in_channels);
+    let (made, taken) = (preprocessor.channels(), config.in_channels);
     if made == taken {
         return Ok(());
     }

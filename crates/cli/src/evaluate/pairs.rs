@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::layout;
-use crate::predict::{Input, Kind, discover, images_of, stems, without_written};
+use crate::predict::{Input, Kind, by_case, discover, images_of, stems, without_written};
 
 /// So many files are named in a message, of others the number.
 const NAMED: usize = 10;
@@ -71,7 +71,7 @@ pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Optio
     for path in &paths {
         let mut found = without_written(discover(std::slice::from_ref(path), None, false)?, &paths, None)?;
         if layout::has_channels(path) {
-            found.iter_mut().try_for_each(name_by_case)?;
+            found = by_case(found);
         }
         inputs.extend(found);
     }
@@ -102,25 +102,6 @@ pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Optio
         log::warn!("{outputs}: passed over, because images of the same names without the suffix are there");
     }
     Ok(images)
-}
-
-/// Names an image of nnU-Net after its case.
-///
-/// # Errors
-/// Wrong usage: one of several channels, which are no image each.
-fn name_by_case(input: &mut Input) -> Result<(), Failure> {
-    match layout::channel(&stem(input)) {
-        Some((case, "0000")) => {
-            input.stem = PathBuf::from(case);
-            Ok(())
-        }
-        Some((case, _)) => Err(Failure::usage(format!(
-            "{}: is one of several channels of {case}, which are not put together here; train on them and score the run \
-             by `unet3p evaluate -m RUN`",
-            input.path.display()
-        ))),
-        None => Ok(()),
-    }
 }
 
 /// Pairs and what has no counterpart.

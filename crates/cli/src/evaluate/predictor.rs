@@ -8,7 +8,7 @@ use unet3p_data::{LabelMap, SliceDataset};
 
 use super::mask::{Error, Mask, Masks, Reader, named};
 use super::pairs::Pair;
-use crate::predict::Kind;
+use crate::predict::{Kind, case_files};
 use crate::report;
 
 /// A model that predicts the images of pairs, as `unet3p predict` does.
@@ -52,14 +52,15 @@ impl Predictor {
     /// volumes do not.
     fn mask(&mut self, pair: &Pair) -> Result<(Mask, Vec<String>), Error> {
         let path = &pair.prediction.path;
+        let files = case_files(&pair.prediction, self.segmenter.preprocessor())?;
         match pair.prediction.kind {
             Kind::Image => {
-                let found = self.segmenter.segment(path)?;
+                let found = self.segmenter.segment_files(&files)?;
                 Ok((Mask::Image(found.mask), found.warnings))
             }
             Kind::Volume => {
                 let bar = report::bar(0, "slices");
-                let found = self.segmenter.segment_volume(path, |done, slices| {
+                let found = self.segmenter.segment_volume_files(&files, |done, slices| {
                     bar.set_length(slices as u64);
                     bar.set_position(done as u64);
                 });

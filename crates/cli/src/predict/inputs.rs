@@ -36,14 +36,18 @@ const ENDINGS_TEXT: &str = ".png, .jpg, .jpeg, .tif, .tiff, .npy, .nii or .nii.g
 /// One file to segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Input {
-    /// Where it lies.
+    /// Where it lies; of several channels the first one's file.
     pub(crate) path: PathBuf,
+    /// All files of its case, one for each channel; else `path` alone.
+    pub(crate) files: Vec<PathBuf>,
     /// Its path below the folder that was named, without the ending; outputs are named after it.
     pub(crate) stem: PathBuf,
     /// What it is.
     pub(crate) kind: Kind,
     /// Whether the file itself was named, and not a folder above it.
     pub(crate) named: bool,
+    /// Whether a list says which files its case has.
+    pub(crate) is_listed: bool,
 }
 
 impl Input {
@@ -53,7 +57,12 @@ impl Input {
         if has_ending(relative, "gz") && has_ending(&stem, "nii") {
             stem.set_extension("");
         }
-        Some(Self { path, stem, kind, named })
+        Some(Self::single(path, stem, kind, named))
+    }
+
+    /// An input of one file.
+    pub(crate) fn single(path: PathBuf, stem: PathBuf, kind: Kind, named: bool) -> Self {
+        Self { files: vec![path.clone()], path, stem, kind, named, is_listed: false }
     }
 }
 
@@ -88,7 +97,7 @@ pub(crate) fn discover(paths: &[PathBuf], skip: Option<&Path>, outputs: bool) ->
                 .map_err(|e| Failure::usage(describe(&e)))?;
             listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
             found.extend(listing.files.into_iter().filter_map(|file| {
-                Some(Input { kind: kind_of(&file.relative)?, path: file.path, stem: file.stem, named: false })
+                Some(Input::single(file.path, file.stem, kind_of(&file.relative)?, false))
             }));
         } else {
             let relative = path.file_name().map(Path::new).unwrap_or(path);

@@ -1,5 +1,6 @@
 //! `unet3p predict`: images and volumes to masks.
 
+mod channels;
 mod earlier;
 mod inputs;
 mod journal;
@@ -9,6 +10,7 @@ mod record;
 mod target;
 mod work;
 
+pub(crate) use channels::{by_case, files as case_files};
 pub(crate) use earlier::{read as read_record, without_written};
 pub(crate) use inputs::{Input, Kind, discover};
 pub(crate) use lock::lock_file;
@@ -35,8 +37,8 @@ use target::Target;
 /// Arguments of `unet3p predict`.
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
-    /// Files or folders: images (.png, .jpg, .tif), arrays (.npy) and volumes (.nii, .nii.gz).
-    /// Folders are searched to the bottom
+    /// Files or folders: images (.png, .jpg, .tif), arrays (.npy), volumes (.nii, .nii.gz) and lists of images or volumes
+    /// (.csv). Folders are searched to the bottom. For a model of several channels CASE_0000, CASE_0001, ... are one case
     #[arg(short, long = "input", required = true, num_args = 1.., value_name = "PATH")]
     inputs: Vec<PathBuf>,
     /// Folder for NAME_mask.png, or NAME_mask.nii.gz of a volume, and predictions.json; of a single input also the mask's
@@ -65,7 +67,23 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let extras = Extras { overlay: args.overlay, probabilities: args.save_probabilities };
     let skip = matches!(target, Target::Folder(_)).then(|| target.folder());
     let roots: Vec<PathBuf> = args.inputs.iter().map(|path| images_of_dataset(path)).collect();
-    let inputs = without_written(discover(&roots, skip, false)?, &roots, Some(&target))?;
+    let (lists, roots): (Vec<PathBuf>, Vec<PathBuf>) =
+        roots.into_iter().partition(|path| channels::is_list(path));
+    let mut inputs = if roots.is_empty() { Vec::new() } else { discover(&roots, skip, false)? };
+    // How a model puts channels together is asked for only where there may be some.
+    let mut source = None;
+    if !lists.is_empty() || inputs.iter().any(channels::may_be_channel) {
+        let found = model::resolve(args.settings.model(), global)?;
+        let how = found.load_preprocessor().map_err(|e| Failure::run(describe(&e)))?.unwrap_or_default();
+        if how.files_per_case() > 1 {
+            inputs = by_case(inputs);
+        }
+        for list in &lists {
+            inputs.extend(channels::listed(list, &how)?);
+        }
+        source = Some(found);
+    }
+    let inputs = without_written(inputs, &roots, Some(&target))?;
     let items = plan::plan(inputs, &target, extras, images_of)?;
     check_folder(target.folder())?;
     let options = Options {
@@ -84,7 +102,8 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let mut lock = lock::lock(&target)?;
     let mut found = earlier()?;
     let device = global.device.open()?;
-    let (segmenter, source) = args.settings.open(&options.model, global, &device)?;
+    let source = source.map_or_else(|| model::resolve(&options.model, global), Ok)?;
+    let segmenter = args.settings.open_source(&source, &device)?;
     let identity = Identity { labels: segmenter.labels(), weights: Some(model::digest(&source)?) };
     create_folder(target.folder())?;
     if lock.is_none() {

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use unet3p::ClassArea;
 
+use super::inputs::Input;
 use super::plan::Outputs;
 
 /// The record of a run.
@@ -141,8 +142,17 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// That of a file; nothing where it cannot be looked at.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    /// That of an input, of several channels the bytes of all and the last change of any; nothing where a file cannot be
+    /// looked at.
+    pub(crate) fn of(input: &Input) -> Option<Self> {
+        let stamps: Option<Vec<Self>> = input.files.iter().map(|path| Self::of_file(path)).collect();
+        stamps?.into_iter().reduce(|a, b| Self {
+            bytes: a.bytes.saturating_add(b.bytes),
+            modified_ns: a.modified_ns.max(b.modified_ns),
+        })
+    }
+
+    fn of_file(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         let modified_ns = metadata.modified().ok().and_then(|time| {
             let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).ok();

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use unet3p::{Segmentation, Segmenter};
 
+use super::channels::files as case_files;
 use super::inputs::Kind;
 use super::plan::{Item, Outputs};
 use super::record::{ClassShare, Done, Files, Stamp, text};
@@ -47,10 +48,13 @@ fn segment_and_write(segmenter: &Segmenter, item: &Item, folder: &Path) -> Resul
     let path = &item.input.path;
     let start = Instant::now();
     // Before it is read: what is changed meanwhile counts as changed.
-    let source = Stamp::of(path);
+    let source = Stamp::of(&item.input);
+    let files = case_files(&item.input, segmenter.preprocessor())?;
     let mut done = match (item.input.kind, item.outputs.as_slice()) {
-        (Kind::Volume, [outputs]) => vec![volume(segmenter, path, outputs, folder)?],
-        (Kind::Image, [outputs]) => vec![image(path, segmenter.segment(path)?, outputs, folder)?],
+        (Kind::Volume, [outputs]) => vec![volume(segmenter, (path, &files), outputs, folder)?],
+        (Kind::Image, [outputs]) => {
+            vec![image(path, segmenter.segment_files(&files)?, outputs, folder)?]
+        }
         (_, all) => {
             let found = segmenter.segment_npy(path)?;
             // The outputs were planned from the array's header.
@@ -97,9 +101,14 @@ fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> 
     })
 }
 
-fn volume(segmenter: &Segmenter, path: &Path, outputs: &Outputs, folder: &Path) -> Result<Done, Error> {
+fn volume(
+    segmenter: &Segmenter,
+    (path, files): (&Path, &[PathBuf]),
+    outputs: &Outputs,
+    folder: &Path,
+) -> Result<Done, Error> {
     let bar = report::bar(0, "slices");
-    let found = segmenter.segment_volume(path, |done, slices| {
+    let found = segmenter.segment_volume_files(files, |done, slices| {
         bar.set_length(slices as u64);
         bar.set_position(done as u64);
     });

@@ -17,6 +17,8 @@ pub(super) enum Scaling {
     Window,
     /// Each slice's smallest value is 0 and its largest 1
     Minmax,
+    /// Each slice of each channel has the mean 0 and the deviation 1
+    Zscore,
 }
 
 impl From<Scaling> for Normalize {
@@ -24,6 +26,7 @@ impl From<Scaling> for Normalize {
         match scaling {
             Scaling::Window => Self::Window,
             Scaling::Minmax => Self::Minmax,
+            Scaling::Zscore => Self::Zscore,
         }
     }
 }

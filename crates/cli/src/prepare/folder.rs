@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use unet3p_data::Size;
+use unet3p_data::{Size, Window};
 use unet3p_data::prepare::{
     ClassLabels, FolderOptions, Matched, NamePattern, NamePatterns, Validation, match_folders,
 };
@@ -37,12 +37,13 @@ pub(crate) struct FolderArgs {
     /// A class and the labels that belong to it, e.g. liver=5 or kidneys=2,3; the first class gets id 1
     #[arg(long = "class", required = true, value_name = "NAME=ID[,ID]", value_parser = parse_class)]
     classes: Vec<ClassLabels>,
-    /// Lowest and highest value (HU) that are told apart
-    #[arg(long, default_value = "-200,250", value_parser = parse_window, allow_hyphen_values = true, value_name = "LOW,HIGH")]
-    window: [f64; 2],
-    /// How windowed values reach the network
-    #[arg(long, value_enum, default_value = "window")]
-    normalize: Scaling,
+    /// Lowest and highest value (HU) that are told apart; of cases with several channels once for all, or once for each
+    /// [default: -200,250; none for several channels]
+    #[arg(long, value_parser = parse_window, allow_hyphen_values = true, value_name = "LOW,HIGH")]
+    window: Vec<[f64; 2]>,
+    /// How values reach the network [default: window where there is one, else zscore]
+    #[arg(long, value_enum)]
+    normalize: Option<Scaling>,
     /// Distance in mm between pixels, or between columns, rows and slices [default: each volume's own]
     #[arg(long, value_parser = parse_spacing, value_name = "MM[,MM,MM]")]
     spacing: Option<[f64; 3]>,
@@ -79,7 +80,7 @@ pub(super) fn run(args: FolderArgs) -> Result<(), Failure> {
         )));
     }
     let names = patterns(args.image_name, args.label_name);
-    let Matched { pairs, left_out } =
+    let Matched { pairs, channels, left_out } =
         match_folders(&args.images, &args.labels, names.as_ref()).map_err(|e| {
             let remedy =
                 if names.is_none() { " (--image-name and --label-name pair other names)" } else { "" };
@@ -91,9 +92,20 @@ pub(super) fn run(args: FolderArgs) -> Result<(), Failure> {
         // Volumes in folders are called by both names.
         Validation::Volumes(args.validate_on.iter().map(|name| name.replace('/', "_")).collect())
     };
+    if channels.is_empty() && args.window.len() > 1 {
+        return Err(Failure::usage("--window: given more than once, and each volume has one channel"));
+    }
+    let window = match args.window.as_slice() {
+        [] if channels.is_empty() => FolderOptions::default().window,
+        [] => None,
+        [window] => Some(Window::from(*window)),
+        windows => Some(Window::PerChannel(windows.to_vec())),
+    };
+    let scaling = args.normalize.unwrap_or(if window.is_some() { Scaling::Window } else { Scaling::Zscore });
     let options = FolderOptions {
-        window: args.window,
-        normalize: args.normalize.into(),
+        channels,
+        window,
+        normalize: scaling.into(),
         spacing: args.spacing,
         size: args.size,
         canvas: args.canvas,

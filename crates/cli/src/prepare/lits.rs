@@ -62,7 +62,7 @@ pub(super) fn run(args: LitsArgs) -> Result<(), Failure> {
         Tumor::Keep => Tumors::Keep,
     };
     let options = FolderOptions {
-        window: args.window,
+        window: Some(args.window.into()),
         normalize: args.normalize.into(),
         size: args.crop.is_none().then_some(args.size),
         canvas: args.crop,

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use unet3p_data::{DatasetOptions, MaskName, Parts, SliceDataset, Source, Split, write_atomically};
+use unet3p_data::{DatasetOptions, MaskName, Parts, Preprocessor, SliceDataset, Source, Split, write_atomically};
 use unet3p_train::TrainConfig;
 
 use crate::config::{failure, read_config};
@@ -165,6 +165,11 @@ impl Job {
             }
             if preprocessor.is_none() {
                 preprocessor = source.preprocessor().map_err(data_failure)?;
+            }
+            if preprocessor.is_none() {
+                // What is wrong with a list is found below, with all else.
+                let names = source.channel_names().ok().flatten();
+                preprocessor = names.map(Preprocessor::for_channels);
             }
         }
         let options = DatasetOptions {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod channels;
 mod convert;
 mod convert_goldens;
 mod evaluate;

@@ -176,7 +176,7 @@ pub(crate) fn slices_preprocessor() -> Preprocessor {
     Preprocessor {
         layout: Layout::Slices,
         normalize: Normalize::Window,
-        window: Some([-200.0, 250.0]),
+        window: Some([-200.0, 250.0].into()),
         spacing: Some([3.0; 3]),
         size: Some(Size { height: 32, width: 16 }),
         ..Preprocessor::default()

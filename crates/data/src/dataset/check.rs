@@ -8,7 +8,7 @@ use super::Slice;
 use super::source::Entry;
 use crate::decode::{Header, header};
 use crate::mask::{MaskReader, Tally};
-use crate::{Error, IGNORED, read_mask};
+use crate::{Error, IGNORED, Layout, Preprocessor, read_mask};
 
 /// What a look at the files of one slice tells.
 pub(super) struct Look {
@@ -21,15 +21,13 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Reads the heads of images, and masks; `channels` are those of the network's input. All that is wrong is kept.
-    pub(super) fn at(entry: Entry, reader: &MaskReader, channels: usize) -> Self {
+    /// Reads the heads of images, and masks; `how` tells the channels of the network's input. All that is wrong is kept.
+    pub(super) fn at(entry: Entry, reader: &MaskReader, how: &Preprocessor) -> Self {
         let mut look = Self { entry, size: None, mask: None, problems: Vec::new(), warnings: Vec::new() };
         let images = look.entry.images.clone();
-        if let Some(first) = images.first().filter(|_| images.len() > 1 && images.len() != channels) {
-            let files = images.len();
-            let problem =
-                format!("is one of {files} files of a case, but the network takes {channels} channels");
-            look.problems.push(Error::file(first, problem));
+        // Of a colour image there may be a file for each colour.
+        if how.layout == Layout::Channels || images.len() != how.channels() {
+            look.keep(how.check_files(&images));
         }
         // The first image's own size counts; where it cannot be read, there is nothing to compare with.
         let mut first: Option<(&Path, Header)> = None;

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use super::MaskName;
 use super::mask_name::candidates;
 use super::source::{EXTENSIONS, Entry, Listing};
+use crate::channels::{Cases, in_order};
 use crate::prepare::{DatasetIndex, Split, is_slice_name};
-use crate::{Error, Result, check_class_names, read_json};
+use crate::{Error, Preprocessor, Result, check_class_names, read_json};
 
 /// The part of `dataset.json` that is read here: less than [`prepare`](crate::prepare) writes, so that people can
 /// write one by hand.
@@ -63,13 +64,14 @@ impl<'a> Volumes<'a> {
 }
 
 /// What the folder holds.
-pub(super) fn list(dir: &Path, rule: Option<&MaskName>) -> Result<Listing> {
+pub(super) fn list(dir: &Path, rule: Option<&MaskName>, how: &Preprocessor) -> Result<Listing> {
     let mut listing = Listing::default();
     let images = listing.files(&dir.join("images"), &EXTENSIONS)?;
     if images.is_empty() {
         let problem = format!("no image found ({})", EXTENSIONS.join(", "));
         return Err(Error::file(&dir.join("images"), problem));
     }
+    let images = cases(images, how, &mut listing.problems);
     let index_path = dir.join(DatasetIndex::FILE_NAME);
     let index = read_index(&index_path)?;
     if index.is_none()
@@ -87,35 +89,61 @@ pub(super) fn list(dir: &Path, rule: Option<&MaskName>) -> Result<Listing> {
     let regions = regions_dir.is_dir().then(|| listing.files(&regions_dir, &EXTENSIONS)).transpose()?;
 
     let mut used = BTreeSet::new();
-    for (name, image) in images {
+    for (name, files) in images {
         let names = candidates(rule, &name);
         // Claimed also where the image is of no use: its mask is not to blame.
         used.extend(names.iter().cloned());
         let entry = (|| {
+            let images = files?;
+            let Some(image) = images.first() else { return Ok(None) };
             let (group, split) = match &volumes {
                 None => (name.as_str(), None),
                 Some(volumes) => {
                     let volume = volumes.of_slice.get(name.as_str()).ok_or_else(|| {
-                        Error::file(&image, format!("is not listed in {}", index_path.display()))
+                        Error::file(image, format!("is not listed in {}", index_path.display()))
                     })?;
                     (*volume, volumes.split.get(volume).copied())
                 }
             };
-            let mask = find(&image, &masks, &dir.join("masks"), &names)?;
+            let mask = find(image, &masks, &dir.join("masks"), &names)?;
             let regions = regions.as_ref();
             let own = std::slice::from_ref(&name);
-            let regions = regions.map(|files| find(&image, files, &regions_dir, own)).transpose()?;
-            let (group, images) = (group.to_string(), vec![image.clone()]);
-            Ok(Entry { name: name.clone(), group, split, images, mask, regions })
+            let regions = regions.map(|files| find(image, files, &regions_dir, own)).transpose()?;
+            let group = group.to_string();
+            Ok(Some(Entry { name: name.clone(), group, split, images, mask, regions }))
         })();
         match entry {
-            Ok(entry) => listing.entries.push(entry),
+            Ok(entry) => listing.entries.extend(entry),
             Err(problem) => listing.problems.push(problem),
         }
     }
     listing.unused =
         masks.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, path)| path).collect();
     Ok(listing)
+}
+
+/// The images by name: one file each, or one for each channel.
+fn cases(
+    images: BTreeMap<String, PathBuf>,
+    how: &Preprocessor,
+    problems: &mut Vec<Error>,
+) -> BTreeMap<String, Result<Vec<PathBuf>>> {
+    if how.files_per_case() < 2 {
+        return images.into_iter().map(|(name, image)| (name, Ok(vec![image]))).collect();
+    }
+    let Cases { cases, others } = Cases::of(images);
+    problems.extend(others.iter().map(|path| {
+        let problem = format!(
+            "is not named as a channel of an image: NAME_0000, NAME_0001 and so on are needed for {}",
+            how.describe_channels()
+        );
+        Error::file(path, problem)
+    }));
+    let ordered = |(name, found): (String, BTreeMap<usize, PathBuf>)| {
+        let files = in_order(&name, &found, &how.channel_names);
+        (name, files)
+    };
+    cases.into_iter().map(ordered).collect()
 }
 
 /// The file of a folder that has one of `names`.

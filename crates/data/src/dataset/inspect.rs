@@ -59,7 +59,7 @@ impl SliceDataset {
                     if look.transparent {
                         found.transparent.push(index);
                     }
-                    match look.dark {
+                    match look.dark.filter(|_| !self.preprocessor.stretches()) {
                         Some(Dark::TwelveBits { .. }) => found.twelve_bits.push(index),
                         Some(Dark::EightBits { .. }) => found.eight_bits.push(index),
                         None => {}

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::source::{Entry, Listing};
+use crate::case_list::{ListedCase, Table};
 use crate::prepare::{Split, is_slice_name};
-use crate::{Error, Result, read_text};
+use crate::{Error, Preprocessor, Result};
 
-/// A line of the list.
+/// What a line says beside its images.
 #[derive(Deserialize)]
 struct Line {
-    image: PathBuf,
     mask: PathBuf,
     #[serde(default)]
     group: Option<String>,
@@ -20,23 +20,30 @@ struct Line {
     split: Option<Split>,
 }
 
+/// Names of the channels, where the list has a column for each.
+pub(super) fn channel_names(path: &Path) -> Result<Option<Vec<String>>> {
+    let names = Table::read(path)?.names;
+    Ok((names.len() > 1).then_some(names))
+}
+
 /// What the list holds.
-pub(super) fn list(path: &Path) -> Result<Listing> {
-    let broken = |e: csv::Error| Error::file(path, format!("is no list of images and masks: {e}"));
-    let text = read_text(path)?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let columns: Vec<String> = reader.headers().map_err(broken)?.iter().map(String::from).collect();
-    for column in ["image", "mask"] {
-        if !columns.iter().any(|name| name == column) {
-            let found = columns.join(", ");
-            return Err(Error::file(path, format!("has no column named {column}, only {found}")));
-        }
+pub(super) fn list(path: &Path, how: &Preprocessor) -> Result<Listing> {
+    let table = Table::read(path)?;
+    if table.column("mask").is_none() {
+        return Err(table.lacks("mask"));
     }
+    let columns = table.columns_for(how)?;
     let mut listing = Listing::default();
     let mut images = BTreeSet::new();
     let mut sides: BTreeMap<String, Split> = BTreeMap::new();
-    for line in reader.deserialize() {
-        let entry = line.map_err(broken).and_then(|line: Line| entry(path, line));
+    for record in &table.records {
+        let entry = match record {
+            Ok(record) => {
+                let line = record.deserialize(Some(&table.headers)).map_err(|error| table.broken(&error));
+                table.case(record, &columns).and_then(|case| entry(path, line?, case))
+            }
+            Err(error) => Err(table.broken(error)),
+        };
         match entry {
             Ok(entry) if !images.insert(entry.images.clone()) => {
                 let problem = format!("lists {} more than once", entry.name);
@@ -62,8 +69,8 @@ pub(super) fn list(path: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
-fn entry(path: &Path, line: Line) -> Result<Entry> {
-    let name = line.image.with_extension("").to_string_lossy().into_owned();
+fn entry(path: &Path, line: Line, case: ListedCase) -> Result<Entry> {
+    let name = case.name.to_string_lossy().into_owned();
     let group = match line.group {
         Some(group) => group,
         None if is_slice_name(&name) => {
@@ -75,9 +82,8 @@ fn entry(path: &Path, line: Line) -> Result<Entry> {
         }
         None => name.clone(),
     };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let (images, mask) = (vec![folder.join(line.image)], folder.join(line.mask));
-    Ok(Entry { name, group, split: line.split, images, mask, regions: None })
+    let mask = path.parent().unwrap_or(Path::new("")).join(line.mask);
+    Ok(Entry { name, group, split: line.split, images: case.files, mask, regions: None })
 }
 
 #[cfg(test)]
@@ -88,7 +94,41 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("list.csv");
         std::fs::write(&path, text).unwrap();
-        list(&path)
+        list(&path, &Preprocessor::default())
+    }
+
+    fn several(text: &str, names: &[&str]) -> std::result::Result<Vec<Vec<String>>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.csv");
+        std::fs::write(&path, text).unwrap();
+        let how = Preprocessor::for_channels(names.iter().map(|name| name.to_string()).collect());
+        let listing = list(&path, &how).map_err(|error| error.to_string())?;
+        if let Some(problem) = listing.problems.first() {
+            return Err(problem.to_string());
+        }
+        let file = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        Ok(listing.entries.iter().map(|entry| entry.images.iter().map(file).collect()).collect())
+    }
+
+    #[test]
+    fn several_columns_are_the_channels_of_one_sample() {
+        let numbered = "image,image_1,mask\na.png,b.png,m.png\n";
+        assert_eq!(several(numbered, &["t1", "t2"]).unwrap(), [["a.png", "b.png"]]);
+        // By name, in the network's order, whatever stands between them.
+        let named = "t2,note,t1,mask\na.png,x,b.png,m.png\n";
+        assert_eq!(several(named, &["t1", "t2"]).unwrap(), [["b.png", "a.png"]]);
+        assert_eq!(several(named, &["0000", "0001"]).unwrap(), [["a.png", "b.png"]]);
+        for (text, names, parts) in [
+            (named, ["t1", "flair"], ["no column named flair", "t2, note, t1, mask"]),
+            ("image,image_2,mask\na.png,b.png,m.png\n", ["t1", "t2"], ["image_2", "none named image_1"]),
+            ("t1,t2,mask\na.png,,m.png\n", ["t1", "t2"], ["column t2", "line 2"]),
+            ("t1,t2,mask\na.png,b.png,m.png\nc.png,,n.png\n", ["t1", "t2"], ["column t2", "line 3"]),
+            ("t1,t2,adc,mask\na.png,b.png,c.png,m.png\n", ["t1", "t2"], ["column adc", "0001 (t2)"]),
+        ] {
+            let problem = several(text, &names);
+            let problem = problem.unwrap_err();
+            assert!(parts.iter().all(|part| problem.contains(part)), "{problem} / {parts:?}");
+        }
     }
 
     #[test]

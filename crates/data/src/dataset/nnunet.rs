@@ -1,6 +1,6 @@
 //! Raw datasets of nnU-Net with 2D images (its `documentation/dataset_format.md`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::de::{MapAccess, Visitor};
@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::source::{EXTENSIONS, Entry, Listing};
+use crate::channels::{Cases, in_order, told_apart};
 use crate::prepare::DatasetIndex;
-use crate::{Error, Result, check_class_names, read_json};
+use crate::{Error, Layout, Preprocessor, Result, Wanted, channel_of, check_class_names, list_files, read_json};
 
 /// The folder of images.
 pub(super) const IMAGES: &str = "imagesTr";
@@ -70,55 +71,71 @@ pub(super) fn read_labels(dir: &Path) -> Result<Labels> {
     labels(dir, &read(dir)?)
 }
 
-/// What the dataset holds.
-pub(super) fn list(dir: &Path) -> Result<Listing> {
+/// Names of the channels, where cases have a file for each.
+pub(super) fn channel_names(dir: &Path) -> Result<Option<Vec<String>>> {
     let dataset = read(dir)?;
-    let extension = dataset.file_ending.trim_start_matches('.').to_lowercase();
+    let names = dataset.channels();
+    let extension = dataset.extension();
+    let files = list_files(&dir.join(IMAGES), Wanted { endings: &[&extension], skip: None, outputs: false })?;
+    let has_second = files.files.iter().any(|file| {
+        let name = file.stem.to_str().and_then(channel_of);
+        name.is_some_and(|(_, channel)| channel > 0)
+    });
+    Ok((has_second && names.len() > 1).then_some(names))
+}
+
+impl Dataset {
+    /// The channels by their numbers, which are text in the index.
+    fn channels(&self) -> Vec<String> {
+        let mut channels: Vec<_> = self.channel_names.iter().collect();
+        channels.sort_by_key(|(number, _)| (number.parse::<usize>().unwrap_or(usize::MAX), *number));
+        told_apart(channels.into_iter().map(|(_, name)| name.trim().to_owned()).collect())
+    }
+
+    fn extension(&self) -> String {
+        self.file_ending.trim_start_matches('.').to_lowercase()
+    }
+}
+
+/// Names of the channels in an nnU-Net dataset's index, by number; nothing where there is no such index.
+pub(crate) fn channels_in_index(dir: &Path) -> Option<Vec<String>> {
+    read(dir).ok().map(|dataset| dataset.channels()).filter(|names| !names.is_empty())
+}
+
+/// What the dataset holds.
+pub(super) fn list(dir: &Path, how: &Preprocessor) -> Result<Listing> {
+    let dataset = read(dir)?;
+    let extension = dataset.extension();
     if !EXTENSIONS.contains(&extension.as_str()) {
         return Err(Error::file(dir, unreadable(dir, &dataset.file_ending)));
     }
     let mut listing = Listing { ignore: labels(dir, &dataset)?.ignore, ..Listing::default() };
     let files = listing.files(&dir.join(IMAGES), &[&extension])?;
     let mut masks = listing.files(&dir.join(LABELS), &[&extension])?;
-    let mut cases: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for (name, path) in files {
-        let case =
-            name.rsplit_once('_').filter(|(_, n)| n.len() == 4 && n.bytes().all(|b| b.is_ascii_digit()));
-        match case {
-            // In the order of the names, which is that of the channels.
-            Some((case, channel)) if channel.parse() == Ok(cases.get(case).map_or(0, Vec::len)) => {
-                cases.entry(case.to_string()).or_default().push(path);
-            }
-            Some(_) => listing.problems.push(Error::file(&path, "is a channel whose predecessor is missing")),
-            None => {
-                let problem = format!("is not named as a channel of a case: CASE_0000.{extension}");
-                listing.problems.push(Error::file(&path, problem));
-            }
-        }
+    let Cases { cases, others } = Cases::of(files);
+    for path in others {
+        let problem = format!("is not named as a channel of a case: CASE_0000.{extension}");
+        listing.problems.push(Error::file(&path, problem));
     }
     if cases.is_empty() {
         let problem = format!("no image found (CASE_0000.{extension})");
         return Err(Error::file(&dir.join(IMAGES), problem));
     }
-    for (name, images) in cases {
-        let expected = BTreeSet::from([1, dataset.channel_names.len()]);
+    for (name, channels) in cases {
         let mask = masks.remove(&name);
-        let Some(first) = images.first() else { continue };
-        match mask {
-            Some(_) if !expected.contains(&images.len()) => {
-                let problem = format!(
-                    "has {} files, but {} names {} channels: a file for each, or one for all, is needed",
-                    images.len(),
-                    dir.join(DatasetIndex::FILE_NAME).display(),
-                    dataset.channel_names.len()
-                );
-                listing.problems.push(Error::file(first, problem));
-            }
-            Some(mask) => {
+        let images = if how.layout == Layout::Channels {
+            in_order(&name, &channels, &how.channel_names)
+        } else {
+            one_or_all(dir, channels, dataset.channel_names.len(), mask.is_some())
+        };
+        match (images, mask) {
+            (Err(problem), _) => listing.problems.push(problem),
+            (Ok(images), Some(mask)) => {
                 let group = name.clone();
                 listing.entries.push(Entry { name, group, split: None, images, mask, regions: None });
             }
-            None => {
+            (Ok(images), None) => {
+                let Some(first) = images.first() else { continue };
                 let wanted = dir.join(LABELS).join(format!("{name}.{extension}"));
                 listing.problems.push(Error::file(first, format!("has no counterpart {}", wanted.display())));
             }
@@ -126,6 +143,30 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
     }
     listing.unused = masks.into_values().collect();
     Ok(listing)
+}
+
+/// The files of a colour image: one, or one for each of the index's channels.
+fn one_or_all(
+    dir: &Path,
+    channels: BTreeMap<usize, PathBuf>,
+    named: usize,
+    has_mask: bool,
+) -> Result<Vec<PathBuf>> {
+    if let Some((_, (_, path))) = (0..).zip(&channels).find(|(wanted, (channel, _))| wanted != *channel) {
+        return Err(Error::file(path, "is a channel whose predecessor is missing"));
+    }
+    let images: Vec<PathBuf> = channels.into_values().collect();
+    match images.first() {
+        Some(first) if has_mask && ![1, named].contains(&images.len()) => {
+            let problem = format!(
+                "has {} files, but {} names {named} channels: a file for each, or one for all, is needed",
+                images.len(),
+                dir.join(DatasetIndex::FILE_NAME).display()
+            );
+            Err(Error::file(first, problem))
+        }
+        _ => Ok(images),
+    }
 }
 
 /// What to do with volumes, and what is allowed instead of other files.

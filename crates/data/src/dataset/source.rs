@@ -16,12 +16,15 @@ pub(super) const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
 pub enum Source {
     /// A folder in which `images/NAME.png` (or JPEG, TIFF) belongs to `masks/NAME.png` and, if that folder exists,
     /// `regions/NAME.png`. `dataset.json`, if there, names each slice's volume:
-    /// `{"slices": [{"name": "a_000", "volume": "a"}, ...]}`; without it each image is a volume of its own.
+    /// `{"slices": [{"name": "a_000", "volume": "a"}, ...]}`; without it each image is a volume of its own. In the layout
+    /// "channels" the images of NAME are `images/NAME_0000.png`, `images/NAME_0001.png`, ..., one for each channel.
     Folder(PathBuf),
     /// A CSV file with the columns `image` and `mask` (paths relative to the file) and perhaps `group` (the volume)
-    /// and `split` ("train" or "validation").
+    /// and `split` ("train" or "validation"). Several channels are the columns `image`, `image_1`, `image_2`, ..., or
+    /// columns with the channels' own names.
     List(PathBuf),
-    /// A raw dataset of nnU-Net with 2D images: `dataset.json`, `imagesTr/CASE_0000.png`, `labelsTr/CASE.png`.
+    /// A raw dataset of nnU-Net with 2D images: `dataset.json`, `imagesTr/CASE_0000.png` (`CASE_0001.png`, ... for further
+    /// channels), `labelsTr/CASE.png`.
     NnUnet(PathBuf),
 }
 
@@ -117,12 +120,25 @@ impl Source {
         })
     }
 
-    /// The files that belong together.
-    pub(super) fn list(&self, rule: Option<&MaskName>) -> Result<Listing> {
+    /// Names of the channels where each case has a file for each of them: the columns of a list, or what nnU-Net's index
+    /// says of `CASE_0000`, `CASE_0001`, ...; nothing where a case is one file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`] for an index, a list or a folder that cannot be read.
+    pub fn channel_names(&self) -> Result<Option<Vec<String>>> {
         match self {
-            Self::Folder(path) => folder::list(path, rule),
-            Self::List(path) => list::list(path),
-            Self::NnUnet(path) => nnunet::list(path),
+            Self::Folder(_) => Ok(None),
+            Self::List(path) => list::channel_names(path),
+            Self::NnUnet(path) => nnunet::channel_names(path),
+        }
+    }
+
+    /// The files that belong together.
+    pub(super) fn list(&self, rule: Option<&MaskName>, how: &Preprocessor) -> Result<Listing> {
+        match self {
+            Self::Folder(path) => folder::list(path, rule, how),
+            Self::List(path) => list::list(path, how),
+            Self::NnUnet(path) => nnunet::list(path, how),
         }
     }
 }

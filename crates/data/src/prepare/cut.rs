@@ -6,11 +6,12 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::staging::slice_file;
 use super::{FolderOptions, IndexedSlice, IndexedVolume, LabelGrid, Split, VolumePair};
-use crate::picture::encode_png;
+use crate::picture::{encode_gray16, encode_png};
 use crate::preprocess::displayed;
 use crate::volume::{listed, resample_classes};
-use crate::{Error, Orientation, PreparedVolume, Preprocessor, Result, Size, Volume};
+use crate::{Error, Layout, Orientation, PreparedVolume, Preprocessor, Result, Size, Volume};
 
 /// What one volume became.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub(super) struct Part {
 pub(super) struct Cut {
     volume: IndexedVolume,
     prepared: PreparedVolume,
+    /// The values that are black and white in each channel's file; empty where all channels are in one.
+    ranges: Vec<[f32; 2]>,
     classes: Volume<u8>,
     regions: Option<Volume<u16>>,
     labels: Vec<u16>,
@@ -42,17 +45,26 @@ impl Cut {
         preprocessor: &Preprocessor,
         options: &FolderOptions,
     ) -> Result<Self> {
-        let image = Volume::read(&pair.image)?;
+        let images: Vec<Volume> = pair.images.iter().map(|path| Volume::read(path)).collect::<Result<_>>()?;
         let labels = Volume::read_labels(&pair.labels)?;
-        let mut warnings = image.warnings.clone();
-        let of_labels = labels.warnings.iter().filter(|warning| !image.warnings.contains(warning));
-        warnings.extend(of_labels.map(|warning| format!("label map: {warning}")));
-        warnings.extend(check_grid(pair, &image, &labels, options.grid)?);
-
-        let orientation = Orientation::of(&image);
+        let mut warnings: Vec<String> = Vec::new();
+        let of_images = images.iter().flat_map(|image| &image.warnings);
+        of_images.for_each(|warning| {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        });
+        let of_labels = labels.warnings.iter().filter(|warning| !warnings.contains(warning));
+        let of_labels: Vec<String> = of_labels.map(|warning| format!("label map: {warning}")).collect();
+        warnings.extend(of_labels);
         let prepared = preprocessor
-            .prepare_volume(&image)
-            .map_err(|problem| Error::file(&pair.image, format!("cannot be prepared: {problem}")))?;
+            .prepare_channels(&images)
+            .map_err(|problem| Error::file(pair.image(), format!("cannot be prepared: {problem}")))?;
+        // Never fails: what was prepared has a first channel.
+        let image = images.first().ok_or_else(|| Error::Shape("a case has no volume".into()))?;
+        warnings.extend(check_grid(pair, image, &labels, options.grid)?);
+
+        let orientation = Orientation::of(image);
         warnings.extend_from_slice(prepared.warnings());
         let (height, width) = prepared.size();
         let volume = IndexedVolume {
@@ -65,7 +77,8 @@ impl Cut {
             native_orientation: orientation.code(),
             warnings,
         };
-        drop(image);
+        drop(images);
+        let ranges = Self::ranges(&prepared, preprocessor);
 
         let labels = orientation.to_ras(&labels);
         let mut class_of = vec![0u8; 1 << 16];
@@ -78,7 +91,20 @@ impl Cut {
         let classes = resample_classes(&labels.map(|&label| class_of[usize::from(label)]), volume.shape);
         let regions = options.regions.then(|| labels.resample_nearest(volume.shape));
         let canvas = options.canvas.unwrap_or(Size { height, width });
-        Ok(Self { volume, prepared, classes, regions, labels: found, canvas })
+        Ok(Self { volume, prepared, ranges, classes, regions, labels: found, canvas })
+    }
+
+    /// What black and white stand for in the files of each channel, where channels have files of their own.
+    fn ranges(prepared: &PreparedVolume, preprocessor: &Preprocessor) -> Vec<[f32; 2]> {
+        if preprocessor.layout != Layout::Channels {
+            return Vec::new();
+        }
+        let ends = |volume: &Volume| {
+            let start = [f32::INFINITY, f32::NEG_INFINITY];
+            volume.data.iter().fold(start, |[low, high], &v| [low.min(v), high.max(v)])
+        };
+        let windowed = preprocessor.window.is_some();
+        prepared.channels().iter().map(|volume| if windowed { [0.0, 1.0] } else { ends(volume) }).collect()
     }
 
     /// Writes the slices into the folders of `out`.
@@ -96,15 +122,23 @@ impl Cut {
         let (height, width) = self.prepared.size();
         let (size, canvas) = (Size { height, width }, self.canvas);
         let write = |folder: &str, color: png::ColorType, data: &[u8]| {
-            write_png(&out.join(folder).join(format!("{name}.png")), canvas, color, data)
+            let path = out.join(folder).join(slice_file(&name, None));
+            write_file(&path, |file| encode_png(file, canvas, color, None, data))
         };
 
         let planes = self.prepared.values(z)?;
         let area = height * width;
-        let rgb: Vec<[u8; 3]> = (0..area)
-            .map(|pixel| [0, 1, 2].map(|c| (planes.data[c * area + pixel] * 255.0).round() as u8))
-            .collect();
-        write("images", png::ColorType::Rgb, fit(&rgb, size, canvas).as_flattened())?;
+        if self.ranges.is_empty() {
+            let rgb: Vec<[u8; 3]> = (0..area)
+                .map(|pixel| [0, 1, 2].map(|c| (planes.data[c * area + pixel] * 255.0).round() as u8))
+                .collect();
+            write("images", png::ColorType::Rgb, fit(&rgb, size, canvas).as_flattened())?;
+        }
+        for (channel, &range) in self.ranges.iter().enumerate() {
+            let values: Vec<u16> = planes.plane(channel).iter().map(|&value| level(value, range)).collect();
+            let path = out.join("images").join(slice_file(&name, Some(channel)));
+            write_file(&path, |file| encode_gray16(file, canvas, &fit(&values, size, canvas)))?;
+        }
 
         let mask: Vec<u8> = displayed(&self.classes, z).collect();
         let mask = fit(&mask, size, canvas);
@@ -120,11 +154,18 @@ impl Cut {
 
 /// Writes a slice where it waits. Neither a temporary name nor a sync is needed there: a slice counts when its volume is
 /// noted as done, and is on the disk before it gets to the output.
-fn write_png(path: &Path, size: Size, color: png::ColorType, data: &[u8]) -> Result<()> {
+fn write_file(path: &Path, encode: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<()> {
     let failed = |source| Error::io(path, "write", source);
     let mut file = Vec::new();
-    encode_png(&mut file, size, color, None, data).map_err(failed)?;
+    encode(&mut file).map_err(failed)?;
     fs::write(path, file).map_err(failed)
+}
+
+/// A value on the 65536 levels between black and white; where these are equal, black.
+fn level(value: f32, [low, high]: [f32; 2]) -> u16 {
+    let (value, low, high) = (f64::from(value), f64::from(low), f64::from(high));
+    let share = if high > low { (value - low) / (high - low) } else { 0.0 };
+    (share * f64::from(u16::MAX)).round() as u16
 }
 
 /// Checks that a label map belongs to its image, and tells what was assumed for that.
@@ -139,7 +180,7 @@ fn check_grid(
             &pair.labels,
             format!(
                 "is not on the grid of {}: {:?} voxels instead of {:?}",
-                pair.image.display(),
+                pair.image().display(),
                 labels.shape,
                 image.shape
             ),
@@ -166,7 +207,7 @@ fn check_grid(
             format!(
                 "has the shape of {}, but is not on its grid: {of_labels} instead of {of_image}. Where its voxels belong \
                  to the image's one by one, ask for the image's grid (--grid image)",
-                pair.image.display()
+                pair.image().display()
             ),
         )),
     }

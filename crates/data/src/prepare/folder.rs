@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cut::Cut;
 use super::staging::Staging;
 use super::{DatasetIndex, FailedVolume, Split, VolumePair};
-use crate::{Error, Normalize, Preprocessor, Result, Size, check_class_names};
+use crate::{Error, Layout, Normalize, Preprocessor, Result, Size, Window, check_class_names};
 
 /// A class and the labels that belong to it in the label maps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +49,12 @@ pub enum LabelGrid {
 /// What [`folder`] does with volumes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderOptions {
-    /// HU values that become 0 and 255; default \[-200, 250\].
-    pub window: [f64; 2],
+    /// Names of the channels where each case has several volumes ([`Matched::channels`](super::Matched::channels));
+    /// default none: each case is one volume.
+    pub channels: Vec<String>,
+    /// HU values that become 0 and 255; default \[-200, 250\]. With several channels it may be one for each, or none:
+    /// then the ends of each channel's values in its volume become black and white.
+    pub window: Option<Window>,
     /// How windowed values reach the network: [`Normalize::Window`] (default) as they are, or as
     /// [`Normalize::Minmax`] and [`Normalize::Zscore`] say. The slices' files hold windowed values in any case.
     pub normalize: Normalize,
@@ -75,7 +79,8 @@ pub struct FolderOptions {
 impl Default for FolderOptions {
     fn default() -> Self {
         Self {
-            window: [-200.0, 250.0],
+            channels: Vec::new(),
+            window: Some([-200.0, 250.0].into()),
             normalize: Normalize::Window,
             spacing: None,
             size: None,
@@ -96,6 +101,8 @@ impl Default for FolderOptions {
 /// the patient's right:
 ///
 /// - `images/NAME_z0042.png`: slices `z - 1`, `z`, `z + 1` as red, green, blue;
+///   of several channels `images/NAME_z0042_0000.png`, `images/NAME_z0042_0001.png`, ..., the slice of each as 16-bit gray,
+///   which tells whole numbers apart over a range of 65535;
 /// - `masks/NAME_z0042.png`: class ids, 8-bit gray;
 /// - `regions/NAME_z0042.png`, if asked for: the original labels, 8-bit gray;
 ///
@@ -136,7 +143,8 @@ pub fn folder(
 
     let mut index = DatasetIndex {
         classes: options.classes.clone(),
-        window: options.window,
+        channels: options.channels.clone(),
+        window: options.window.clone(),
         spacing: options.spacing,
         size: options.size,
         canvas: options.canvas,
@@ -214,8 +222,8 @@ fn check(pairs: &[VolumePair], options: &FolderOptions) -> Result<Preprocessor> 
     }
     if let Some(twice) = pairs.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(Error::file(
-            &twice[1].image,
-            format!("has the same name as {}", twice[0].image.display()),
+            twice[1].image(),
+            format!("has the same name as {}", twice[0].image().display()),
         ));
     }
     if options.classes.is_empty() || options.classes.len() > 255 {
@@ -245,13 +253,26 @@ fn check(pairs: &[VolumePair], options: &FolderOptions) -> Result<Preprocessor> 
             format!("height and width from 1 to {} are allowed", Preprocessor::MAX_SIDE),
         ));
     }
+    let several = !options.channels.is_empty();
     let preprocessor = Preprocessor {
+        layout: if several { Layout::Channels } else { Layout::Slices },
+        channel_names: options.channels.clone(),
         size: options.size,
+        spacing: options.spacing,
         normalize: options.normalize,
-        ..Preprocessor::for_slices(options.window, options.spacing)
+        window: options.window.clone(),
+        ..Preprocessor::default()
     };
     preprocessor.validate()?;
-    Ok(preprocessor)
+    if !several && options.window.is_none() {
+        return Err(Error::setting("window", "null", "slices of one channel have 8 bits, and need two values"));
+    }
+    match pairs.iter().find(|pair| pair.images.len() != preprocessor.files_per_case()) {
+        Some(pair) => Err(preprocessor.check_files(&pair.images).err().unwrap_or_else(|| {
+            Error::file(pair.image(), format!("is not one of {}", preprocessor.describe_channels()))
+        })),
+        None => Ok(preprocessor),
+    }
 }
 
 fn draw_validation(pairs: &[VolumePair], validation: &Validation) -> Result<BTreeSet<String>> {

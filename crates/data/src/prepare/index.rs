@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::ClassLabels;
-use crate::{Result, Size, read_json, write_atomically};
+use crate::{Result, Size, Window, read_json, write_atomically};
 
 /// Which part of the data a volume belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct FailedVolume {
     pub error: String,
 }
 
-/// A slice: `images/NAME.png`, `masks/NAME.png` and, where kept, `regions/NAME.png`.
+/// A slice: `images/NAME.png` (or `images/NAME_0000.png`, ... for each channel), `masks/NAME.png` and, where kept, `regions/NAME.png`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexedSlice {
     /// File name without the extension.
@@ -66,8 +66,11 @@ pub struct IndexedSlice {
 pub struct DatasetIndex {
     /// The classes; the first has id 1.
     pub classes: Vec<ClassLabels>,
-    /// HU values that became 0 and 255.
-    pub window: [f64; 2],
+    /// Names of the channels, where each has a file of its own; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<String>,
+    /// HU values that became black and white; none where the ends of each channel's values did.
+    pub window: Option<Window>,
     /// Wanted distance in mm between columns, rows and slices.
     pub spacing: Option<[f64; 3]>,
     /// In-plane size that slices were resampled to.

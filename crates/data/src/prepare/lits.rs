@@ -68,7 +68,7 @@ impl Lits {
         left_out.extend(missing(&labels, &images, "volume"));
         let pair = |(number, image)| {
             let labels = labels.remove(&number)?;
-            Some((number, VolumePair { name: format!("volume-{number}"), image, labels }))
+            Some((number, VolumePair { name: format!("volume-{number}"), images: vec![image], labels }))
         };
         let volumes: BTreeMap<u32, VolumePair> = images.into_iter().filter_map(pair).collect();
         if volumes.is_empty() {

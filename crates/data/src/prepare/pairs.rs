@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::names::{NamePattern, NamePatterns};
+use crate::channels::{Cases, in_order, listed, numbered};
+use crate::dataset::channels_in_index;
 use crate::listing::{and_more, ending_len};
-use crate::{Error, Result, Wanted, list_files};
+use crate::{Error, Result, Wanted, channel_of, list_files};
 
 /// The volumes of a folder.
 pub(super) const VOLUMES: Wanted<'_> = Wanted { endings: &["nii", "nii.gz"], skip: None, outputs: false };
@@ -16,8 +18,8 @@ pub(super) const VOLUMES: Wanted<'_> = Wanted { endings: &["nii", "nii.gz"], ski
 pub struct VolumePair {
     /// Name that slices are called by.
     pub name: String,
-    /// The image, `.nii` or `.nii.gz`.
-    pub image: PathBuf,
+    /// The image, `.nii` or `.nii.gz`; of several channels one volume for each, in their order and on one grid.
+    pub images: Vec<PathBuf>,
     /// The label map on the same grid.
     pub labels: PathBuf,
 }
@@ -26,7 +28,13 @@ impl VolumePair {
     /// A pair named after the image's file.
     pub fn new(image: impl Into<PathBuf>, labels: impl Into<PathBuf>) -> Self {
         let (image, labels) = (image.into(), labels.into());
-        Self { name: volume_name(&image).unwrap_or_else(|| image.display().to_string()), image, labels }
+        let name = volume_name(&image).unwrap_or_else(|| image.display().to_string());
+        Self { name, images: vec![image], labels }
+    }
+
+    /// The file that errors of the whole case name: the first channel's.
+    pub(super) fn image(&self) -> &Path {
+        self.images.first().map_or(Path::new(""), PathBuf::as_path)
     }
 }
 
@@ -35,23 +43,25 @@ impl VolumePair {
 pub struct Matched {
     /// The volumes with their label maps, by name.
     pub pairs: Vec<VolumePair>,
-    /// A word on each file that has no counterpart, or whose name cannot be used.
+    /// Names of the channels where cases have several volumes: those of nnU-Net's `dataset.json` above the images, else
+    /// the numbers `0000`, `0001`, ... Empty where each case is one volume.
+    pub channels: Vec<String>,
+    /// A word on each file that has no counterpart, or whose name cannot be used, and on each channel that is missing or
+    /// too many.
     pub left_out: Vec<Error>,
 }
-
-/// What nnU-Net adds to the name of a case's first channel.
-const FIRST_CHANNEL: &str = "_0000";
 
 /// Pairs the volumes below two folders by the names of their cases. What is passed over is logged.
 ///
 /// Without `names`, `images/NAME.nii.gz` belongs to `labels/NAME.nii.gz` (or `.nii`); as in a raw dataset of nnU-Net, the
-/// volume may also be called `NAME_0000.nii.gz`. Where that leaves files out, the patterns of well-known data sets are
+/// volume may also be called `NAME_0000.nii.gz`, and `NAME_0001.nii.gz`, ... are further channels of its case: as many as
+/// `dataset.json` beside `images` names, else as many as any case has. Where that leaves files out, the patterns of well-known data sets are
 /// tried, such as `img0001` with `label0001`; the only one by which every file has its partner is taken, and that is
 /// logged. Both folders may be the same one. A volume in a folder is called by both names: `day/1` is `day_1`.
 ///
 /// # Errors
 /// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, no volume has a label map, two
-/// files share a name, or a case has more than one channel.
+/// files share a name.
 pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>) -> Result<Matched> {
     let mut left_out = Vec::new();
     let volumes = list_volumes(images, labels, &mut left_out)?;
@@ -62,11 +72,14 @@ pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>)
     if files.volumes.is_empty() {
         return Err(Error::file(images, "holds no volume (.nii or .nii.gz)"));
     }
-    let Paired { pairs, unpaired, rest } = match names {
+    let Paired { pairs, channels, unpaired, rest } = match names {
         Some(names) => files.pair(names)?,
         None => files.pair_unasked()?,
     };
     if let Some(first) = unpaired.first().filter(|_| pairs.is_empty()) {
+        if !channels.is_empty() {
+            return Err(Error::file(images, format!("holds no case with all channels: {first}")));
+        }
         // The names are to blame.
         let problem = format!("has no label map that fits a volume of {}: {first}", images.display());
         return Err(Error::file(labels, problem));
@@ -80,7 +93,7 @@ pub fn match_folders(images: &Path, labels: &Path, names: Option<&NamePatterns>)
             names.labels
         );
     }
-    Ok(Matched { pairs: flat_names(pairs)?, left_out })
+    Ok(Matched { pairs: flat_names(pairs)?, channels, left_out })
 }
 
 /// A volume's path below the listed folder without its ending, with `/` between folders.
@@ -99,6 +112,8 @@ struct Files<'a> {
 /// What the files of both folders become.
 struct Paired<'a> {
     pairs: Vec<VolumePair>,
+    /// Names of the channels of cases with several.
+    channels: Vec<String>,
     /// A word on each file without a counterpart.
     unpaired: Vec<Error>,
     /// The files whose names fit neither pattern.
@@ -143,20 +158,46 @@ impl Files<'_> {
     /// The pairs with equal names.
     fn pair_equal(&self) -> Result<Paired<'_>> {
         let (volumes, mut maps) = (by_name(&self.volumes, Some)?, by_name(&self.maps, Some)?);
-        let mut pairs: Vec<VolumePair> = Vec::new();
-        let mut missing = Vec::new();
-        for (name, image) in volumes {
-            let case = name.strip_suffix(FIRST_CHANNEL).filter(|case| maps.contains_key(*case));
-            let name = case.map_or(name.clone(), String::from);
+        // A name that is a label map's as it stands is no channel's.
+        let is_channel = |name: &str| {
+            let case = channel_of(name).filter(|_| !maps.contains_key(name));
+            case.is_some_and(|(case, _)| maps.contains_key(case))
+        };
+        let (of_channels, plain): (Vec<_>, Vec<_>) =
+            volumes.into_iter().partition(|(name, _)| is_channel(name));
+        let (mut pairs, mut missing) = (Vec::new(), Vec::new());
+        for (name, image) in plain {
             match maps.remove(&name) {
-                Some(labels) => pairs.push(VolumePair { name, image, labels }),
-                None if pairs.last().is_some_and(|pair| is_channel_of(&name, &pair.name)) => {
-                    return Err(Error::file(&image, "is a second channel of its case; one is read"));
-                }
+                Some(labels) => pairs.push(VolumePair { name, images: vec![image], labels }),
                 None => missing.push((name, image)),
             }
         }
-        Ok(Paired { pairs, unpaired: self.unpaired(missing, maps), rest: Vec::new() })
+        let cases = Cases::of(of_channels).cases;
+        let channels = self.channels_of(&cases);
+        let mut incomplete = Vec::new();
+        for (name, found) in cases {
+            let (Some(labels), files) = (maps.remove(&name), in_order(&name, &found, &channels)) else { continue };
+            match files {
+                Ok(images) => pairs.push(VolumePair { name, images, labels }),
+                Err(problem) => incomplete.push(problem),
+            }
+        }
+        let channels = if channels.len() > 1 { channels } else { Vec::new() };
+        if let Some(single) = pairs.iter().find(|pair| !channels.is_empty() && pair.images.len() < channels.len()) {
+            let problem = format!("is one file, and the other cases have {}", listed(&channels));
+            return Err(Error::file(single.image(), problem));
+        }
+        incomplete.extend(self.unpaired(missing, maps));
+        Ok(Paired { pairs, channels, unpaired: incomplete, rest: Vec::new() })
+    }
+
+    /// The channels of cases: those of nnU-Net's index, else as many as the case with the most has.
+    fn channels_of(&self, cases: &BTreeMap<String, BTreeMap<usize, PathBuf>>) -> Vec<String> {
+        let most = cases.values().filter_map(|found| found.last_key_value()).map(|(channel, _)| channel + 1).max();
+        let Some(most) = most else { return Vec::new() };
+        // Made absolute, so that a folder of one name has one above as well.
+        let above = std::path::absolute(self.images).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        above.and_then(|folder| channels_in_index(&folder)).unwrap_or_else(|| numbered(most))
     }
 
     /// The pairs whose names fit patterns.
@@ -191,11 +232,11 @@ impl Files<'_> {
                         "is a volume and a label map by its name: give other patterns",
                     ));
                 }
-                Some(labels) => pairs.push(VolumePair { name, image, labels }),
+                Some(labels) => pairs.push(VolumePair { name, images: vec![image], labels }),
                 None => missing.push((name, image)),
             }
         }
-        Ok(Paired { pairs, unpaired: self.unpaired(missing, maps), rest })
+        Ok(Paired { pairs, channels: Vec::new(), unpaired: self.unpaired(missing, maps), rest })
     }
 
     /// A word on each volume without a label map, and on each label map without a volume.
@@ -226,19 +267,13 @@ fn flat_names(mut pairs: Vec<VolumePair>) -> Result<Vec<VolumePair>> {
     let mut taken: BTreeMap<String, PathBuf> = BTreeMap::new();
     for pair in &mut pairs {
         pair.name = pair.name.replace('/', "_");
-        if let Some(other) = taken.insert(pair.name.clone(), pair.image.clone()) {
+        if let Some(other) = taken.insert(pair.name.clone(), pair.image().to_path_buf()) {
             let problem = format!("and {} would both be called {}: rename one", other.display(), pair.name);
-            return Err(Error::file(&pair.image, problem));
+            return Err(Error::file(pair.image(), problem));
         }
     }
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pairs)
-}
-
-/// Whether a name is that of a case with the number of a channel: `CASE_0001`.
-fn is_channel_of(name: &str, case: &str) -> bool {
-    let number = name.strip_prefix(case).and_then(|rest| rest.strip_prefix('_'));
-    number.is_some_and(|number| number.len() == 4 && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The volumes below a folder without those of the other one, which may lie in it; what is passed over is logged.

@@ -12,10 +12,11 @@ use unet3p_files::{is_temporary, sync_folder};
 use super::cut::Part;
 use super::{DatasetIndex, FolderOptions, VolumePair};
 use crate::atomic::create_folder;
-use crate::{Error, Result, write_atomically};
+use crate::{Error, Result, channel_of, write_atomically};
 
 /// The folders of slices, by what they hold.
-const FOLDERS: [&str; 3] = ["images", "masks", "regions"];
+const FOLDERS: [&str; 3] = [IMAGES, "masks", "regions"];
+const IMAGES: &str = "images";
 /// Inside the output, so that files can be renamed.
 const STAGING: &str = ".unet3p-prepare";
 /// Held by the process that writes.
@@ -33,6 +34,8 @@ pub(super) struct Staging {
     folder: PathBuf,
     out: PathBuf,
     regions: bool,
+    /// How many files the image of a slice has, where they have numbers.
+    channels: Option<usize>,
     /// Unlocked when it is closed, by whatever way the process ends.
     _lock: File,
 }
@@ -40,7 +43,7 @@ pub(super) struct Staging {
 /// A finished volume, and the files that it was cut from.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    image: Source,
+    images: Vec<Source>,
     labels: Source,
     part: Part,
 }
@@ -62,7 +65,9 @@ impl Staging {
         create_folder(out)?;
         create_folder(&folder)?;
         let lock = lock(&folder.join(LOCK))?;
-        let staging = Self { folder, out: out.to_path_buf(), regions: options.regions, _lock: lock };
+        let channels = Some(options.channels.len()).filter(|&channels| channels > 0);
+        let staging =
+            Self { folder, out: out.to_path_buf(), regions: options.regions, channels, _lock: lock };
         let continues = continues(out, options);
         if !continues {
             staging.clear()?;
@@ -89,7 +94,7 @@ impl Staging {
     pub(super) fn finished(&self, pair: &VolumePair) -> Result<Option<Part>> {
         let Ok(text) = fs::read_to_string(self.record(pair)) else { return Ok(None) };
         let Ok(record) = serde_json::from_str::<Record>(&text) else { return Ok(None) };
-        let same = record.image == source(&pair.image)? && record.labels == source(&pair.labels)?;
+        let same = record.images == sources(&pair.images)? && record.labels == source(&pair.labels)?;
         Ok((same && self.has_all(&record.part)).then_some(record.part))
     }
 
@@ -97,19 +102,25 @@ impl Staging {
     fn has_all(&self, part: &Part) -> bool {
         let moving = self.folder.join(MOVING).exists();
         let filled = |path: PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
+        let is_there = |folder: &str, file: String| {
+            filled(self.folder.join(folder).join(&file))
+                || (moving && filled(self.out.join(folder).join(&file)))
+        };
         part.slices.iter().all(|slice| {
-            let file = format!("{}.png", slice.name);
-            self.folders().all(|folder| {
-                filled(self.folder.join(folder).join(&file))
-                    || (moving && filled(self.out.join(folder).join(&file)))
-            })
+            self.folders().all(|folder| self.files(folder, &slice.name).all(|file| is_there(folder, file)))
         })
+    }
+
+    /// The files of a slice in one of the folders.
+    fn files<'a>(&self, folder: &str, slice: &'a str) -> impl Iterator<Item = String> + 'a {
+        let channels = self.channels.filter(|_| folder == IMAGES);
+        (0..channels.unwrap_or(1)).map(move |channel| slice_file(slice, channels.map(|_| channel)))
     }
 
     /// Notes that all slices of a volume are written.
     pub(super) fn finish(&self, pair: &VolumePair, part: &Part) -> Result<()> {
         let record =
-            Record { image: source(&pair.image)?, labels: source(&pair.labels)?, part: part.clone() };
+            Record { images: sources(&pair.images)?, labels: source(&pair.labels)?, part: part.clone() };
         let path = self.record(pair);
         let text = serde_json::to_vec(&record).map_err(|e| Error::file(&path, e.to_string()))?;
         write(&path, &text)
@@ -118,7 +129,9 @@ impl Staging {
     /// Replaces an earlier run's slices (stale ones would be trained on) by those of an index. The old index goes first,
     /// so that a folder in between does not pass for a finished one.
     pub(super) fn publish(&self, index: &DatasetIndex) -> Result<()> {
-        let names: HashSet<String> = index.slices.iter().map(|slice| format!("{}.png", slice.name)).collect();
+        let names = |folder: &str| -> HashSet<String> {
+            index.slices.iter().flat_map(|slice| self.files(folder, &slice.name)).collect()
+        };
         let old = self.out.join(DatasetIndex::FILE_NAME);
         if old.exists() {
             remove_file(&old)?;
@@ -128,6 +141,7 @@ impl Staging {
         let goes_on = moving.exists();
         for folder in FOLDERS {
             let used = self.folders().any(|other| other == folder);
+            let names = names(folder);
             for path in files(&self.out.join(folder))?.iter().filter(|path| is_slice(path)) {
                 let name = path.file_name().and_then(|name| name.to_str());
                 if !(goes_on && used && name.is_some_and(|name| names.contains(name))) {
@@ -141,7 +155,7 @@ impl Staging {
         for folder in self.folders() {
             let (from, to) = (self.folder.join(folder), self.out.join(folder));
             create_folder(&to)?;
-            names.par_iter().try_for_each(|name| publish_file(&from.join(name), &to.join(name)))?;
+            names(folder).par_iter().try_for_each(|name| publish_file(&from.join(name), &to.join(name)))?;
             sync_folder(&to);
         }
         sync_folder(&self.out);
@@ -226,6 +240,10 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
+fn sources(paths: &[PathBuf]) -> Result<Vec<Source>> {
+    paths.iter().map(|path| source(path)).collect()
+}
+
 fn source(path: &Path) -> Result<Source> {
     let failed = |source| Error::io(path, "read", source);
     let meta = fs::metadata(path).map_err(failed)?;
@@ -261,10 +279,16 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
 }
 
-/// Whether a file's name is one that a prepared slice has: `NAME_z0042.png`.
+/// The name of a slice's file: `NAME_z0042.png`, or `NAME_z0042_0001.png` of a channel.
+pub(super) fn slice_file(slice: &str, channel: Option<usize>) -> String {
+    channel.map_or_else(|| format!("{slice}.png"), |channel| format!("{slice}_{channel:04}.png"))
+}
+
+/// Whether a file's name is one that a prepared slice or one of its channels has.
 fn is_slice(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    name.and_then(|name| name.strip_suffix(".png")).is_some_and(is_slice_name)
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".png"));
+    let of_channel = |name| channel_of(name).is_some_and(|(slice, _)| is_slice_name(slice));
+    name.is_some_and(|name| is_slice_name(name) || of_channel(name))
 }
 
 /// Whether a name without extension is one that a prepared slice has: `NAME_z0042`.

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Error, Resample, Result, read_text, write_atomically};
+use super::Window;
+use crate::channels::{listed, numbered};
+use crate::{Error, MAX_CHANNELS, Resample, Result, read_text, write_atomically};
 
 /// What the network's input channels are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,16 +18,9 @@ pub enum Layout {
     Gray,
     /// A slice of a volume between its two neighbours: below (towards the feet), itself, above.
     Slices,
-}
-
-impl Layout {
-    /// Number of channels.
-    pub fn channels(self) -> usize {
-        match self {
-            Self::Gray => 1,
-            Self::Rgb | Self::Slices => 3,
-        }
-    }
+    /// Several gray images of one place, a file for each: the sequences of an MR scan, or CT with PET.
+    /// [`Preprocessor::channel_names`] tells how many.
+    Channels,
 }
 
 /// How values are brought to the range that the network was trained on.
@@ -37,10 +32,11 @@ pub enum Normalize {
     /// The HU window to 0..1, then mean and std where `do_normalize` is set. An image file counts as
     /// already windowed.
     Window,
-    /// Each image minus its mean, over its standard deviation (over all its channels).
+    /// Each image minus its mean, over its standard deviation: over all its channels, or in the layout "channels" each
+    /// channel's. A constant image becomes 0.
     Zscore,
-    /// Each image's smallest value to 0 and largest to 1: over all its channels, or in the layout "slices" each
-    /// slice's. A constant image becomes 0.
+    /// Each image's smallest value to 0 and largest to 1: over all its channels, or in the layouts "slices" and
+    /// "channels" each channel's. A constant image becomes 0.
     Minmax,
 }
 
@@ -71,6 +67,10 @@ const DO_RESIZE: &str = "do_resize";
 pub struct Preprocessor {
     /// The channels; default "rgb".
     pub layout: Layout,
+    /// The names of the channels in their order, as `["flair", "t1", "t1ce", "t2"]`: one or more in the layout "channels"
+    /// (1 to [`MAX_CHANNELS`]), none (default) or as many as there are in the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channel_names: Vec<String>,
     /// The size that images are resized to; null (default) keeps theirs. With a `spacing` it is for images that
     /// have none.
     pub size: Option<Size>,
@@ -89,8 +89,9 @@ pub struct Preprocessor {
     pub image_std: Vec<f64>,
     /// Normalisation; default "fixed".
     pub normalize: Normalize,
-    /// The HU values that become 0 and 1, with everything outside clamped; null by default.
-    pub window: Option<[f64; 2]>,
+    /// The HU values that become 0 and 1, with everything outside clamped, for all channels or for each; null by
+    /// default.
+    pub window: Option<Window>,
     /// Distance in mm between columns, rows and slices that volumes are resampled to; null by default.
     pub spacing: Option<[f64; 3]>,
     /// The axes volumes are turned to before they are cut into slices: only "RAS" (default).
@@ -103,6 +104,7 @@ impl Default for Preprocessor {
     fn default() -> Self {
         Self {
             layout: Layout::Rgb,
+            channel_names: Vec::new(),
             size: None,
             resample: Resample::Bilinear,
             do_rescale: true,
@@ -130,9 +132,55 @@ impl Preprocessor {
         Self {
             layout: Layout::Slices,
             normalize: Normalize::Window,
-            window: Some(window),
+            window: Some(window.into()),
             spacing,
             ..Self::default()
+        }
+    }
+
+    /// Several gray images of one place, such as the sequences of an MR scan: each channel of each slice minus its mean,
+    /// over its standard deviation.
+    ///
+    /// ```
+    /// use unet3p_data::Preprocessor;
+    /// let mr = Preprocessor::for_channels(["flair", "t1", "t1ce", "t2"].map(String::from).to_vec());
+    /// assert_eq!(mr.channels(), 4);
+    /// ```
+    pub fn for_channels(names: Vec<String>) -> Self {
+        Self {
+            layout: Layout::Channels,
+            channel_names: names,
+            normalize: Normalize::Zscore,
+            ..Self::default()
+        }
+    }
+
+    /// [`Preprocessor::for_channels`] that nobody has named: they are called `0000`, `0001`, ..., as their files.
+    pub fn for_numbered_channels(count: usize) -> Self {
+        Self::for_channels(numbered(count))
+    }
+
+    /// Number of channels of the network's input.
+    pub fn channels(&self) -> usize {
+        match self.layout {
+            Layout::Gray => 1,
+            Layout::Rgb | Layout::Slices => 3,
+            Layout::Channels => self.channel_names.len(),
+        }
+    }
+
+    /// How many files a case has: one for each channel in the layout "channels", else one.
+    pub fn files_per_case(&self) -> usize {
+        if self.layout == Layout::Channels { self.channels() } else { 1 }
+    }
+
+    /// What the channels are, for messages: "4 channels: 0000 (flair), 0001 (t1), ...".
+    pub fn describe_channels(&self) -> String {
+        match self.layout {
+            Layout::Gray => "1 channel, gray".into(),
+            Layout::Rgb => "3 channels of one file: red, green, blue".into(),
+            Layout::Slices => "3 channels of one file: a slice between its two neighbours".into(),
+            Layout::Channels => listed(&self.channel_names),
         }
     }
 
@@ -153,7 +201,8 @@ impl Preprocessor {
         let mut keys: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(text).map_err(invalid)?;
         let do_resize = keys.remove(DO_RESIZE);
-        let known = serde_json::to_value(Self::default()).map_err(invalid)?;
+        // A key that is left out where it is empty is known as well.
+        let known = serde_json::to_value(Self { channel_names: numbered(1), ..Self::default() }).map_err(invalid)?;
         let unknown: Vec<&str> =
             keys.keys().map(String::as_str).filter(|key| known.get(key).is_none()).collect();
         if !unknown.is_empty() {
@@ -203,7 +252,8 @@ impl Preprocessor {
     /// # Errors
     /// [`Error::Setting`] with the key, its value and what is allowed.
     pub fn validate(&self) -> Result<()> {
-        let channels = self.layout.channels();
+        let channels = self.channels();
+        self.check_names()?;
         let per_channel = |key: &str, values: &[f64], fits: fn(f64) -> bool, allowed: &str| {
             if [1, channels].contains(&values.len()) && values.iter().all(|&v| v.is_finite() && fits(v)) {
                 return Ok(());
@@ -228,13 +278,11 @@ impl Preprocessor {
                 format!("height and width from 1 to {} are allowed", Self::MAX_SIDE),
             ));
         }
-        match self.window {
-            Some([low, high]) if !(low < high && low.is_finite() && high.is_finite()) => {
-                return Err(Error::setting(
-                    "window",
-                    format!("[{low}, {high}]"),
-                    "a lower and a higher HU value are needed",
-                ));
+        match &self.window {
+            Some(window) => {
+                if let Some(problem) = window.problem(self.files_per_case()) {
+                    return Err(Error::setting("window", window, problem));
+                }
             }
             None if self.normalize == Normalize::Window => {
                 return Err(Error::setting("window", "null", "normalize = \"window\" needs two HU values"));
@@ -252,6 +300,27 @@ impl Preprocessor {
         }
         if self.orientation != "RAS" {
             return Err(Error::setting("orientation", &self.orientation, "only RAS is supported"));
+        }
+        Ok(())
+    }
+
+    /// Checks that channels are told apart by their names.
+    fn check_names(&self) -> Result<()> {
+        let names = &self.channel_names;
+        let wrong = |allowed: String| Err(Error::setting("channel_names", format!("{names:?}"), allowed));
+        let (count, fits) = match self.layout {
+            Layout::Channels => {
+                (format!("1 to {MAX_CHANNELS}"), (1..=MAX_CHANNELS).contains(&names.len()))
+            }
+            _ => (self.channels().to_string(), names.is_empty() || names.len() == self.channels()),
+        };
+        if !fits {
+            return wrong(format!("{count} names are needed, one for each channel of the layout"));
+        }
+        let plain = |name: &String| !name.trim().is_empty() && !name.contains(char::is_control);
+        let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+        if distinct.len() < names.len() || !names.iter().all(plain) {
+            return wrong("each channel needs a name of its own on one line".into());
         }
         Ok(())
     }

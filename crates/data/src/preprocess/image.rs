@@ -1,10 +1,11 @@
 //! Image files to the network's input.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Layout, Normalize, Preprocessor, Size};
+use crate::channels::beside;
 use crate::decode::{Dark, Raster, Samples, decode};
-use crate::{Image, Picture, Result, resize};
+use crate::{Error, Image, Picture, Result, resize};
 
 /// Luma of ITU-R BT.601, as Pillow computes it.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
@@ -25,7 +26,7 @@ pub struct Loaded {
     pub original_size: (usize, usize),
     /// What was dropped or assumed, for the user to know.
     pub warnings: Vec<String>,
-    /// The image as a person sees it, in its original size: of three slices the middle one.
+    /// The image as a person sees it, in its original size: of three slices the middle one, of other channels the first.
     pub preview: Picture,
 }
 
@@ -34,11 +35,12 @@ impl Preprocessor {
     ///
     /// Gray becomes three equal channels where the network takes three; colour becomes luma where it
     /// takes one; an RGB image is three neighbouring slices where the layout is "slices". Transparency
-    /// is dropped. With a HU window the image counts as already windowed: black and white are its ends.
+    /// is dropped. With a HU window the image counts as already windowed: black and white are its ends. In the layout
+    /// "channels" the other channels are read from the files beside it, see [`Preprocessor::case_files`].
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the file cannot be opened; [`Error::File`](crate::Error::File) when it is no such image, broken,
-    /// truncated, or has more than [`crate::MAX_PIXELS`] pixels.
+    /// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is no such image, broken, truncated, or has
+    /// more than [`crate::MAX_PIXELS`] pixels, and for channels that are missing or of another size.
     ///
     /// ```
     /// use unet3p_data::{LabelMap, Preprocessor, write_mask};
@@ -52,16 +54,58 @@ impl Preprocessor {
     /// ```
     pub fn load_image(&self, path: &Path) -> Result<Loaded> {
         self.validate()?;
-        let raster = decode(path)?;
-        let mut warnings: Vec<String> =
-            raster.orientation.note().into_iter().map(|note| format!("the image {note}")).collect();
-        if raster.had_alpha {
-            warnings.push("transparency is dropped".to_owned());
+        self.load_case(&self.case_files(path)?)
+    }
+
+    /// The files of the case that `path` belongs to. In the layout "channels" with two channels or more these are the files
+    /// beside it that are named as nnU-Net names them, `CASE_0000`, `CASE_0001`, ..., in the order of the channels; else it
+    /// is `path` alone.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a name that tells no channel, and for a channel that is missing or too many;
+    /// [`Error::Io`] where the folder cannot be read.
+    pub fn case_files(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        if self.layout == Layout::Channels {
+            return beside(path, &self.channel_names);
         }
-        let original_size = (raster.height, raster.width);
-        let planes = unit_planes(&raster)?;
-        warnings.extend(self.doubts(&raster, &planes));
-        drop(raster);
+        Ok(vec![path.to_path_buf()])
+    }
+
+    /// Reads the files of a case as [`Preprocessor::load_image`] does: in the layout "channels" one for each channel in
+    /// their order, which are gray or become their luma and have one size; else a single file.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::load_image`], and [`Error::File`] for another number of files than of channels.
+    pub fn load_case(&self, files: &[PathBuf]) -> Result<Loaded> {
+        self.validate()?;
+        self.check_files(files)?;
+        let mut warnings = Vec::new();
+        let mut case: Option<Image> = None;
+        for file in files {
+            let planes = self.read_planes(file, &mut warnings)?;
+            match (&mut case, files.first()) {
+                (Some(case), Some(first)) => {
+                    let size = (planes.height, planes.width);
+                    if size != (case.height, case.width) {
+                        let problem = format!(
+                            "is {} x {} (height x width), but the first channel {} is {} x {}: all channels of a case need \
+                             one size",
+                            size.0,
+                            size.1,
+                            first.display(),
+                            case.height,
+                            case.width
+                        );
+                        return Err(Error::file(file, problem));
+                    }
+                    case.channels += planes.channels;
+                    case.data.extend(planes.data);
+                }
+                _ => case = Some(planes),
+            }
+        }
+        let planes = case.ok_or_else(|| Error::Shape("a case without a file has no image".into()))?;
+        let original_size = (planes.height, planes.width);
         let preview = Picture::from_planes(&planes, self.layout)?;
         let mut image = match (self.layout, planes.channels) {
             (Layout::Gray, 3) => {
@@ -88,10 +132,51 @@ impl Preprocessor {
         Ok(Loaded { image, original_size, warnings, preview })
     }
 
+    /// Whether a case has as many files as it needs: one for each channel in the layout "channels", else one.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the first file and the channels that are needed; [`Error::Shape`] where there is no file.
+    pub fn check_files(&self, files: &[PathBuf]) -> Result<()> {
+        match files {
+            [] => Err(Error::Shape(format!("a case without files has no image: {} are needed", self.describe_channels()))),
+            files if files.len() == self.files_per_case() => Ok(()),
+            [first, ..] => {
+                let count = files.len();
+                let what = if count == 1 { "is one file".into() } else { format!("is one of {count} files of a case") };
+                let problem =
+                    format!("{what}, but the network is trained on {}; give it these", self.describe_channels());
+                Err(Error::file(first, problem))
+            }
+        }
+    }
+
+    /// The planes of one file, values from 0 to 1; a channel of several is one plane.
+    fn read_planes(&self, path: &Path, warnings: &mut Vec<String>) -> Result<Image> {
+        let raster = decode(path)?;
+        let of_channel = self.layout == Layout::Channels;
+        let mut said: Vec<String> =
+            raster.orientation.note().into_iter().map(|note| format!("the image {note}")).collect();
+        if raster.had_alpha {
+            said.push("transparency is dropped".to_owned());
+        }
+        let mut planes = unit_planes(&raster)?;
+        said.extend(self.doubts(&raster, &planes));
+        if of_channel && planes.channels == 3 {
+            said.push("colour is reduced to its luma: each file is one channel".to_owned());
+            planes = luma(&planes);
+        }
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let named = |text: String| if self.files_per_case() > 1 { format!("{file}: {text}") } else { text };
+        warnings.extend(said.into_iter().map(named));
+        Ok(planes)
+    }
+
     /// What does not look like what the network was trained on.
     fn doubts(&self, raster: &Raster, planes: &Image) -> Vec<String> {
         let mut doubts = Vec::new();
-        doubts.extend(raster.dark().map(Dark::note));
+        if !self.stretches() {
+            doubts.extend(raster.dark().map(Dark::note));
+        }
         if self.window.is_some() && is_colorful(planes) {
             doubts.push("the image is in colour, but the network was trained on CT".to_owned());
         }
@@ -104,6 +189,11 @@ impl Preprocessor {
             ));
         }
         doubts
+    }
+
+    /// Whether a dark image reaches the network as a bright one does.
+    pub(crate) fn stretches(&self) -> bool {
+        self.layout == Layout::Channels && matches!(self.normalize, Normalize::Zscore | Normalize::Minmax)
     }
 
     /// Normalises values in place; those of image files and windowed volumes run from 0 to 1.
@@ -119,15 +209,18 @@ impl Preprocessor {
             }
             Normalize::Window => self.standardize(image),
             Normalize::Zscore => {
-                let count = image.data.len() as f64;
-                let mean = image.data.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-                let variance = image.data.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
-                shift_and_scale(&mut image.data, mean, variance.sqrt());
+                let together = Self::normalized_together(image, self.layout == Layout::Channels);
+                for values in image.data.chunks_exact_mut(together) {
+                    let count = values.len() as f64;
+                    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+                    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+                    shift_and_scale(values, mean, variance.sqrt());
+                }
             }
             Normalize::Minmax => {
                 // neighbouring slices are images of their own
-                let area = image.height * image.width;
-                let together = if self.layout == Layout::Slices { area } else { image.data.len() }.max(1);
+                let apart = matches!(self.layout, Layout::Slices | Layout::Channels);
+                let together = Self::normalized_together(image, apart);
                 for values in image.data.chunks_exact_mut(together) {
                     let start = (f32::INFINITY, f32::NEG_INFINITY);
                     let (low, high) = values.iter().fold(start, |(low, high), &v| (low.min(v), high.max(v)));
@@ -135,6 +228,11 @@ impl Preprocessor {
                 }
             }
         }
+    }
+
+    /// How many values are normalised together: those of a channel, or of all.
+    fn normalized_together(image: &Image, apart: bool) -> usize {
+        if apart { image.height * image.width } else { image.data.len() }.max(1)
     }
 
     /// `(value - mean) / std` per channel, where the configuration asks for it.

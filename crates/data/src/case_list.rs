@@ -1,0 +1,179 @@
+//! Lists of images as CSV files: which columns are the channels of a case.
+
+use std::path::{Path, PathBuf};
+
+use csv::StringRecord;
+
+use crate::channels::numbered;
+use crate::{Error, Preprocessor, Result, read_text};
+
+/// The column of images, and what the names of further channels begin with.
+const IMAGE: &str = "image";
+/// Columns that hold no image.
+const OTHERS: [&str; 3] = ["mask", "group", "split"];
+/// Endings of files that are images, without the dot.
+const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "nii", "gz"];
+
+/// The images of one case in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedCase {
+    /// The first image's path as the list says it, without its ending.
+    pub name: PathBuf,
+    /// One file, or one for each channel in the order of the channels.
+    pub files: Vec<PathBuf>,
+}
+
+impl Preprocessor {
+    /// The cases of a CSV list: the column `image`, with `image_1`, `image_2`, ... for further channels, or columns with
+    /// the channels' own names. Paths are relative to the list. Other columns are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`] where the list cannot be read, lacks a channel, or leaves a file out.
+    ///
+    /// ```
+    /// use unet3p_data::Preprocessor;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let list = dir.path().join("cases.csv");
+    /// std::fs::write(&list, "patient,t2,t1\np1,p1_t2.nii.gz,p1_t1.nii.gz\n").unwrap();
+    /// let mr = Preprocessor::for_channels(vec!["t1".into(), "t2".into()]);
+    /// let cases = mr.read_list(&list)?;
+    /// assert_eq!(cases[0].files, [dir.path().join("p1_t1.nii.gz"), dir.path().join("p1_t2.nii.gz")]);
+    /// # Ok::<(), unet3p_data::Error>(())
+    /// ```
+    pub fn read_list(&self, path: &Path) -> Result<Vec<ListedCase>> {
+        let table = Table::read(path)?;
+        let columns = table.columns_for(self)?;
+        let case = |record: &std::result::Result<StringRecord, csv::Error>| match record {
+            Ok(record) => table.case(record, &columns),
+            Err(error) => Err(table.broken(error)),
+        };
+        table.records.iter().map(case).collect()
+    }
+}
+
+/// A CSV file whose columns are told.
+pub(crate) struct Table {
+    path: PathBuf,
+    pub(crate) headers: StringRecord,
+    pub(crate) records: Vec<std::result::Result<StringRecord, csv::Error>>,
+    /// The columns of images.
+    images: Vec<usize>,
+    /// The names of their channels; of several columns `image` the numbers.
+    pub(crate) names: Vec<String>,
+}
+
+impl Table {
+    /// Reads a list that has one column of images or more.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = read_text(path)?;
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+        let broken = |e: csv::Error| Error::file(path, format!("is no list of images and masks: {e}"));
+        let headers = reader.headers().map_err(broken)?.clone();
+        let records: Vec<_> = reader.into_records().collect();
+        let mut table = Self { path: path.to_path_buf(), headers, records, images: Vec::new(), names: Vec::new() };
+        if table.column(IMAGE).is_some() {
+            table.numbered()?;
+        } else {
+            table.named()?;
+        }
+        Ok(table)
+    }
+
+    /// Where a column stands.
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        self.headers.iter().position(|header| header == name)
+    }
+
+    /// The error of a column that is not there.
+    pub(crate) fn lacks(&self, column: &str) -> Error {
+        let found: Vec<&str> = self.headers.iter().collect();
+        Error::file(&self.path, format!("has no column named {column}, only {}", found.join(", ")))
+    }
+
+    pub(crate) fn broken(&self, error: &csv::Error) -> Error {
+        Error::file(&self.path, format!("is no list of images and masks: {error}"))
+    }
+
+    /// The columns image, image_1, image_2, ...
+    fn numbered(&mut self) -> Result<()> {
+        self.images = std::iter::once(IMAGE.to_owned())
+            .chain((1..).map(|channel| format!("{IMAGE}_{channel}")))
+            .map_while(|name| self.column(&name))
+            .collect();
+        let next = self.images.len();
+        let beyond = self.headers.iter().find(|header| {
+            let number = header.strip_prefix(IMAGE).and_then(|rest| rest.strip_prefix('_'));
+            number.and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number > next)
+        });
+        if let Some(beyond) = beyond {
+            let problem = format!("has a column {beyond}, and none named {IMAGE}_{next}");
+            return Err(Error::file(&self.path, problem));
+        }
+        self.names = numbered(next);
+        Ok(())
+    }
+
+    /// The columns whose first line names images.
+    fn named(&mut self) -> Result<()> {
+        let Some(Ok(first)) = self.records.first() else { return Err(self.lacks(IMAGE)) };
+        let is_image = |text: &str| {
+            let ending = Path::new(text).extension().map(|ending| ending.to_string_lossy().to_lowercase());
+            ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+        };
+        let columns = self.headers.iter().zip(first).enumerate();
+        let images: Vec<(usize, String)> = columns
+            .filter(|(_, (header, cell))| !OTHERS.contains(header) && is_image(cell))
+            .map(|(column, (header, _))| (column, header.to_owned()))
+            .collect();
+        if images.is_empty() {
+            return Err(self.lacks(IMAGE));
+        }
+        (self.images, self.names) = images.into_iter().unzip();
+        Ok(())
+    }
+
+    /// The columns in the order of the network's channels: by name where the list and the network name them, else as they
+    /// stand.
+    pub(crate) fn columns_for(&self, how: &Preprocessor) -> Result<Vec<usize>> {
+        let wanted = &how.channel_names;
+        let are_numbers = |names: &[String]| *names == numbered(names.len());
+        if how.files_per_case() < 2 || are_numbers(wanted) || are_numbers(&self.names) {
+            return Ok(self.images.clone());
+        }
+        let of_channel = |name: &String| self.column(name).ok_or_else(|| self.lacks(name));
+        let columns: Vec<usize> = wanted.iter().map(of_channel).collect::<Result<_>>()?;
+        match self.images.iter().position(|column| !columns.contains(column)) {
+            Some(extra) => {
+                let problem = format!(
+                    "has a column {} of images, which is no channel of the network: it takes {}",
+                    self.names[extra],
+                    how.describe_channels()
+                );
+                Err(Error::file(&self.path, problem))
+            }
+            None => Ok(columns),
+        }
+    }
+
+    /// The images of a line.
+    pub(crate) fn case(&self, record: &StringRecord, columns: &[usize]) -> Result<ListedCase> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let mut files = Vec::with_capacity(columns.len());
+        for &column in columns {
+            let cell = record.get(column).unwrap_or_default();
+            if cell.is_empty() {
+                let line = record.position().map_or(0, csv::Position::line);
+                let problem = format!("names no file in the column {} of line {line}", &self.headers[column]);
+                return Err(Error::file(&self.path, problem));
+            }
+            files.push(folder.join(cell));
+        }
+        // The first column's file names the case, whatever the order of the network's channels.
+        let first = Path::new(record.get(self.images[0]).unwrap_or_default());
+        let mut name = first.with_extension("");
+        if first.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz")) {
+            name.set_extension("");
+        }
+        Ok(ListedCase { name, files })
+    }
+}
