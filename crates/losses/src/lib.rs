@@ -27,6 +27,12 @@
 //! # }
 //! ```
 
+//!
+//! # Several losses on the logits of any network
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/loss.rs")]
+#![doc = "```"]
 #![forbid(unsafe_code)]
 
 mod activation;

@@ -22,6 +22,12 @@
 //! images and volumes.
 //!
 //! The bundled models are for research; they are not medical devices.
+//!
+//! # A program
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/segment.rs")]
+#![doc = "```"]
 #![forbid(unsafe_code)]
 
 mod bundled;
