@@ -127,7 +127,7 @@ fn check_batch_normalisation(relu: bool) {
         let from = batch(map, &[channels], &z);
         on_every_isa(|isa| {
             let what = format!("{isa} {images}x{map:?}, ReLU: {relu}");
-            let norm = BlockedBatchNorm::new(isa, map.batch(images, &from), &gamma, &beta, eps);
+            let norm = BlockedBatchNorm::new(isa, map.batch(images, &from), [&gamma, &beta], eps);
             let norm = if relu { norm } else { norm.without_relu() };
             for channel in 0..channels {
                 let (got, want) = (norm.statistics(), &statistics);

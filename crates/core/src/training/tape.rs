@@ -246,7 +246,7 @@ impl Tape {
         self.wrote(&z, to);
         let norm = with_values(layer.gamma, |gamma| {
             with_values(layer.beta, |beta| {
-                BlockedBatchNorm::new(self.isa, self.view(&z), gamma, beta, layer.eps)
+                BlockedBatchNorm::new(self.isa, self.view(&z), [gamma, beta], layer.eps)
             })
         })??;
         let norm = if conv.relu { norm } else { norm.without_relu() };

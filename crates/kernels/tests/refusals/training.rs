@@ -167,7 +167,7 @@ fn batch_normalisation_and_its_gradients() {
     on_every_isa(|isa| {
         let z = [2, OUTPUTS, 4, 6];
         let (values, ones) = (zeros(z), [1.0; OUTPUTS]);
-        let norm = BlockedBatchNorm::new(isa, view(z, &values), &ones, &ones, 0.1);
+        let norm = BlockedBatchNorm::new(isa, view(z, &values), [&ones, &ones], 0.1);
         each_map(["z", "y"], [z, z], |[z, y], operand| {
             refused::<f32>(&format!("{isa} {z:?} {y:?}"), operand, len(y), |out| {
                 norm.run(view(z, &zeros(z)), view_mut(y, out));
@@ -183,7 +183,7 @@ fn batch_normalisation_and_its_gradients() {
         {
             let [gamma, beta] = [gamma, beta].map(|len| vec![0.0; len]);
             refused::<f32>("parameters", operand, 0, |_| {
-                drop(BlockedBatchNorm::new(isa, view(z, &values), &gamma, &beta, 0.1));
+                drop(BlockedBatchNorm::new(isa, view(z, &values), [&gamma, &beta], 0.1));
             });
         }
     });
