@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rayon::Yield;
 use rayon::prelude::*;
 use unet3p_data::{Augmentation, Sample, SliceDataset};
-use unet3p_losses::{Activation, Target};
+use unet3p_losses::{Activation, LabelBatch, Target};
 
 use crate::sampling::{Pick, Purpose, Sampler, generator};
 use crate::{Error, Result};
@@ -95,7 +95,8 @@ impl Batch {
     /// What the network should answer.
     pub(crate) fn target(&self, classes: usize, activation: Activation, device: &Device) -> Result<Target> {
         let shape = (self.names.len(), self.crop[0], self.crop[1]);
-        Ok(Target::from_labels(&self.labels, shape, classes, activation, self.ignored, DType::F32, device)?)
+        let labels = LabelBatch { ids: &self.labels, shape, ignored: self.ignored };
+        Ok(Target::from_labels(&labels, classes, activation, device)?)
     }
 }
 

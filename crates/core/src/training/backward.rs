@@ -80,7 +80,7 @@ impl Tape {
         let mut grad_w = vec![0.0; weight.elem_count()];
         with_values(weight, |weight| {
             if scale == 1 {
-                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, outputs, kernel, weight);
+                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, kernel, weight);
                 let mut memory = self.memory.take_scratch();
                 conv.weight_gradient(self.view(x), grad_z, &mut grad_w, &mut memory);
                 if self.values(x.id).needs_gradient {
@@ -90,7 +90,7 @@ impl Tape {
                 }
                 self.memory.give_back_scratch(memory);
             } else {
-                let conv = BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight);
+                let conv = BlockedUpsampledConv2d::new(self.isa, scale, inputs, weight);
                 self.write_gradient(grads, x, |grad_x, write| {
                     conv.backward(self.view(x), grad_z, grad_x, write, &mut grad_w);
                 });
@@ -153,7 +153,7 @@ impl Tape {
         let mut grad_w = vec![0.0; weight.elem_count()];
         let bias = with_values(grad, |grad| {
             with_values(weight, |weight| {
-                let head = BlockedHead::new(self.isa, inputs, outputs, weight);
+                let head = BlockedHead::new(self.isa, inputs, weight);
                 self.write_gradient(grads, x, |grad_x, write| {
                     head.backward(self.view(x), grad, grad_x, write, &mut grad_w);
                 });

@@ -236,17 +236,17 @@ impl Tape {
             let to = shape.batch_mut(images, &mut to.data);
             if scale == 1 {
                 let mut scratch = self.memory.take_scratch();
-                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, outputs, kernel, weight);
+                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, kernel, weight);
                 conv.run(from, to, &mut scratch);
                 self.memory.give_back_scratch(scratch);
             } else {
-                BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight).run(from, to);
+                BlockedUpsampledConv2d::new(self.isa, scale, inputs, weight).run(from, to);
             }
         })?;
         self.wrote(&z, to);
         let norm = with_values(layer.gamma, |gamma| {
             with_values(layer.beta, |beta| {
-                BlockedBatchNorm::new(self.isa, self.view(&z), gamma, beta, layer.eps)
+                BlockedBatchNorm::new(self.isa, self.view(&z), [gamma, beta], layer.eps)
             })
         })??;
         let norm = if conv.relu { norm } else { norm.without_relu() };
@@ -337,7 +337,7 @@ impl Tape {
         let [height, width] = self.size(x);
         let mut planes = vec![0.0; self.images * outputs * height * width];
         with_values(weight, |weight| {
-            let head = BlockedHead::new(self.isa, inputs, outputs, weight);
+            let head = BlockedHead::new(self.isa, inputs, weight);
             with_values(bias, |bias| head.run(self.view(x), bias, &mut planes))
         })??;
         let parameters = self.register([Some(weight), Some(bias)]);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::aligned::AlignedBuffer;
 use crate::panel::SEGMENT_STEP;
 use crate::simd::{Isa, LANES, Simd, Task};
-use crate::sizes::{check_len, count, total};
+use crate::sizes::{check_whole, count, total};
 
 /// The input channels of a convolution, block by block.
 ///
@@ -153,24 +153,17 @@ impl Task for Groups {
     }
 }
 
-/// The blocks of an input of `parts`, after checking that `[outputs, inputs, 3, 3]` weights fit it: what is packed is
-/// only as large as weights that exist.
+/// The blocks of an input of `parts`, and the outputs of a convolution of it with a kernel of `side` rows whose weights are
+/// `weight`: what is packed is only as large as weights that exist.
 #[track_caller]
-pub(crate) fn checked_inputs(parts: &[usize], outputs: usize, weight: &[f32]) -> InputBlocks {
-    check_len("weight", weight.len(), &[outputs, total(parts), 3, 3]);
-    InputBlocks::new(parts)
+pub(crate) fn checked_channels(parts: &[usize], side: usize, weight: &[f32]) -> (InputBlocks, usize) {
+    let outputs = check_whole("weight", weight.len(), &[total(parts), side, side]);
+    (InputBlocks::new(parts), outputs)
 }
 
 /// Multiply-adds of nine taps of every input and output for each of `height * width` pixels, at most `u64::MAX`.
 pub(crate) fn nine_taps(inputs: &InputBlocks, outputs: usize, height: usize, width: usize) -> u64 {
     count(&[9, inputs.total(), outputs, height, width])
-}
-
-/// A bias of `channels` values, filled with zeros to whole blocks.
-pub(crate) fn pack_bias(bias: &[f32]) -> AlignedBuffer {
-    let mut packed = AlignedBuffer::zeroed(bias.len().next_multiple_of(LANES));
-    packed[..bias.len()].copy_from_slice(bias);
-    packed
 }
 
 /// The taps of a block of outputs, of which there are `outputs`, for one input channel; zero beyond the outputs.

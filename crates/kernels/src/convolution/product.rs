@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::convolution::channels::ColumnGroups;
+use crate::convolution::epilogue::Epilogue;
 use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::simd::{LANES, Simd, Task};
 use crate::write::Write;
@@ -30,7 +31,7 @@ impl<'a> Operands<'a> {
     }
 }
 
-/// `y = max(lower_bound, bias + W x)` at each pixel, or `y += W x`.
+/// `y = max(lower_bound, bias + W x)` at each pixel, or `y = max(lower_bound, y + W x)`.
 pub(crate) struct Product<'a> {
     /// Checked to hold `segments` for each pixel.
     pub(crate) x: Operands<'a>,
@@ -43,9 +44,7 @@ pub(crate) struct Product<'a> {
     pub(crate) segment: usize,
     /// Packed, as deep as the segments.
     pub(crate) weights: &'a [f32],
-    /// Whole blocks.
-    pub(crate) bias: &'a [f32],
-    pub(crate) lower_bound: f32,
+    pub(crate) epilogue: &'a Epilogue,
     pub(crate) outputs: usize,
     pub(crate) write: Write,
 }
@@ -54,7 +53,7 @@ impl Task for Product<'_> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, ref y, y_step, segments, segment, weights, bias, lower_bound, outputs, write } = self;
+        let Self { x, ref y, y_step, segments, segment, weights, epilogue, outputs, write } = self;
         let [height, width] = [y.layout.height, y.layout.width].map(|side| side.div_ceil(y_step));
         let [x_image, x_row, x_pixel] = x.strides;
         let groups = ColumnGroups::new(simd, outputs, segments.len() * segment);
@@ -66,7 +65,7 @@ impl Task for Product<'_> {
                 if by_columns { (task % lines, task / lines) } else { (task / count, task % count) };
             let (image, row, columns) = (line / height, line % height, groups.at(group));
             let weights = &weights[groups.start(columns.start)..];
-            let bias = &bias[columns.start * LANES..columns.end * LANES];
+            let bias = &epilogue.bias[columns.start * LANES..columns.end * LANES];
             let start = match write {
                 Write::Replace => Start::Columns(bias.as_ptr()),
                 Write::Add => Start::Output,
@@ -91,7 +90,7 @@ impl Task for Product<'_> {
                         c_stride: y_step * LANES,
                         block_stride: y.layout.plane,
                         start,
-                        lower_bound,
+                        lower_bound: epilogue.lower_bound,
                     };
                     simd.panel(pixels.len(), columns.len(), &panel);
                 }

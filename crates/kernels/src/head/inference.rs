@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::BlockedView;
-use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_weights};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_channels, nine_taps, pack_weights};
 use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
@@ -34,14 +34,24 @@ impl HeadConv2d {
     ///
     /// # Panics
     /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
-    pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32]) -> Self {
-        let inputs = checked_inputs(parts, bias.len(), weight);
-        let outputs = bias.len();
+    pub fn new(isa: Isa, parts: &[usize], weight: &[f32]) -> Self {
+        let (inputs, outputs) = checked_channels(parts, 3, weight);
         let matrix = [inputs.len() * inputs.segment, 9 * outputs];
         let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
             [block * inputs.segment + lane, tap * outputs + o]
         });
-        Self { isa, inputs, outputs, weights, bias: bias.to_vec() }
+        Self { isa, inputs, outputs, weights, bias: vec![0.0; outputs] }
+    }
+
+    /// With a bias for each output, in place of 0.
+    ///
+    /// # Panics
+    /// Where there are not as many: `bias: ...`.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        check_len("bias", bias.len(), &[self.outputs]);
+        self.bias.copy_from_slice(bias);
+        self
     }
 
     /// Writes rows of `planes` (`[out, height, width]`): those that `x`, a view of rows, shows, from row `first` on.

@@ -10,7 +10,7 @@ use crate::convolution::pointwise::Pointwise;
 use crate::head::inference::HeadConv2d;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
-use crate::sizes::{check_len, check_size, elements};
+use crate::sizes::{check_len, check_size, check_whole, elements};
 use crate::write::Write;
 
 /// A segmentation head: `y = W x + b` by a 3x3 convolution (zero padding) from a blocked map to dense planes
@@ -27,9 +27,9 @@ impl<'a> BlockedHead<'a> {
     /// With weights `[outputs, inputs, 3, 3]`.
     ///
     /// # Panics
-    /// Where the channels or the length of `weight` do not fit: `weight: ...`.
-    pub fn new(isa: Isa, inputs: usize, outputs: usize, weight: &'a [f32]) -> Self {
-        check_len("weight", weight.len(), &[outputs, inputs, 3, 3]);
+    /// Where the length of `weight` does not fit the inputs: `weight: ...`.
+    pub fn new(isa: Isa, inputs: usize, weight: &'a [f32]) -> Self {
+        let outputs = check_whole("weight", weight.len(), &[inputs, 3, 3]);
         Self { isa, inputs, outputs, weight }
     }
 
@@ -47,9 +47,8 @@ impl<'a> BlockedHead<'a> {
     /// Where `x` has other channels, or a length does not fit: `x: ...`, `bias: ...`, `planes: ...`.
     pub fn run(&self, x: BlockedView<'_>, bias: &[f32], planes: &mut [f32]) {
         self.check(x, "planes", planes.len());
-        check_len("bias", bias.len(), &[self.outputs]);
         let [_, height, width] = x.size();
-        let layer = HeadConv2d::new(self.isa, &[self.inputs], self.weight, bias);
+        let layer = HeadConv2d::new(self.isa, &[self.inputs], self.weight).with_bias(bias);
         for (image, planes) in planes.chunks_exact_mut(self.outputs * height * width).enumerate() {
             layer.run(x.image(image), 0, height, planes);
         }

@@ -19,7 +19,7 @@ const ROWS: usize = 16;
 /// let map = BlockedShape { channels: 1, height: 1, width: 2 };
 /// let (mut z, mut y) = (AlignedBuffer::zeroed(map.elements()), AlignedBuffer::zeroed(map.elements()));
 /// map.view_mut(&mut z).pack(1, &[3.0, 7.0]);
-/// let norm = BlockedBatchNorm::new(Isa::current(), map.view(&z), &[1.0], &[0.0], 0.0);
+/// let norm = BlockedBatchNorm::new(Isa::current(), map.view(&z), [&[1.0], &[0.0]], 0.0);
 /// let mut planes = [0.0; 2];
 /// norm.run(map.view(&z), map.view_mut(&mut y));
 /// map.view(&y).unpack(1, &mut planes);
@@ -39,11 +39,11 @@ pub struct BlockedBatchNorm {
 }
 
 impl BlockedBatchNorm {
-    /// With the statistics over images, rows and columns of `z`, whose first channels are those of `gamma` and `beta`.
+    /// With `gamma` and `beta`, and the statistics over images, rows and columns of `z`, whose first channels are theirs.
     ///
     /// # Panics
     /// Where `beta` is of another length than `gamma`, or `z` has other channels: `beta: ...`, `z: ...`.
-    pub fn new(isa: Isa, z: BlockedView<'_>, gamma: &[f32], beta: &[f32], eps: f64) -> Self {
+    pub fn new(isa: Isa, z: BlockedView<'_>, [gamma, beta]: [&[f32]; 2], eps: f64) -> Self {
         let channels = gamma.len();
         check_len("beta", beta.len(), &[channels]);
         let [images, _, height, width] = z.layout.dims();

@@ -12,17 +12,16 @@ use rayon::prelude::*;
 
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::convolution::channels::{
-    ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights,
-};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_channels, nine_taps, pack_weights};
+use crate::convolution::epilogue::Epilogue;
 use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::sizes::{check_range, check_scale, check_size, elements, scaled};
 use crate::upsampling::bilinear::{Neighbours, sources};
 
-/// `y = max(0, bias + conv3x3(U x))` between blocked maps, where `U` is bilinear upsampling by a whole factor (half-pixel
-/// centres, edges clamped) and the convolution pads with zeros.
+/// `y = bias + conv3x3(U x)`, with bias and ReLU where asked, between blocked maps, where `U` is bilinear upsampling by a
+/// whole factor (half-pixel centres, edges clamped) and the convolution pads with zeros.
 pub struct UpsampledConv2d {
     isa: Isa,
     scale: usize,
@@ -30,8 +29,7 @@ pub struct UpsampledConv2d {
     outputs: usize,
     /// One packed matrix, columns `[tap][output]`, each tap from a new block on.
     weights: AlignedBuffer,
-    bias: AlignedBuffer,
-    lower_bound: f32,
+    epilogue: Epilogue,
 }
 
 /// Rows of `z` that are at hand, in a ring buffer: what one strip of output rows leaves for the next.
@@ -48,17 +46,32 @@ impl UpsampledConv2d {
     ///
     /// # Panics
     /// Where the parts, the length of `weight` or the scale do not fit: `parts: ...`, `weight: ...`, `scale: ...`.
-    pub fn new(isa: Isa, scale: usize, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = checked_inputs(parts, bias.len(), weight);
-        let outputs = bias.len();
+    pub fn new(isa: Isa, scale: usize, parts: &[usize], weight: &[f32]) -> Self {
+        let (inputs, outputs) = checked_channels(parts, 3, weight);
         check_scale(scale);
         let columns = outputs.next_multiple_of(LANES);
         let matrix = [inputs.len() * inputs.segment, 9 * columns];
         let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
             [block * inputs.segment + lane, tap * columns + o]
         });
-        let lower_bound = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Self { isa, scale, inputs, outputs, weights, bias: pack_bias(bias), lower_bound }
+        Self { isa, scale, inputs, outputs, weights, epilogue: Epilogue::new(outputs) }
+    }
+
+    /// With a bias for each output, in place of 0.
+    ///
+    /// # Panics
+    /// Where there are not as many: `bias: ...`.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        self.epilogue.set_bias(bias);
+        self
+    }
+
+    /// With ReLU behind it.
+    #[must_use]
+    pub fn with_relu(mut self) -> Self {
+        self.epilogue.set_relu();
+        self
     }
 
     /// An empty buffer for strips of at most `rows` output rows of a map whose low-resolution rows are `width` long.
@@ -213,7 +226,7 @@ impl Task for Sums<'_> {
             // SAFETY: this row of this block is this task's alone.
             let to = unsafe { y.data.slice(y.layout.at(block, row, 0), horizontal.len() * LANES) };
             let to = to.as_chunks_mut::<LANES>().0;
-            let bias = &layer.bias[block * LANES..].as_chunks::<LANES>().0[0];
+            let bias = &layer.epilogue.bias[block * LANES..].as_chunks::<LANES>().0[0];
             with_scratch(3 * width * LANES, |lines| {
                 let lines = lines.as_chunks_mut::<LANES>().0;
                 s.vectorize(
@@ -222,7 +235,7 @@ impl Task for Sums<'_> {
                         for kx in 0..3 {
                             weighted_sum(s, &terms[kx], &mut lines[kx * width..][..width]);
                         }
-                        let (bias, lower_bound) = (s.load(bias), s.splat(layer.lower_bound));
+                        let (bias, lower_bound) = (s.load(bias), s.splat(layer.epilogue.lower_bound));
                         for j in 0..to.len() {
                             let mut sum = bias;
                             for kx in 0..3 {

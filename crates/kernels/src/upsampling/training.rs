@@ -12,7 +12,7 @@ use crate::convolution::direct_weight_gradient::Products;
 use crate::convolution::pointwise::Pointwise;
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
-use crate::sizes::{check_len, check_scale, check_size, elements, scaled};
+use crate::sizes::{check_len, check_scale, check_size, check_whole, elements, scaled};
 use crate::upsampling::bilinear::sources;
 use crate::upsampling::inference::UpsampledConv2d;
 use crate::write::Write;
@@ -32,10 +32,10 @@ impl<'a> BlockedUpsampledConv2d<'a> {
     /// With weights `[outputs, inputs, 3, 3]`.
     ///
     /// # Panics
-    /// Where the channels or the length of `weight` do not fit, or `scale` is 0: `weight: ...`, `scale: ...`.
-    pub fn new(isa: Isa, scale: usize, inputs: usize, outputs: usize, weight: &'a [f32]) -> Self {
+    /// Where the length of `weight` does not fit the inputs, or `scale` is 0: `weight: ...`, `scale: ...`.
+    pub fn new(isa: Isa, scale: usize, inputs: usize, weight: &'a [f32]) -> Self {
         check_scale(scale);
-        check_len("weight", weight.len(), &[outputs, inputs, 3, 3]);
+        let outputs = check_whole("weight", weight.len(), &[inputs, 3, 3]);
         Self { isa, scale, inputs, outputs, weight }
     }
 
@@ -54,8 +54,7 @@ impl<'a> BlockedUpsampledConv2d<'a> {
     /// Where `x` or `y` has other channels, or `y` is not `scale` times as large: `x: ...`, `y: ...`, `scale: ...`.
     pub fn run(&self, x: BlockedView<'_>, mut y: BlockedViewMut<'_>) {
         self.check(x.layout.dims(), "y", y.layout.dims());
-        let bias = vec![0.0; self.outputs];
-        let layer = UpsampledConv2d::new(self.isa, self.scale, &[self.inputs], self.weight, &bias, false);
+        let layer = UpsampledConv2d::new(self.isa, self.scale, &[self.inputs], self.weight);
         let ([_, _, width], [_, rows, _]) = (x.size(), y.size());
         let mut tap_rows = layer.rows_for(rows, width);
         for image in 0..x.layout.images {

@@ -194,9 +194,9 @@ impl<S: Simd, T: Transform, X: TileInput, Y: Sink> TileBlock<'_, S, T, X, Y> {
     }
 
     fn transform_outputs(&self, block: usize, memory: Shared<'_, f32>, scratch: &mut [f32]) {
-        let (s, stride, lower_bound) = (self.simd, self.product_stride(), self.layer.lower_bound);
+        let (s, stride, lower_bound) = (self.simd, self.product_stride(), self.layer.epilogue.lower_bound);
         let start = Self::POSITIONS * self.input_stride() + block * self.tiles * LANES;
-        let bias = &self.layer.bias[block * LANES..].as_chunks::<LANES>().0[0];
+        let bias = &self.layer.epilogue.bias[block * LANES..].as_chunks::<LANES>().0[0];
         let [height, width] = self.y.size();
         let mut done = 0;
         for patch in &self.patches {
