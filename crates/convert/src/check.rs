@@ -80,7 +80,7 @@ fn channels_last(shape: &[usize], channels: usize) -> &'static str {
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use unet3p_convert::compare;
-/// use unet3p_models::{UNet3Plus, UNet3PlusConfig};
+/// use unet3p_models::{Predictor, UNet3Plus, UNet3PlusConfig};
 ///
 /// let config = UNet3PlusConfig::builder().base_filters(2).build()?;
 /// let model = UNet3Plus::init(&config, 7, DType::F32, &Device::Cpu)?;
