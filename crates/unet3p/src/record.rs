@@ -1,49 +1,158 @@
-//! `predictions.json`: what a run did to each of its inputs.
+//! `predictions.json`: what a prediction run did to each of its inputs.
+//!
+//! ```
+//! use unet3p::record::{Entry, FILE_NAME, Record};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join(FILE_NAME);
+//! # let head = r#"{"unet3p": "0.1.0", "model": "liver-ct", "labels": {"1": "liver"}, "threshold": 0.5, "tta": false,"#;
+//! # let tail = r#""tile": null, "predictions": [{"input": "a.png", "error": "a.png: cannot be read"}]}"#;
+//! # std::fs::write(&path, format!("{head}{tail}"))?;
+//! let record = Record::read(&path)?;
+//! for entry in &record.predictions {
+//!     match entry {
+//!         Entry::Done(done) => println!("{} -> {}", done.input, done.outputs.mask),
+//!         Entry::Failed { error, .. } => println!("{error}"),
+//!     }
+//! }
+//! # assert_eq!((record.labels[&1].as_str(), record.predictions.len()), ("liver", 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use unet3p::ClassArea;
+use unet3p_files::read_text_up_to;
 
-use super::plan::Outputs;
+use crate::ClassArea;
 
-/// The record of a run.
-#[derive(Debug, Serialize)]
-pub(super) struct Record<'a> {
-    /// The version of this program.
-    pub(super) unet3p: &'static str,
-    /// The bundled model or the model folder.
-    pub(super) model: &'a str,
-    #[serde(flatten)]
-    pub(super) identity: &'a Identity,
-    pub(super) threshold: f32,
-    pub(super) tta: bool,
+/// The name of a record in an output folder.
+pub const FILE_NAME: &str = unet3p_data::OUTPUT_RECORD;
+
+/// Most bytes of a record, which has less than a kilobyte for each input: 256 MiB. Longer files are no records.
+const MAX_RECORD: u64 = 1 << 28;
+
+/// Why a record cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The record.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The file is something else.
+    #[error("{}: is no record of predictions: {source}", path.display())]
+    NoRecord {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The record cannot be put into words.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Unwritable {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] unet3p_data::Error),
+}
+
+/// The record of a run. Its entries are [`Entry`] where it is read, and may be borrowed where it is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record<E = Entry> {
+    /// The version of the program.
+    #[serde(default)]
+    pub unet3p: String,
+    /// The bundled model, the model folder or the id.
+    pub model: String,
+    /// Names of the classes by their ids in the masks.
+    pub labels: BTreeMap<u8, String>,
+    /// The digest of what decides on the model's masks ([`ModelSource::digest`](crate::ModelSource::digest)); older versions
+    /// did not note it.
+    pub weights: Option<String>,
+    /// Least probability of a class.
+    pub threshold: f32,
+    /// Whether the image and its flips were averaged.
+    pub tta: bool,
     /// The side of tiles, where the run was told one.
-    pub(super) tile: Option<usize>,
+    pub tile: Option<usize>,
     /// Whether the run came to its end.
-    pub(super) finished: bool,
+    #[serde(default)]
+    pub finished: bool,
     /// What was said of the run as a whole.
-    pub(super) warnings: Vec<String>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// One entry for each mask and for each input that failed, in the order of the inputs.
-    pub(super) predictions: Vec<&'a Entry>,
+    pub predictions: Vec<E>,
+}
+
+impl<E> Record<E> {
+    /// What tells whether another run makes the same masks.
+    pub fn options(&self) -> Options {
+        Options { model: self.model.clone(), threshold: self.threshold, tta: self.tta, tile: self.tile }
+    }
+
+    /// What the model was.
+    pub fn identity(&self) -> Identity {
+        Identity { labels: self.labels.clone(), weights: self.weights.clone() }
+    }
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`RecordError`] that names the file.
+    pub fn read(path: &Path) -> Result<Self, RecordError> {
+        read_part(path)
+    }
+}
+
+impl<E: Serialize> Record<E> {
+    /// Writes the record; the file is the old one or the new one, whatever happens.
+    ///
+    /// # Errors
+    /// [`RecordError`] that names the file.
+    pub fn write(&self, path: &Path) -> Result<(), RecordError> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|source| RecordError::Unwritable { path: path.to_path_buf(), source })?;
+        Ok(unet3p_data::write_atomically(path, |file| writeln!(file, "{text}"))?)
+    }
+}
+
+/// Reads what `T` has of a record, also from one of another version.
+pub(crate) fn read_part<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    let text = read_text_up_to(path, MAX_RECORD)
+        .map_err(|source| RecordError::Unreadable { path: path.to_path_buf(), source })?;
+    serde_json::from_str(&text).map_err(|source| RecordError::NoRecord { path: path.to_path_buf(), source })
 }
 
 /// What a model is, whatever it is called.
-#[derive(Debug, Serialize)]
-pub(super) struct Identity {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
     /// Names of the classes by their ids in the masks.
-    pub(super) labels: BTreeMap<u8, String>,
+    pub labels: BTreeMap<u8, String>,
     /// The digest of what decides on its masks.
-    pub(super) weights: Option<String>,
+    pub weights: Option<String>,
 }
 
 impl Identity {
     /// What is different `now`.
-    pub(super) fn differences(&self, now: &Self) -> Vec<String> {
+    pub(crate) fn differences(&self, now: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         if self.labels != now.labels {
             differences.push(format!("labels = {:?}, now {:?}", self.labels, now.labels));
@@ -58,17 +167,21 @@ impl Identity {
 }
 
 /// The options that tell whether two runs make the same masks.
-#[derive(Debug, Deserialize)]
-pub(super) struct Options {
-    pub(super) model: String,
-    pub(super) threshold: f32,
-    pub(super) tta: bool,
-    pub(super) tile: Option<usize>,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The bundled model, the model folder or the id.
+    pub model: String,
+    /// Least probability of a class.
+    pub threshold: f32,
+    /// Whether the image and its flips were averaged.
+    pub tta: bool,
+    /// The side of tiles, where the run was told one.
+    pub tile: Option<usize>,
 }
 
 impl Options {
     /// What is different `now`.
-    pub(super) fn differences(&self, now: &Self) -> Vec<String> {
+    pub(crate) fn differences(&self, now: &Self) -> Vec<String> {
         let tile = |tile: Option<usize>| tile.map_or("none".to_string(), |tile| tile.to_string());
         let all = [
             ("model", self.model.clone(), now.model.clone()),
@@ -82,20 +195,23 @@ impl Options {
 }
 
 /// What became of one input, or of one image of an array.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Entry {
+pub enum Entry {
+    /// Its mask is there.
     Done(Box<Done>),
     /// What was written for this input before it failed is removed.
     Failed {
+        /// The input.
         input: String,
+        /// Why it has no mask.
         error: String,
     },
 }
 
 impl Entry {
     /// The input.
-    pub(super) fn input(&self) -> &str {
+    pub fn input(&self) -> &str {
         match self {
             Self::Done(done) => &done.input,
             Self::Failed { input, .. } => input,
@@ -104,36 +220,40 @@ impl Entry {
 }
 
 /// One mask and what is in it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Done {
-    pub(crate) input: String,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Done {
+    /// The input.
+    pub input: String,
     /// The input as it was when it was read; older versions did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) source: Option<Stamp>,
+    pub source: Option<Stamp>,
     /// Which image of an array with four axes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) index: Option<usize>,
-    pub(crate) outputs: Files,
+    pub index: Option<usize>,
+    /// What was written.
+    pub outputs: Files,
     /// [height, width] of an image; [i, j, k] of a volume, as its header counts them.
-    pub(crate) size: Vec<usize>,
+    pub size: Vec<usize>,
     /// Of a volume: distances between voxels along its axes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) spacing_mm: Option<[f64; 3]>,
-    pub(crate) classes: Vec<ClassShare>,
+    pub spacing_mm: Option<[f64; 3]>,
+    /// What is in the mask.
+    pub classes: Vec<ClassShare>,
     /// The probability that there is an organ at all, from models that estimate it; of a volume, its highest slice's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) presence: Option<f32>,
+    pub presence: Option<f32>,
     /// What the model made of it: whether there is an organ. Of a volume, in any slice.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) present: Option<bool>,
-    pub(crate) warnings: Vec<String>,
+    pub present: Option<bool>,
+    /// What is doubtful about the input.
+    pub warnings: Vec<String>,
     /// Reading, computing and writing; of an array, its images' mean.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
 }
 
 /// What tells a file from an earlier or a later one of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     bytes: u64,
     /// When it was changed, in nanoseconds since 1970, where the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,7 +262,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     /// That of a file; nothing where it cannot be looked at.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    pub fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         let modified_ns = metadata.modified().ok().and_then(|time| {
             let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).ok();
@@ -156,62 +276,53 @@ impl Stamp {
 }
 
 /// Files, relative to the folder of the record.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Files {
-    mask: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overlay: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    probabilities: Option<String>,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Files {
+    /// The mask.
+    pub mask: String,
+    /// The mask drawn over the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<String>,
+    /// The probabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probabilities: Option<String>,
 }
 
 /// How much of a mask one class takes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ClassShare {
-    id: u8,
-    label: String,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClassShare {
+    /// The class's id in the mask.
+    pub id: u8,
+    /// Its name.
+    pub label: String,
     /// Of an image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pixels: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<usize>,
     /// Of a volume.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    voxels: Option<usize>,
-    fraction: f64,
-    /// Of a volume.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    volume_ml: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voxels: Option<usize>,
+    /// Its share of all pixels or voxels.
+    pub fraction: f64,
+    /// Of a volume, in millilitres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_ml: Option<f64>,
 }
 
 impl Files {
-    /// `outputs` as seen from `folder`.
-    pub(crate) fn relative(outputs: &Outputs, folder: &Path) -> Self {
-        let relative = |path: &Path| text(path.strip_prefix(folder).unwrap_or(path));
-        Self {
-            mask: relative(&outputs.mask),
-            overlay: outputs.overlay.as_deref().map(relative),
-            probabilities: outputs.probabilities.as_deref().map(relative),
-        }
-    }
-
-    /// The mask.
-    pub(crate) fn mask(&self) -> &str {
-        &self.mask
-    }
-
     /// Every file.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
+    pub fn all(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.mask).chain(&self.overlay).chain(&self.probabilities)
     }
 }
 
 impl ClassShare {
     /// The shares of an image's classes.
-    pub(crate) fn of_image(areas: &[ClassArea]) -> Vec<Self> {
+    pub fn of_image(areas: &[ClassArea]) -> Vec<Self> {
         Self::all(areas, |share, area| share.pixels = Some(area.count))
     }
 
     /// The shares of a volume's classes, whose voxels are `voxel_mm3` large.
-    pub(crate) fn of_volume(areas: &[ClassArea], voxel_mm3: f64) -> Vec<Self> {
+    pub fn of_volume(areas: &[ClassArea], voxel_mm3: f64) -> Vec<Self> {
         Self::all(areas, |share, area| {
             share.voxels = Some(area.count);
             share.volume_ml = Some(area.count as f64 * voxel_mm3 / 1000.0);
@@ -239,7 +350,7 @@ impl ClassShare {
 
 /// A path as text. JSON is Unicode, file names need not be: bytes that are none are written as `\xFF`, so that different
 /// names stay different.
-pub(crate) fn text(path: &Path) -> String {
+pub fn text(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
         text.push_str(chunk.valid());

@@ -1,36 +1,21 @@
 //! `unet3p predict`: images and volumes to masks.
 
-mod earlier;
-mod inputs;
-mod journal;
-mod lock;
-mod plan;
-mod record;
-mod target;
 mod work;
 
-pub(crate) use earlier::{read as read_record, without_written};
-pub(crate) use inputs::{Input, Kind, discover};
-pub(crate) use lock::lock_file;
-pub(crate) use plan::{check_folder, stems};
-pub(crate) use record::text;
-pub(crate) use target::{RECORD, record_beside};
-
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use unet3p::{Segmenter, read_npy_shape};
+use unet3p::Segmenter;
+use unet3p::plan::{
+    Earlier, Extras, Item, Journal, Kept, PlanError, Run, Target, check_folder, check_new, create_folder,
+    discover, layout, lock, plan, without_written,
+};
+use unet3p::record::{Entry, FILE_NAME, Identity, Options, RecordError, text};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
+use crate::report;
 use crate::settings::Settings;
-use crate::{layout, model, report};
-use earlier::{Earlier, Kept};
-use journal::Journal;
-use plan::{Extras, Item};
-use record::{Entry, Identity, Options};
-use target::Target;
 
 /// Arguments of `unet3p predict`.
 #[derive(Debug, Args)]
@@ -66,7 +51,7 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let skip = matches!(target, Target::Folder(_)).then(|| target.folder());
     let roots: Vec<PathBuf> = args.inputs.iter().map(|path| images_of_dataset(path)).collect();
     let inputs = without_written(discover(&roots, skip, false)?, &roots, Some(&target))?;
-    let items = plan::plan(inputs, &target, extras, images_of)?;
+    let items = plan(inputs, &target, extras)?;
     check_folder(target.folder())?;
     let options = Options {
         model: args.settings.model().to_string(),
@@ -74,22 +59,25 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
         tta: args.settings.tta,
         tile: args.settings.tile,
     };
-    let earlier = || -> Result<Option<Earlier>, Failure> {
+    let earlier = || -> Result<Option<Earlier>, PlanError> {
         let earlier = if args.go_on { Earlier::read(&target, &options)? } else { None };
         if !args.overwrite && earlier.is_none() {
-            plan::check_new(&items, &target.record())?;
+            check_new(&items, &target.record())?;
         }
         Ok(earlier)
     };
-    let mut lock = lock::lock(&target)?;
+    let mut held = lock(&target)?;
     let mut found = earlier()?;
     let device = global.device.open()?;
     let (segmenter, source) = args.settings.open(&options.model, global, &device)?;
-    let identity = Identity { labels: segmenter.labels(), weights: Some(model::digest(&source)?) };
+    let identity = Identity {
+        labels: segmenter.labels(),
+        weights: Some(source.digest().map_err(|e| Failure::run(describe(&e)))?),
+    };
     create_folder(target.folder())?;
-    if lock.is_none() {
+    if held.is_none() {
         // Another process may have made the folder, and filled it.
-        lock = lock::lock(&target)?;
+        held = lock(&target)?;
         found = earlier()?;
     }
     let kept = match found {
@@ -99,15 +87,17 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
         }
         None => Kept { finished: items.iter().map(|_| Vec::new()).collect(), others: Vec::new() },
     };
-    let mut journal = Journal::begin(target.record(), options, identity, kept)?;
+    let mut journal =
+        Journal::begin(Run { record: target.record(), options, identity }, kept, report::warnings)
+            .map_err(|e| unwritten(&e))?;
     let finished = (0..items.len()).filter(|&i| journal.is_finished(i)).count();
     if args.go_on {
         report::note(format!("{finished} of {} inputs are finished already", items.len()));
     }
     segment_all(&segmenter, &items, target.folder(), &mut journal);
     let failed = journal.failed();
-    journal.end()?;
-    drop(lock);
+    journal.end().map_err(|e| unwritten(&e))?;
+    drop(held);
     finish(items.len(), failed, &target)
 }
 
@@ -124,23 +114,8 @@ fn images_of_dataset(path: &Path) -> PathBuf {
     images
 }
 
-/// How many images the array in `path` holds, `None` when it is a single one. An array that cannot be read is
-/// named when its turn comes.
-pub(crate) fn images_of(path: &Path) -> Option<usize> {
-    match read_npy_shape(path).ok()?.as_slice() {
-        // an empty array of any number of images is as long as its header
-        shape @ [images, _, _, _] if !shape.contains(&0) => Some(*images),
-        _ => None,
-    }
-}
-
-/// Makes a folder for outputs, with those above it.
-pub(crate) fn create_folder(folder: &Path) -> Result<(), Failure> {
-    if folder.as_os_str().is_empty() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder)
-        .map_err(|e| Failure::run(format!("{}: cannot create the folder: {e}", folder.display())))
+fn unwritten(error: &RecordError) -> Failure {
+    Failure::run(describe(error))
 }
 
 /// Segments one input after the other; one that fails is named at once and recorded.
@@ -151,19 +126,19 @@ fn segment_all(segmenter: &Segmenter, items: &[Item], folder: &Path, journal: &m
             bar.inc(1);
             continue;
         }
-        bar.set_message(record::text(&item.input.path));
+        bar.set_message(text(&item.input.path));
         let entries = match work::segment(segmenter, item, folder) {
             Ok(done) => {
                 for done in &done {
                     done.warnings.iter().for_each(|warning| report::warning(&done.input, warning));
-                    report::result_line(done.summary(folder));
+                    report::result_line(work::summary(done, folder));
                 }
                 done.into_iter().map(|done| Entry::Done(Box::new(done))).collect()
             }
             Err(e) => {
                 let error = describe(&e);
                 report::error(&error);
-                vec![Entry::Failed { input: record::text(&item.input.path), error }]
+                vec![Entry::Failed { input: text(&item.input.path), error }]
             }
         };
         journal.add(index, entries);
@@ -177,7 +152,9 @@ fn finish(inputs: usize, failed: usize, target: &Target) -> Result<(), Failure> 
     let record = target.record();
     if failed == 0 {
         report::result_line(match target {
-            Target::Folder(folder) => format!("done: outputs and {RECORD} are in {}", folder.display()),
+            Target::Folder(folder) => {
+                format!("done: outputs and {} are in {}", FILE_NAME, folder.display())
+            }
             Target::File(file) => {
                 format!("done: the mask is {}, its record {}", file.display(), record.display())
             }

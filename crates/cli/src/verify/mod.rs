@@ -11,9 +11,10 @@ use clap::Args;
 use unet3p_data::{DatasetOptions, MaskName, Parts, SliceDataset, Source, Split, write_atomically};
 use unet3p_train::TrainConfig;
 
+use unet3p::plan::check_folder;
+
 use crate::config::{failure, read_config};
 use crate::failure::{Failure, describe};
-use crate::predict::check_folder;
 use crate::report;
 
 use self::findings::Findings;
