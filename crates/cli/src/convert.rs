@@ -83,7 +83,7 @@ pub(crate) fn run(args: ConvertArgs) -> Result<(), Failure> {
             path.display()
         )));
     }
-    crate::predict::check_folder(&args.destination)?;
+    unet3p::plan::check_folder(&args.destination)?;
     check_destination(&args.destination, args.overwrite).map_err(failure)?;
     let options = ConvertOptions {
         dtype: match args.format {

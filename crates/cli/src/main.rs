@@ -14,7 +14,6 @@ mod evaluate;
 mod export;
 mod failure;
 mod info;
-mod layout;
 mod model;
 mod predict;
 mod prepare;

@@ -14,10 +14,11 @@ use unet3p_convert::encoder::EncoderWeights;
 use unet3p_data::Preprocessor;
 use unet3p_train::{Event, TrainConfig, Trainer, Validation};
 
+use unet3p::plan::check_folder;
+
 use crate::args::Global;
 use crate::config::{failure, read_config};
 use crate::failure::{Failure, describe};
-use crate::predict::check_folder;
 use crate::{model, report};
 
 /// Arguments of `unet3p train`.

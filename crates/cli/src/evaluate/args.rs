@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use unet3p_data::prepare;
 
 use crate::settings::Settings;
 
@@ -59,6 +60,15 @@ pub(crate) struct EvaluateArgs {
 pub(super) enum Split {
     Train,
     Validation,
+}
+
+impl From<Split> for prepare::Split {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Train => Self::Train,
+            Split::Validation => Self::Validation,
+        }
+    }
 }
 
 impl Split {

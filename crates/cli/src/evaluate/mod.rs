@@ -1,40 +1,26 @@
 //! `unet3p evaluate`: scores of a model on a dataset, or of masks against masks.
 
 mod args;
-mod cases;
-mod classes;
 mod find;
-mod ids;
 mod job;
-mod mask;
-mod outcome;
 mod own_data;
-mod pairs;
-mod predictor;
-mod record;
+mod progress;
 mod run_folder;
-mod score;
-mod slices;
-mod summary;
 mod table;
-mod work;
+
+use unet3p::evaluate::{
+    Classes, Files, MaskSource, Origin, Predictor, Reader, Rules, Slices, Totals, named_in, score_all,
+    scored_classes,
+};
 
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::report;
 pub(crate) use args::EvaluateArgs;
 use args::Split;
-use classes::Classes;
 use find::Found;
-use ids::scored_classes;
 use job::{Form, Job};
-use mask::Reader;
-use predictor::Predictor;
-use record::{Files, Origin};
-use score::Rules;
-use slices::Slices;
-use summary::Totals;
-use work::MaskSource;
+use progress::Bar;
 
 /// Runs `unet3p evaluate`.
 pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
@@ -72,7 +58,7 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     };
     let known = match (&predictor, &job.form) {
         (Some(predictor), _) => predictor.labels(),
-        (None, Form::Masks { predictions, .. }) => classes::named_in(predictions, slices.as_ref()),
+        (None, Form::Masks { predictions, .. }) => named_in(predictions, slices.as_ref()),
         (None, _) => Default::default(),
     };
     let classes = Classes::new(&args.classes, known, predictor.is_some());
@@ -85,10 +71,13 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     let mut source = match (&mut predictor, &dataset) {
         (None, _) => MaskSource::Files(&reader),
         (Some(predictor), None) => MaskSource::Model(predictor, &reader),
-        (Some(predictor), Some(dataset)) => MaskSource::Run(predictor, dataset),
+        (Some(predictor), Some(dataset)) => MaskSource::Dataset(predictor, dataset),
     };
 
-    let outcomes = work::score_all(&cases, &rules, &mut source);
+    let outcomes = {
+        let bar = Bar::new(cases.len());
+        score_all(&cases, &rules, &mut source, &bar)
+    };
     let failed = outcomes.iter().filter(|outcome| outcome.scored.is_err()).count();
     if failed == cases.len() {
         return Err(Failure::run(format!(
@@ -99,7 +88,8 @@ pub(crate) fn run(args: EvaluateArgs, global: &Global) -> Result<(), Failure> {
     let totals = Totals::new(&outcomes, &ids);
     let model = predictor.is_some().then(|| args.settings.model());
     let split = split.map(Split::name);
-    files.write(&outcomes, &totals, &classes, &rules, &Origin { model, split, missing })?;
+    let origin = Origin { model, split, missing, warnings: report::warnings() };
+    files.write(&outcomes, &totals, &rules, &origin)?;
     for line in table::lines(&totals, &classes) {
         report::result_line(line);
     }

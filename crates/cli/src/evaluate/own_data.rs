@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use unet3p::evaluate::{Case, Content, Pair, Slices};
+use unet3p::plan::{Input, Kind};
 use unet3p_data::{Slice, SliceDataset};
 
 use super::args::Split;
-use super::cases::{Case, Content};
-use super::pairs::Pair;
 use super::run_folder::RunFolder;
-use super::slices::Slices;
 use crate::config::failure;
 use crate::failure::{Failure, describe};
-use crate::predict::{Input, Kind};
 use crate::report;
 
 /// Where a slice lies in its volume, and the distance in mm between slices, rows and columns.
@@ -110,8 +108,7 @@ fn volume(name: &str, slices: Vec<(Option<Place>, Pair)>) -> Case {
 }
 
 fn pair(index: usize, slice: &Slice) -> Pair {
-    let file =
-        |path: PathBuf| Input::single(path, PathBuf::from(&slice.name), Kind::Image, false);
+    let file = |path: PathBuf| Input::single(path, PathBuf::from(&slice.name), Kind::Image, false);
     Pair {
         name: slice.name.clone(),
         prediction: file(slice.images.first().cloned().unwrap_or_default()),

@@ -6,8 +6,9 @@ use clap::ValueEnum;
 use unet3p_data::Normalize;
 use unet3p_data::prepare::{self, DatasetIndex, FolderOptions, LabelGrid, Split, VolumePair};
 
+use unet3p::plan::check_folder;
+
 use crate::failure::{Failure, describe};
-use crate::predict::check_folder;
 use crate::report;
 
 /// How windowed values reach the network.

@@ -8,12 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use unet3p_data::{DatasetOptions, MaskName, Parts, Preprocessor, SliceDataset, Source, Split, write_atomically};
+use unet3p_data::{
+    DatasetOptions, MaskName, Parts, Preprocessor, SliceDataset, Source, Split, write_atomically,
+};
 use unet3p_train::TrainConfig;
+
+use unet3p::plan::check_folder;
 
 use crate::config::{failure, read_config};
 use crate::failure::{Failure, describe};
-use crate::predict::check_folder;
 use crate::report;
 
 use self::findings::Findings;

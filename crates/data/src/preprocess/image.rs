@@ -138,13 +138,22 @@ impl Preprocessor {
     /// [`Error::File`] naming the first file and the channels that are needed; [`Error::Shape`] where there is no file.
     pub fn check_files(&self, files: &[PathBuf]) -> Result<()> {
         match files {
-            [] => Err(Error::Shape(format!("a case without files has no image: {} are needed", self.describe_channels()))),
+            [] => Err(Error::Shape(format!(
+                "a case without files has no image: {} are needed",
+                self.describe_channels()
+            ))),
             files if files.len() == self.files_per_case() => Ok(()),
             [first, ..] => {
                 let count = files.len();
-                let what = if count == 1 { "is one file".into() } else { format!("is one of {count} files of a case") };
-                let problem =
-                    format!("{what}, but the network is trained on {}; give it these", self.describe_channels());
+                let what = if count == 1 {
+                    "is one file".into()
+                } else {
+                    format!("is one of {count} files of a case")
+                };
+                let problem = format!(
+                    "{what}, but the network is trained on {}; give it these",
+                    self.describe_channels()
+                );
                 Err(Error::file(first, problem))
             }
         }

@@ -58,7 +58,9 @@ impl Preprocessor {
         self.validate()?;
         let Some(first) = volumes.first().filter(|_| volumes.len() == self.files_per_case()) else {
             let (found, needed) = (volumes.len(), self.describe_channels());
-            return Err(Error::Shape(format!("the case has {found} volumes, but the network is trained on {needed}")));
+            return Err(Error::Shape(format!(
+                "the case has {found} volumes, but the network is trained on {needed}"
+            )));
         };
         if self.window.is_none() && matches!(self.normalize, Normalize::Fixed | Normalize::Window) {
             return Err(Error::setting(

@@ -95,7 +95,11 @@ impl Segmenter {
         Ok(Found { mask, slices, guesses, warnings })
     }
 
-    fn found_in(&self, volume: Volume, Found { mask, slices, guesses, warnings }: Found) -> VolumeSegmentation {
+    fn found_in(
+        &self,
+        volume: Volume,
+        Found { mask, slices, guesses, warnings }: Found,
+    ) -> VolumeSegmentation {
         let window = self.preprocessor.as_ref().and_then(|preprocessor| preprocessor.window.as_ref());
         VolumeSegmentation {
             classes: class_areas(&mask.data, &self.classes()),

@@ -2,39 +2,51 @@
 
 use std::collections::BTreeMap;
 
+use super::error::EvaluateError;
 use super::pairs::Pair;
 use super::slices::Slices;
-use crate::failure::Failure;
-use crate::predict::Kind;
+use crate::plan::Kind;
 
 /// One case.
 #[derive(Debug)]
-pub(super) struct Case {
+pub struct Case {
     /// The pair's name, or the volume's.
-    pub(super) name: String,
-    pub(super) content: Content,
+    pub name: String,
+    /// Its files.
+    pub content: Content,
     /// What is doubtful about how its files were put together.
-    pub(super) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// The files of a case.
 #[derive(Debug)]
-pub(super) enum Content {
+pub enum Content {
     /// One image or one volume; of an image, the distance in mm between its rows and between its columns, where it is
     /// known.
-    Pair { pair: Pair, spacing: Option<[f64; 2]> },
+    Pair {
+        /// Its files.
+        pair: Pair,
+        /// Its spacing.
+        spacing: Option<[f64; 2]>,
+    },
     /// Slices of one volume with their positions, from low to high, and the distance in mm between slices, rows and
     /// columns, where it is known.
-    Slices { slices: Vec<(usize, Pair)>, spacing: Option<[f64; 3]> },
+    Slices {
+        /// Its slices.
+        slices: Vec<(usize, Pair)>,
+        /// Its spacing.
+        spacing: Option<[f64; 3]>,
+    },
 }
 
 impl Case {
-    pub(super) fn new(name: String, content: Content) -> Self {
+    /// A case without anything doubtful.
+    pub fn new(name: String, content: Content) -> Self {
         Self { name, content, warnings: Vec::new() }
     }
 
     /// All its pairs.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = &Pair> {
+    pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
         let (single, slices) = match &self.content {
             Content::Pair { pair, .. } => (Some(pair), [].as_slice()),
             Content::Slices { slices, .. } => (None, slices.as_slice()),
@@ -43,7 +55,7 @@ impl Case {
     }
 
     /// How many slices it is assembled of, where it is.
-    pub(super) fn slices(&self) -> Option<usize> {
+    pub fn slices(&self) -> Option<usize> {
         match &self.content {
             Content::Pair { .. } => None,
             Content::Slices { slices, .. } => Some(slices.len()),
@@ -58,12 +70,12 @@ impl Case {
 /// Puts slices of one volume together, or leaves them single where `per_slice`.
 ///
 /// # Errors
-/// Wrong usage: some of the images are listed as slices and others are not, or two slices lie at one place.
-pub(super) fn assemble(
+/// [`EvaluateError`]: some of the images are listed as slices and others are not, or two slices lie at one place.
+pub fn assemble(
     pairs: Vec<Pair>,
     slices: Option<&Slices>,
     per_slice: bool,
-) -> Result<Vec<Case>, Failure> {
+) -> Result<Vec<Case>, EvaluateError> {
     let single = |pair: Pair, spacing| Case::new(pair.name.clone(), Content::Pair { pair, spacing });
     let listed = slices.map(Slices::by_name).transpose()?.unwrap_or_default();
     let is_listed =
@@ -75,21 +87,17 @@ pub(super) fn assemble(
     let mut volumes: BTreeMap<&str, Case> = BTreeMap::new();
     for pair in pairs {
         let Some((slice, volume)) = listed.get(pair.name.as_str()).filter(|_| is_listed(&pair)) else {
-            return Err(Failure::usage(format!(
-                "{}: is not listed in {}, which lists others of these masks; remove it, or list it",
-                pair.reference.path.display(),
-                slices.path().display()
-            )));
+            let (mask, index) = (pair.reference.path, slices.path().to_path_buf());
+            return Err(EvaluateError::NotListed { mask, index });
         };
         // Columns, rows, slices.
         let [x, y, z] = volume.spacing;
         if ![x, y, z].iter().all(|&distance| distance > 0.0 && distance.is_finite()) {
-            return Err(Failure::usage(format!(
-                "{}: the spacing {:?} of the volume {} is none; distances above 0 are needed",
-                slices.path().display(),
-                volume.spacing,
-                volume.name
-            )));
+            return Err(EvaluateError::Spacing {
+                index: slices.path().to_path_buf(),
+                volume: volume.name.clone(),
+                spacing: volume.spacing,
+            });
         }
         if per_slice {
             cases.push(single(pair, Some([y, x])));
@@ -108,13 +116,12 @@ pub(super) fn assemble(
         if let Content::Slices { slices: stack, .. } = &mut case.content {
             stack.sort_by_key(|&(position, _)| position);
             if let Some([(position, a), (_, b)]) = stack.array_windows().find(|[a, b]| a.0 == b.0) {
-                return Err(Failure::usage(format!(
-                    "{}: the slices {} and {} both lie at position {position} of the volume {}",
-                    slices.path().display(),
-                    a.name,
-                    b.name,
-                    case.name
-                )));
+                return Err(EvaluateError::SamePlace {
+                    index: slices.path().to_path_buf(),
+                    slices: [a.name.clone(), b.name.clone()],
+                    position: *position,
+                    volume: case.name.clone(),
+                });
             }
         }
     }

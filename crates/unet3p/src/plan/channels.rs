@@ -5,22 +5,22 @@ use std::path::{Component, Path, PathBuf};
 
 use unet3p_data::{Preprocessor, channel_of};
 
+use super::PlanError;
 use super::inputs::{Input, Kind, kind_of};
-use crate::failure::{Failure, describe};
 
 /// Whether a path is a list of cases.
-pub(super) fn is_list(path: &Path) -> bool {
+pub fn is_list(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) && path.is_file()
 }
 
 /// Whether an input may be a channel by its name.
-pub(super) fn may_be_channel(input: &Input) -> bool {
+pub fn may_be_channel(input: &Input) -> bool {
     input.kind != Kind::Array && input.stem.to_str().and_then(channel_of).is_some()
 }
 
 /// One input for each case: `CASE_0000`, `CASE_0001`, ... become the files of CASE. Which of them are missing is told
 /// when they are read.
-pub(crate) fn by_case(inputs: Vec<Input>) -> Vec<Input> {
+pub fn by_case(inputs: Vec<Input>) -> Vec<Input> {
     let mut places: HashMap<(PathBuf, PathBuf), usize> = HashMap::new();
     let mut cases: Vec<Input> = Vec::new();
     for mut input in inputs {
@@ -51,10 +51,7 @@ pub(crate) fn by_case(inputs: Vec<Input>) -> Vec<Input> {
 ///
 /// # Errors
 /// A channel is missing or too many.
-pub(crate) fn files(
-    input: &Input,
-    how: Option<&Preprocessor>,
-) -> Result<Vec<PathBuf>, unet3p_data::Error> {
+pub fn case_files(input: &Input, how: Option<&Preprocessor>) -> Result<Vec<PathBuf>, unet3p_data::Error> {
     match how {
         Some(how) if !input.is_listed && how.files_per_case() > 1 => how.case_files(&input.path),
         _ => Ok(input.files.clone()),
@@ -64,20 +61,19 @@ pub(crate) fn files(
 /// The cases of a list.
 ///
 /// # Errors
-/// Wrong usage: it cannot be read, lacks a channel, or lists a kind of file that is not read.
-pub(super) fn listed(list: &Path, how: &Preprocessor) -> Result<Vec<Input>, Failure> {
-    let cases = how.read_list(list).map_err(|e| Failure::usage(describe(&e)))?;
+/// [`PlanError`]: it cannot be read, lacks a channel, or lists a kind of file that is not read.
+pub fn listed_cases(list: &Path, how: &Preprocessor) -> Result<Vec<Input>, PlanError> {
+    let cases = how.read_list(list).map_err(PlanError::Listing)?;
     if cases.is_empty() {
-        return Err(Failure::usage(format!("{}: lists no image", list.display())));
+        return Err(PlanError::EmptyList { list: list.to_path_buf() });
     }
     let input = |case: unet3p_data::ListedCase| {
         let Some(path) = case.files.first().cloned() else {
-            return Err(Failure::usage(format!("{}: lists a case without files", list.display())));
+            return Err(PlanError::EmptyList { list: list.to_path_buf() });
         };
-        let kind = kind_of(&path).filter(|&kind| kind != Kind::Array).ok_or_else(|| {
-            let (list, path) = (list.display(), path.display());
-            Failure::usage(format!("{list}: lists {path}, and this kind of file is not read; use images or volumes"))
-        })?;
+        let kind = kind_of(&path)
+            .filter(|&kind| kind != Kind::Array)
+            .ok_or_else(|| PlanError::ListedKind { list: list.to_path_buf(), path: path.clone() })?;
         let stem = below(&case.name);
         let case_name = stem.to_str().and_then(channel_of).filter(|_| case.files.len() > 1);
         let stem = case_name.map_or_else(|| stem.clone(), |(name, _)| PathBuf::from(name));
@@ -103,7 +99,8 @@ mod tests {
         let input = |name: &str| Input::new(Path::new("d").join(name), Path::new(name), false).unwrap();
         let inputs = ["b_0001.png", "b_0000.png", "c.png", "p/b_0000.png", "x_0000.npy"].map(input);
         let cases = by_case(inputs.to_vec());
-        let names: Vec<_> = cases.iter().map(|case| (case.stem.to_str().unwrap(), case.files.len())).collect();
+        let names: Vec<_> =
+            cases.iter().map(|case| (case.stem.to_str().unwrap(), case.files.len())).collect();
         assert_eq!(names, [("b", 2), ("c", 1), ("p/b", 1), ("x_0000", 1)]);
         assert_eq!(cases[0].path, Path::new("d/b_0000.png"));
         assert_eq!(below(Path::new("/data/p/a")), Path::new("a"));

@@ -5,57 +5,84 @@ use std::path::{Path, PathBuf};
 use unet3p_data::{LabelMap, MaskOptions, MaskReader, Volume};
 
 use super::cases::Case;
+use super::error::EvaluateError;
 use super::pairs::Pair;
-use crate::failure::{Failure, describe};
-use crate::predict::{Input, Kind};
+use crate::plan::{Input, Kind};
 
 /// Spacings may differ by this share: single precision, and headers that were rounded.
 const SPACING_BUDGET: f64 = 1e-3;
 
 /// Why a case has no scores.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+#[non_exhaustive]
+pub enum CaseError {
+    /// A mask that cannot be read.
     #[error(transparent)]
     Data(#[from] unet3p_data::Error),
+    /// An image of which the model makes no mask.
     #[error(transparent)]
-    Segment(#[from] unet3p::Error),
+    Segment(#[from] crate::Error),
+    /// A slice of a dataset of which the model makes no mask.
     #[error("{}: {source}", path.display())]
-    Predicted { path: PathBuf, source: unet3p::Error },
+    Predicted {
+        /// The image.
+        path: PathBuf,
+        /// What went wrong.
+        source: crate::Error,
+    },
+    /// Masks that cannot be measured.
     #[error("{}: {source}", path.display())]
-    Metrics { path: PathBuf, source: unet3p_metrics::Error },
+    Metrics {
+        /// The reference.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: unet3p_metrics::Error,
+    },
     /// Masks that do not fit together.
     #[error("{0}")]
     Mismatch(String),
+    /// A fault of this program.
+    #[error(
+        "{case}: the program stopped at this case, which is a fault of the program; please report it with the files"
+    )]
+    Stopped {
+        /// The case.
+        case: String,
+    },
 }
 
 /// Class ids of an image or of a volume.
 #[derive(Debug)]
-pub(super) enum Mask {
+pub enum Mask {
+    /// Of an image.
     Image(LabelMap),
+    /// Of a volume.
     Volume(Volume<u16>),
 }
 
 /// What a pair is scored by.
 #[derive(Debug)]
-pub(super) struct Masks {
-    pub(super) prediction: Mask,
-    pub(super) reference: Mask,
+pub struct Masks {
+    /// What was found.
+    pub prediction: Mask,
+    /// What is right.
+    pub reference: Mask,
     /// What is doubtful about either.
-    pub(super) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Reads mask files.
 #[derive(Debug)]
-pub(super) struct Reader(MaskReader);
+pub struct Reader(MaskReader);
 
 impl Reader {
     /// A reader that follows `options`. Where one class at most `may_be_binary`, it is decided once what 255 means in the
     /// images that are compared, and said.
     ///
     /// # Errors
-    /// Wrong usage: options that do not go together.
-    pub(super) fn new(options: MaskOptions, may_be_binary: bool, cases: &[Case]) -> Result<Self, Failure> {
-        let mut reader = MaskReader::new(options).map_err(|error| Failure::usage(describe(&error)))?;
+    /// [`EvaluateError::Masks`]: options that do not go together.
+    pub fn new(options: MaskOptions, may_be_binary: bool, cases: &[Case]) -> Result<Self, EvaluateError> {
+        let mut reader = MaskReader::new(options).map_err(EvaluateError::Masks)?;
         if may_be_binary {
             let pairs = || cases.iter().flat_map(Case::pairs);
             let images = |inputs: &mut dyn Iterator<Item = &Input>| -> Vec<PathBuf> {
@@ -72,7 +99,7 @@ impl Reader {
     }
 
     /// Reads a mask, with what is doubtful about it. Ignored pixels of an image are [`IGNORED`](unet3p_data::IGNORED).
-    pub(super) fn read(&self, input: &Input) -> Result<(Mask, Vec<String>), Error> {
+    pub(super) fn read(&self, input: &Input) -> Result<(Mask, Vec<String>), CaseError> {
         if input.kind == Kind::Volume {
             let volume = Volume::read_labels(&input.path)?;
             let warnings = named(&input.path, &volume.warnings);
@@ -83,7 +110,7 @@ impl Reader {
     }
 
     /// Reads both masks of a pair.
-    pub(super) fn both(&self, pair: &Pair) -> Result<Masks, Error> {
+    pub(super) fn both(&self, pair: &Pair) -> Result<Masks, CaseError> {
         self.beside(self.read(&pair.prediction)?, pair)
     }
 
@@ -92,7 +119,7 @@ impl Reader {
         &self,
         (prediction, mut warnings): (Mask, Vec<String>),
         pair: &Pair,
-    ) -> Result<Masks, Error> {
+    ) -> Result<Masks, CaseError> {
         let (reference, more) = self.read(&pair.reference)?;
         warnings.extend(more);
         Ok(Masks { prediction, reference, warnings })
@@ -108,11 +135,11 @@ pub(super) fn named(path: &Path, warnings: &[String]) -> Vec<String> {
 pub(super) fn check_size(
     (prediction, a): (&Path, &LabelMap),
     (reference, b): (&Path, &LabelMap),
-) -> Result<(), Error> {
+) -> Result<(), CaseError> {
     if (a.height, a.width) == (b.height, b.width) {
         return Ok(());
     }
-    Err(Error::Mismatch(format!(
+    Err(CaseError::Mismatch(format!(
         "{} is {} x {} (height x width) and {} is {} x {}: both must have one size",
         prediction.display(),
         a.height,
@@ -127,7 +154,7 @@ pub(super) fn check_size(
 pub(super) fn check_grid(
     (prediction, a): (&Path, &Volume<u16>),
     (reference, b): (&Path, &Volume<u16>),
-) -> Result<Option<String>, Error> {
+) -> Result<Option<String>, CaseError> {
     if let Some(reading) = b.grid_reading(a) {
         return Ok(Some(reading));
     }
@@ -141,7 +168,7 @@ pub(super) fn check_grid(
     } else {
         return Ok(None);
     };
-    Err(Error::Mismatch(format!(
+    Err(CaseError::Mismatch(format!(
         "{} has the {what} {of_a} and {} {of_b}: both must lie on one grid; resample one to the other's",
         prediction.display(),
         reference.display()

@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::PlanError;
 use super::inputs::{Input, Kind, kind_of};
-use crate::failure::Failure;
-
-/// The record of a run, in the output folder.
-pub(crate) const RECORD: &str = unet3p_data::OUTPUT_RECORD;
+use crate::record::FILE_NAME;
 
 /// Endings of images and volumes in which no mask is written. A folder is hardly ever called so.
 const OTHERS: [&str; 7] = ["bmp", "dcm", "gz", "mha", "mhd", "nrrd", "webp"];
 
 /// Where the outputs of a run go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
     /// NAME_mask.png and its like, below a folder.
     Folder(PathBuf),
     /// The mask of one input under a name of its own.
@@ -24,8 +22,8 @@ impl Target {
     /// What `output` names: a file where it ends as a mask does and is no folder that exists.
     ///
     /// # Errors
-    /// Wrong usage: the ending of a kind of file that masks are not written as.
-    pub(crate) fn at(output: &Path) -> Result<Self, Failure> {
+    /// [`PlanError::MaskEnding`]: the ending of a kind of file that masks are not written as.
+    pub fn at(output: &Path) -> Result<Self, PlanError> {
         let is_folder = output.is_dir() || output.as_os_str().to_string_lossy().ends_with(['/', '\\']);
         if is_folder {
             return Ok(Self::Folder(output.to_path_buf()));
@@ -35,16 +33,12 @@ impl Target {
             Some(Kind::Volume) => Ok(Self::File(output.to_path_buf())),
             Some(Kind::Image) if ending == "png" => Ok(Self::File(output.to_path_buf())),
             None if !OTHERS.contains(&ending.as_str()) => Ok(Self::Folder(output.to_path_buf())),
-            _ => Err(Failure::usage(format!(
-                "-o {}: masks are not written as .{ending}; name a .png for an image, a .nii.gz or .nii for a volume, or \
-                 a folder",
-                output.display()
-            ))),
+            _ => Err(PlanError::MaskEnding { output: output.to_path_buf(), ending }),
         }
     }
 
     /// The folder that outputs are named from.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         match self {
             Self::Folder(folder) => folder,
             Self::File(file) => file.parent().unwrap_or(Path::new("")),
@@ -52,9 +46,9 @@ impl Target {
     }
 
     /// The record of the run.
-    pub(crate) fn record(&self) -> PathBuf {
+    pub fn record(&self) -> PathBuf {
         match self {
-            Self::Folder(folder) => folder.join(RECORD),
+            Self::Folder(folder) => folder.join(FILE_NAME),
             Self::File(file) => record_beside(file),
         }
     }
@@ -62,17 +56,11 @@ impl Target {
     /// Whether the input may become these outputs: one file is the mask of one image, of its kind.
     ///
     /// # Errors
-    /// Wrong usage, with the mend.
-    pub(super) fn check(&self, inputs: &[Input], images: usize) -> Result<(), Failure> {
+    /// [`PlanError::OneMask`], with the mend.
+    pub(super) fn check(&self, inputs: &[Input], images: usize) -> Result<(), PlanError> {
         let Self::File(file) = self else { return Ok(()) };
-        let wrong = |problem: String| {
-            let folder = stem(file);
-            Err(Failure::usage(format!(
-                "-o {} names the mask of one input, and {problem}; name a folder for the outputs, such as -o {}",
-                file.display(),
-                folder.display()
-            )))
-        };
+        let wrong =
+            |problem: String| Err(PlanError::OneMask { file: file.clone(), problem, folder: stem(file) });
         match inputs {
             [input] if !input.named => wrong(format!("{} was found in a folder", input.path.display())),
             [input] if images != 1 => wrong(format!("{} holds {images} images", input.path.display())),
@@ -103,7 +91,7 @@ pub(super) fn stem(file: &Path) -> PathBuf {
 pub(crate) fn record_beside(file: &Path) -> PathBuf {
     let mut name = stem(file).into_os_string();
     name.push(".");
-    name.push(RECORD);
+    name.push(FILE_NAME);
     name.into()
 }
 
@@ -128,7 +116,7 @@ mod tests {
             assert_eq!(target.record(), Path::new(name).join("predictions.json"));
         }
         for name in ["x.tif", "x.jpg", "x.npy", "x.nrrd", "x.json.gz"] {
-            assert!(matches!(Target::at(name.as_ref()), Err(Failure::Usage(_))), "{name}");
+            assert!(matches!(Target::at(name.as_ref()), Err(PlanError::MaskEnding { .. })), "{name}");
         }
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("x.png");

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use unet3p_data::{Wanted, list_files};
 
-use crate::failure::{Failure, describe};
+use super::error::PlanError;
+use crate::read_npy_shape;
 
 /// What an input is, told by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A PNG, JPEG or TIFF image.
     Image,
     /// A `.npy` array: the network's input as it is.
@@ -31,23 +32,23 @@ const ENDINGS: [(&str, Kind); 8] = [
 ];
 
 /// The same for messages.
-const ENDINGS_TEXT: &str = ".png, .jpg, .jpeg, .tif, .tiff, .npy, .nii or .nii.gz";
+pub(super) const ENDINGS_TEXT: &str = ".png, .jpg, .jpeg, .tif, .tiff, .npy, .nii or .nii.gz";
 
 /// One file to segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Input {
+pub struct Input {
     /// Where it lies; of several channels the first one's file.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// All files of its case, one for each channel; else `path` alone.
-    pub(crate) files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Its path below the folder that was named, without the ending; outputs are named after it.
-    pub(crate) stem: PathBuf,
+    pub stem: PathBuf,
     /// What it is.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     /// Whether the file itself was named, and not a folder above it.
-    pub(crate) named: bool,
+    pub named: bool,
     /// Whether a list says which files its case has.
-    pub(crate) is_listed: bool,
+    pub is_listed: bool,
 }
 
 impl Input {
@@ -61,7 +62,7 @@ impl Input {
     }
 
     /// An input of one file.
-    pub(crate) fn single(path: PathBuf, stem: PathBuf, kind: Kind, named: bool) -> Self {
+    pub fn single(path: PathBuf, stem: PathBuf, kind: Kind, named: bool) -> Self {
         Self { files: vec![path.clone()], path, stem, kind, named, is_listed: false }
     }
 }
@@ -71,7 +72,7 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 }
 
 /// What a path's name says it is; `None` for what is not read.
-pub(super) fn kind_of(path: &Path) -> Option<Kind> {
+pub(crate) fn kind_of(path: &Path) -> Option<Kind> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     ENDINGS.iter().find_map(|&(ending, kind)| {
         let stem = name.strip_suffix(ending)?.strip_suffix('.')?;
@@ -85,39 +86,59 @@ pub(super) fn kind_of(path: &Path) -> Option<Kind> {
 /// `outputs` enters folders that an earlier run wrote.
 ///
 /// # Errors
-/// Wrong usage: a path that does not exist, a named file of an unknown kind, or nothing found at all.
-pub(crate) fn discover(paths: &[PathBuf], skip: Option<&Path>, outputs: bool) -> Result<Vec<Input>, Failure> {
+/// A path that does not exist, a named file of an unknown kind, or nothing found at all.
+pub fn discover(paths: &[PathBuf], skip: Option<&Path>, outputs: bool) -> Result<Vec<Input>, PlanError> {
     let endings = ENDINGS.map(|(ending, _)| ending);
     let mut found = Vec::new();
     for path in paths {
-        let metadata = fs::metadata(path)
-            .map_err(|e| Failure::usage(format!("{}: cannot be read: {e}", path.display())))?;
+        let metadata =
+            fs::metadata(path).map_err(|source| PlanError::Unreadable { path: path.clone(), source })?;
         if metadata.is_dir() {
-            let listing = list_files(path, Wanted { endings: &endings, skip, outputs })
-                .map_err(|e| Failure::usage(describe(&e)))?;
+            let listing =
+                list_files(path, Wanted { endings: &endings, skip, outputs }).map_err(PlanError::Listing)?;
             listing.warnings.iter().for_each(|warning| log::warn!("{warning}"));
             found.extend(listing.files.into_iter().filter_map(|file| {
                 Some(Input::single(file.path, file.stem, kind_of(&file.relative)?, false))
             }));
         } else {
             let relative = path.file_name().map(Path::new).unwrap_or(path);
-            let input = Input::new(path.clone(), relative, true).ok_or_else(|| {
-                Failure::usage(format!(
-                    "{}: this kind of file is not read; use {ENDINGS_TEXT}",
-                    path.display()
-                ))
-            })?;
+            let input = Input::new(path.clone(), relative, true)
+                .ok_or_else(|| PlanError::UnknownKind { path: path.clone() })?;
             found.push(input);
         }
     }
     if found.is_empty() {
-        let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
-        return Err(Failure::usage(format!(
-            "{}: no input found; a folder needs files that end in {ENDINGS_TEXT}",
-            names.join(", ")
-        )));
+        return Err(PlanError::NoInput { paths: paths.to_vec() });
     }
     Ok(found)
+}
+
+/// How many images the array in `path` holds, `None` when it is a single one. An array that cannot be read is
+/// named when its turn comes.
+pub(crate) fn images_of(path: &Path) -> Option<usize> {
+    match read_npy_shape(path).ok()?.as_slice() {
+        // an empty array of any number of images is as long as its header
+        shape @ [images, _, _, _] if !shape.contains(&0) => Some(*images),
+        _ => None,
+    }
+}
+
+/// `stem` itself, or `stem_0`, `stem_1`, ... with as many digits as the last one has.
+pub(crate) fn stems(stem: &Path, count: Option<usize>) -> impl Iterator<Item = PathBuf> {
+    let digits = count.unwrap_or(0).saturating_sub(1).to_string().len();
+    (0..count.unwrap_or(1)).map(move |index| match count {
+        None => stem.to_path_buf(),
+        Some(_) => {
+            let mut name = stem.as_os_str().to_os_string();
+            name.push(format!("_{index:0digits$}"));
+            name.into()
+        }
+    })
+}
+
+/// A path in the one spelling that all paths to the same file share, as far as the file exists.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 #[cfg(test)]
@@ -157,6 +178,6 @@ mod tests {
         let found: Vec<_> = found.iter().map(|i| (i.stem.to_str().unwrap(), i.kind)).collect();
         assert_eq!(found, [("a", Kind::Array), ("b/1", Kind::Volume), ("b/2", Kind::Image)]);
         let error = discover(&[root.path().join("c")], None, false).unwrap_err();
-        assert!(matches!(error, Failure::Usage(_)), "{error}");
+        assert!(matches!(error, PlanError::NoInput { .. }), "{error}");
     }
 }

@@ -11,28 +11,31 @@ use unet3p_metrics::{Bootstrap, Metric, Scores, Summary};
 
 use super::cases::Case;
 use super::classes::Classes;
+use super::error::EvaluateError;
 use super::outcome::Outcome;
 use super::pairs::Pair;
 use super::score::Rules;
 use super::summary::{COUNTS, Total, Totals};
-use crate::failure::{Failure, describe};
-use crate::predict::{check_folder, create_folder, lock_file, text};
-use crate::report;
+use crate::describe;
+use crate::plan::{check_folder, create_folder, lock_file};
+use crate::record::text;
 
 /// Where the cases come from.
 #[derive(Debug, Default)]
-pub(super) struct Origin<'a> {
+pub struct Origin<'a> {
     /// What `-m` named.
-    pub(super) model: Option<&'a str>,
+    pub model: Option<&'a str>,
     /// The part of the dataset, where one is asked for.
-    pub(super) split: Option<String>,
+    pub split: Option<String>,
     /// Names of references without a prediction.
-    pub(super) missing: Vec<String>,
+    pub missing: Vec<String>,
+    /// What was said of the evaluation as a whole.
+    pub warnings: Vec<String>,
 }
 
 /// The two files of an evaluation.
 #[derive(Debug)]
-pub(super) struct Files {
+pub struct Files {
     json: PathBuf,
     csv: PathBuf,
     overwrite: bool,
@@ -50,14 +53,11 @@ impl Files {
     /// The JSON file of `-o`, and the CSV file beside it.
     ///
     /// # Errors
-    /// Wrong usage: another ending, a file that exists unless `overwrite`, or one that another process writes. A failed run
+    /// [`EvaluateError`]: another ending, a file that exists unless `overwrite`, one that another process writes, or a place
     /// where no folder can be made.
-    pub(super) fn new(json: &Path, overwrite: bool) -> Result<Self, Failure> {
+    pub fn new(json: &Path, overwrite: bool) -> Result<Self, EvaluateError> {
         if json.is_dir() || !json.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
-            return Err(Failure::usage(format!(
-                "-o {}: name a file that ends in .json, e.g. metrics.json",
-                json.display()
-            )));
+            return Err(EvaluateError::NotJson { path: json.to_path_buf() });
         }
         let mut files =
             Self { json: json.to_path_buf(), csv: json.with_extension("csv"), overwrite, lock: None };
@@ -67,15 +67,12 @@ impl Files {
     }
 
     /// Keeps other processes from writing the same files, and checks that none has done so before.
-    fn lock(&mut self) -> Result<(), Failure> {
+    fn lock(&mut self) -> Result<(), EvaluateError> {
         self.lock = lock_file(&self.json, &self.json)?;
         if !self.overwrite
             && let Some(path) = [&self.json, &self.csv].into_iter().find(|p| p.symlink_metadata().is_ok())
         {
-            return Err(Failure::usage(format!(
-                "{}: the output exists already; use --overwrite to replace it, or another name",
-                path.display()
-            )));
+            return Err(EvaluateError::ScoresExist { path: path.clone() });
         }
         Ok(())
     }
@@ -85,38 +82,35 @@ impl Files {
     }
 
     /// Writes both.
-    pub(super) fn write(
+    ///
+    /// # Errors
+    /// [`EvaluateError`] where they cannot be written, or exist by now.
+    pub fn write(
         &mut self,
         outcomes: &[Outcome<'_>],
         totals: &Totals,
-        classes: &Classes,
         rules: &Rules<'_>,
         origin: &Origin<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), EvaluateError> {
         create_folder(self.folder())?;
         if self.lock.is_none() {
             // Another process may have made the folder, and filled it.
             self.lock()?;
         }
-        let record = json(outcomes, totals, classes, rules, origin);
+        let classes = rules.classes;
+        let record = json(outcomes, totals, rules, origin);
         let rows = csv(outcomes, totals, classes)
-            .map_err(|e| Failure::run(format!("{}: cannot be written: {e}", self.csv.display())))?;
+            .map_err(|source| EvaluateError::Table { path: self.csv.clone(), source })?;
         write_atomically(&self.json, |file| {
             serde_json::to_writer_pretty(&mut *file, &record)?;
             file.write_all(b"\n")
         })
         .and_then(|()| write_atomically(&self.csv, |file| file.write_all(&rows)))
-        .map_err(|e| Failure::run(describe(&e)))
+        .map_err(EvaluateError::Write)
     }
 }
 
-fn json(
-    outcomes: &[Outcome<'_>],
-    totals: &Totals,
-    classes: &Classes,
-    rules: &Rules<'_>,
-    origin: &Origin<'_>,
-) -> Value {
+fn json(outcomes: &[Outcome<'_>], totals: &Totals, rules: &Rules<'_>, origin: &Origin<'_>) -> Value {
     let by_class = |value: &dyn Fn(&Total) -> Value| -> Map<String, Value> {
         totals.classes.iter().map(|(id, total)| (id.to_string(), value(total))).collect()
     };
@@ -128,7 +122,7 @@ fn json(
                 "case": case.name,
                 "reference_file": files.reference,
                 "prediction_file": files.prediction,
-                "error": error,
+                "error": describe(error),
             })),
             Ok(scored) => {
                 let metrics: Map<String, Value> = totals
@@ -156,7 +150,7 @@ fn json(
         "unet3p": env!("CARGO_PKG_VERSION"),
         "model": origin.model,
         "split": origin.split,
-        "labels": classes.names(),
+        "labels": rules.classes.names(),
         "nsd_tolerance": rules.tolerance,
         "ignore": rules.ignore,
         "foreground_mean": means(&totals.foreground),
@@ -171,7 +165,7 @@ fn json(
         "metric_per_case": cases,
         "failed": failed,
         "missing": origin.missing,
-        "warnings": report::warnings(),
+        "warnings": origin.warnings,
     })
 }
 

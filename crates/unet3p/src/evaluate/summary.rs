@@ -21,24 +21,28 @@ pub(super) const COUNTS: [(&str, Count); 6] = [
 
 /// The metrics of a class, or of all.
 #[derive(Debug)]
-pub(super) struct Total {
-    pub(super) metrics: Vec<(Metric, Summary)>,
-    /// The mean of each of [`COUNTS`] over the cases.
-    pub(super) counts: Vec<f64>,
+pub struct Total {
+    /// The metrics with their means and intervals.
+    pub metrics: Vec<(Metric, Summary)>,
+    /// The mean over the cases of true positives, false positives, false negatives, true negatives, predicted and
+    /// reference samples.
+    pub counts: Vec<f64>,
 }
 
 /// The metrics of every class and of all classes together.
 #[derive(Debug)]
-pub(super) struct Totals {
+pub struct Totals {
     /// Cases with scores.
-    pub(super) cases: usize,
-    pub(super) classes: BTreeMap<u16, Total>,
+    pub cases: usize,
+    /// The metrics of each class.
+    pub classes: BTreeMap<u16, Total>,
     /// The mean of the classes' means.
-    pub(super) foreground: Total,
+    pub foreground: Total,
 }
 
 impl Totals {
-    pub(super) fn new(outcomes: &[Outcome<'_>], ids: &[u16]) -> Self {
+    /// Of the classes `ids`.
+    pub fn new(outcomes: &[Outcome<'_>], ids: &[u16]) -> Self {
         let scored: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.scored.as_ref().ok()).collect();
         let by_class: Vec<Vec<Scores>> =
             ids.iter().map(|&id| scored.iter().map(|scored| scored.of(id)).collect()).collect();

@@ -15,7 +15,7 @@ const NNUNET_TEST_IMAGES: &str = "imagesTs";
 const IGNORE: &str = "ignore";
 
 /// Where the images of a dataset lie; other folders and files hold them themselves.
-pub(crate) fn images(path: &Path) -> PathBuf {
+pub fn images(path: &Path) -> PathBuf {
     let prepared = path.join("images");
     if path.join(DatasetIndex::FILE_NAME).is_file() && prepared.is_dir() {
         return prepared;
@@ -24,7 +24,7 @@ pub(crate) fn images(path: &Path) -> PathBuf {
 }
 
 /// Where the masks of a dataset lie; other folders and files hold them themselves.
-pub(crate) fn masks(path: &Path) -> PathBuf {
+pub fn masks(path: &Path) -> PathBuf {
     pair(path).map_or_else(|| path.to_path_buf(), |(_, masks)| masks)
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn indices(references: &Path) -> impl Iterator<Item = (PathBuf, Value
 }
 
 /// The value that nnU-Net's index of these references says not to count, with the index's path.
-pub(crate) fn ignored(references: &Path) -> Option<(u16, PathBuf)> {
+pub fn ignored(references: &Path) -> Option<(u16, PathBuf)> {
     indices(references).find_map(|(path, index)| {
         let id = index.get("labels")?.get(IGNORE)?.as_u64()?;
         Some((u16::try_from(id).ok()?, path))

@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use unet3p_metrics::Scores;
 
 use super::classes::Classes;
+use super::error::EvaluateError;
 use super::outcome::Outcome;
-use crate::failure::Failure;
 
 /// The ids of the classes that are scored, in order, without the value that is left out. Warns of others that references
 /// hold.
 ///
 /// # Errors
-/// A failed run when there is none: nothing but background, and no class asked for.
-pub(super) fn scored_classes(
+/// [`EvaluateError::NoClass`] when there is none: nothing but background, and no class asked for.
+pub fn scored_classes(
     classes: &Classes,
     outcomes: &[Outcome<'_>],
     ignore: Option<u16>,
-) -> Result<Vec<u16>, Failure> {
+) -> Result<Vec<u16>, EvaluateError> {
     let scored = || outcomes.iter().filter_map(|outcome| outcome.scored.as_ref().ok());
     let ignored: BTreeSet<u16> = scored().flat_map(|scored| &scored.ignored).copied().collect();
     if !ignored.is_empty() {
@@ -34,9 +34,7 @@ pub(super) fn scored_classes(
     };
     let ids: Vec<u16> = ids.into_iter().filter(|&id| ignore != Some(id)).collect();
     if ids.is_empty() {
-        return Err(Failure::run(
-            "all masks are empty, so that there is no class to score; name the classes: --classes 1",
-        ));
+        return Err(EvaluateError::NoClass);
     }
     Ok(ids)
 }

@@ -3,23 +3,29 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::inputs::{Input, Kind};
+use super::error::PlanError;
+use super::inputs::{Input, Kind, images_of, real, stems};
 use super::target::{Target, stem};
-use crate::failure::Failure;
+use crate::record::{Files, text};
 
 /// Which outputs are written besides the mask.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Extras {
-    pub(crate) overlay: bool,
-    pub(crate) probabilities: bool,
+pub struct Extras {
+    /// The mask drawn over the image.
+    pub overlay: bool,
+    /// The probabilities as an array.
+    pub probabilities: bool,
 }
 
 /// The files that one segmentation becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outputs {
-    pub(crate) mask: PathBuf,
-    pub(crate) overlay: Option<PathBuf>,
-    pub(crate) probabilities: Option<PathBuf>,
+pub struct Outputs {
+    /// The mask.
+    pub mask: PathBuf,
+    /// The mask drawn over the image.
+    pub overlay: Option<PathBuf>,
+    /// The probabilities.
+    pub probabilities: Option<PathBuf>,
 }
 
 impl Outputs {
@@ -45,38 +51,44 @@ impl Outputs {
         }
     }
 
+    /// The files as a record in `folder` names them.
+    pub fn relative_to(&self, folder: &Path) -> Files {
+        let relative = |path: &Path| text(path.strip_prefix(folder).unwrap_or(path));
+        Files {
+            mask: relative(&self.mask),
+            overlay: self.overlay.as_deref().map(relative),
+            probabilities: self.probabilities.as_deref().map(relative),
+        }
+    }
+
     /// Every file.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         std::iter::once(&self.mask).chain(&self.overlay).chain(&self.probabilities)
     }
 }
 
 /// One input with its outputs: several for an array of several images.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) input: Input,
-    pub(crate) outputs: Vec<Outputs>,
+pub struct Item {
+    /// The input.
+    pub input: Input,
+    /// Its outputs.
+    pub outputs: Vec<Outputs>,
     /// Whether the outputs have numbers: those of an array with four axes, even if it holds a single image.
-    pub(crate) numbered: bool,
+    pub numbered: bool,
 }
 
-/// Plans the outputs of `inputs`. `images` tells how many images an array holds, `None` when it is
-/// a single one without a number of its own.
+/// Plans the outputs of `inputs`.
 ///
 /// Files found in folders that are themselves outputs of other inputs (of an earlier run into the same folder)
 /// are no inputs.
 ///
 /// # Errors
-/// Wrong usage: two inputs with one output, an output that is an input, one file for what becomes several.
-pub(crate) fn plan(
-    inputs: Vec<Input>,
-    target: &Target,
-    extras: Extras,
-    images: impl Fn(&Path) -> Option<usize>,
-) -> Result<Vec<Item>, Failure> {
+/// [`PlanError`]: two inputs with one output, an output that is an input, one file for what becomes several.
+pub fn plan(inputs: Vec<Input>, target: &Target, extras: Extras) -> Result<Vec<Item>, PlanError> {
     let counted = inputs.into_iter().map(|input| {
         let count = match input.kind {
-            Kind::Array => images(&input.path),
+            Kind::Array => images_of(&input.path),
             Kind::Image | Kind::Volume => None,
         };
         (input, count)
@@ -98,13 +110,8 @@ pub(crate) fn plan(
     for item in &items {
         for file in item.outputs.iter().flat_map(Outputs::files) {
             if let Some(other) = owners.insert(file, &item.input.path) {
-                return Err(Failure::usage(format!(
-                    "{} and {} would both be written to {}; rename one of them or segment them \
-                     into different folders",
-                    other.display(),
-                    item.input.path.display(),
-                    file.display()
-                )));
+                let inputs = [other.to_path_buf(), item.input.path.clone()];
+                return Err(PlanError::SameOutput { inputs, output: file.clone() });
             }
         }
     }
@@ -113,11 +120,8 @@ pub(crate) fn plan(
     for item in &items {
         for file in item.outputs.iter().flat_map(Outputs::files) {
             if let Some(source) = sources.get(&real(file)) {
-                return Err(Failure::usage(format!(
-                    "{} is an input, and the output of {}; choose another output folder",
-                    source.display(),
-                    item.input.path.display()
-                )));
+                let (input, of) = (source.to_path_buf(), item.input.path.clone());
+                return Err(PlanError::OutputIsInput { input, of });
             }
         }
     }
@@ -127,34 +131,13 @@ pub(crate) fn plan(
 /// Checks that no output exists.
 ///
 /// # Errors
-/// Wrong usage: one does.
-pub(crate) fn check_new(items: &[Item], record: &Path) -> Result<(), Failure> {
+/// [`PlanError::OutputExists`]: one does.
+pub fn check_new(items: &[Item], record: &Path) -> Result<(), PlanError> {
     let files = items.iter().flat_map(|item| item.outputs.iter().flat_map(Outputs::files));
     let exists = |file: &&Path| file.symlink_metadata().is_ok();
     let existing: Vec<&Path> = files.map(PathBuf::as_path).chain([record]).filter(exists).collect();
     let Some(first) = existing.first() else { return Ok(()) };
-    let more = match existing.len() - 1 {
-        0 => String::new(),
-        n => format!(" (and {n} more)"),
-    };
-    Err(Failure::usage(format!(
-        "{}{more}: the output exists already; use --overwrite to replace it, --continue to go on with a run that did not \
-         finish, or another output folder",
-        first.display()
-    )))
-}
-
-/// `stem` itself, or `stem_0`, `stem_1`, ... with as many digits as the last one has.
-pub(crate) fn stems(stem: &Path, count: Option<usize>) -> impl Iterator<Item = PathBuf> {
-    let digits = count.unwrap_or(0).saturating_sub(1).to_string().len();
-    (0..count.unwrap_or(1)).map(move |index| match count {
-        None => stem.to_path_buf(),
-        Some(_) => {
-            let mut name = stem.as_os_str().to_os_string();
-            name.push(format!("_{index:0digits$}"));
-            name.into()
-        }
-    })
+    Err(PlanError::OutputExists { path: first.to_path_buf(), more: existing.len() - 1 })
 }
 
 /// `inputs` without the files found in folders that an earlier run made of the others.
@@ -170,22 +153,27 @@ fn without_outputs(inputs: Vec<(Input, Option<usize>)>, target: &Target) -> Vec<
     inputs.into_iter().filter(|(input, _)| input.named || !made.contains(&real(&input.path))).collect()
 }
 
-/// A path in the one spelling that all paths to the same file share, as far as the file exists.
-pub(super) fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
-}
-
 /// The output folder must be a folder, or a name where one can be made.
 ///
 /// # Errors
-/// A failed run when `folder` or something above it is no folder.
-pub(crate) fn check_folder(folder: &Path) -> Result<(), Failure> {
+/// [`PlanError::NoFolder`] when `folder` or something above it is no folder.
+pub fn check_folder(folder: &Path) -> Result<(), PlanError> {
     match folder.ancestors().find(|p| p.symlink_metadata().is_ok()) {
-        Some(path) if !path.is_dir() => Err(Failure::run(format!(
-            "{}: outputs cannot be written there: {} is not a folder",
-            folder.display(),
-            path.display()
-        ))),
+        Some(path) if !path.is_dir() => {
+            Err(PlanError::NoFolder { folder: folder.to_path_buf(), file: path.to_path_buf() })
+        }
         _ => Ok(()),
     }
+}
+
+/// Makes a folder for outputs, with those above it.
+///
+/// # Errors
+/// [`PlanError::CreateFolder`] where the system does not.
+pub fn create_folder(folder: &Path) -> Result<(), PlanError> {
+    if folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)
+        .map_err(|source| PlanError::CreateFolder { path: folder.to_path_buf(), source })
 }

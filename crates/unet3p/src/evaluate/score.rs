@@ -8,17 +8,18 @@ use unet3p_metrics::{Labels, Scores};
 
 use super::cases::{Case, Content};
 use super::classes::Classes;
-use super::mask::{Error, Mask, Masks, check_grid, check_size};
+use super::mask::{CaseError, Mask, Masks, check_grid, check_size};
 use super::pairs::Pair;
 
 /// How cases are scored.
 #[derive(Debug)]
-pub(super) struct Rules<'a> {
-    pub(super) classes: &'a Classes,
+pub struct Rules<'a> {
+    /// The classes.
+    pub classes: &'a Classes,
     /// The surface Dice's tolerance.
-    pub(super) tolerance: f64,
+    pub tolerance: f64,
     /// The value of references whose pixels do not count.
-    pub(super) ignore: Option<u16>,
+    pub ignore: Option<u16>,
 }
 
 impl Rules<'_> {
@@ -30,22 +31,22 @@ impl Rules<'_> {
 
 /// What was found in one case.
 #[derive(Debug)]
-pub(super) struct Scored {
+pub struct Scored {
     /// Pixels or voxels that count.
-    pub(super) samples: u64,
+    pub samples: u64,
     /// Distance in mm between samples along each axis as the arrays have them, where it is known.
-    pub(super) spacing: Option<Vec<f64>>,
+    pub spacing: Option<Vec<f64>>,
     /// The scores of the classes that either mask holds.
-    pub(super) scores: BTreeMap<u16, Scores>,
+    pub scores: BTreeMap<u16, Scores>,
     /// Class ids in the reference that are not asked for.
-    pub(super) ignored: BTreeSet<u16>,
+    pub ignored: BTreeSet<u16>,
     /// What is doubtful about the masks.
-    pub(super) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Scored {
     /// The scores of a class.
-    pub(super) fn of(&self, class: u16) -> Scores {
+    pub fn of(&self, class: u16) -> Scores {
         self.scores.get(&class).copied().unwrap_or_else(|| Scores::absent(self.samples))
     }
 }
@@ -54,8 +55,8 @@ impl Scored {
 pub(super) fn score(
     case: &Case,
     rules: &Rules<'_>,
-    masks: &mut dyn FnMut(&Pair) -> Result<Masks, Error>,
-) -> Result<Scored, Error> {
+    masks: &mut dyn FnMut(&Pair) -> Result<Masks, CaseError>,
+) -> Result<Scored, CaseError> {
     let mut warnings = case.warnings.clone();
     let mut masks = |pair: &Pair| {
         let found = masks(pair)?;
@@ -105,10 +106,10 @@ fn stack(
     slices: &[(usize, Pair)],
     spacing: Option<[f64; 3]>,
     rules: &Rules<'_>,
-    mut read: impl FnMut(&Pair) -> Result<(LabelMap, LabelMap), Error>,
-) -> Result<Scored, Error> {
+    mut read: impl FnMut(&Pair) -> Result<(LabelMap, LabelMap), CaseError>,
+) -> Result<Scored, CaseError> {
     let (Some((low, first)), Some((high, _))) = (slices.first(), slices.last()) else {
-        return Err(Error::Mismatch(format!("the volume {} has no slices", case.name)));
+        return Err(CaseError::Mismatch(format!("the volume {} has no slices", case.name)));
     };
     let depth = high - low + 1;
     let missing = (depth > slices.len()).then(|| {
@@ -122,7 +123,7 @@ fn stack(
         let (prediction, reference) = read(pair)?;
         let (height, width) = *size.get_or_insert((reference.height, reference.width));
         if (height, width) != (reference.height, reference.width) {
-            return Err(Error::Mismatch(format!(
+            return Err(CaseError::Mismatch(format!(
                 "{} is {} x {} (height x width) and {} of the same volume is {height} x {width}: slices of a volume \
                  must have one size",
                 pair.reference.path.display(),
@@ -133,7 +134,7 @@ fn stack(
         }
         let area = height * width;
         if depth.checked_mul(area).is_none_or(|voxels| voxels > MAX_VOXELS) {
-            return Err(Error::Mismatch(format!(
+            return Err(CaseError::Mismatch(format!(
                 "the volume {}: {depth} slices of {height} x {width} are more than {MAX_VOXELS} voxels",
                 case.name
             )));
@@ -152,9 +153,9 @@ fn stack(
     Ok(Scored { warnings: missing.into_iter().chain(scored.warnings).collect(), ..scored })
 }
 
-fn images(pair: &Pair, prediction: Mask, reference: Mask) -> Result<(LabelMap, LabelMap), Error> {
+fn images(pair: &Pair, prediction: Mask, reference: Mask) -> Result<(LabelMap, LabelMap), CaseError> {
     let (Mask::Image(prediction), Mask::Image(reference)) = (prediction, reference) else {
-        return Err(Error::Mismatch(format!(
+        return Err(CaseError::Mismatch(format!(
             "{} and {}: one is a volume and the other is none",
             pair.prediction.path.display(),
             pair.reference.path.display()
@@ -186,7 +187,7 @@ fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
     spacing: Option<Vec<f64>>,
     rules: &Rules<'_>,
     mark: Option<u16>,
-) -> Result<Scored, Error> {
+) -> Result<Scored, CaseError> {
     let mut left_out = 0;
     if let (Some(ignored), Some(id)) = (mark, rules.ignore) {
         for (prediction, reference) in prediction.iter_mut().zip(&mut reference) {
@@ -196,14 +197,14 @@ fn compare<T: Copy + PartialEq + Sync + Into<u16> + TryFrom<u16> + Default>(
             }
         }
         if prediction.iter().any(|&value| value.into() == ignored) {
-            return Err(Error::Mismatch(format!(
+            return Err(CaseError::Mismatch(format!(
                 "the prediction for {} holds {id}, which is left out of references and is no class: write predictions \
                  with class ids (0, 1, ...), or name another value by --ignore",
                 path.display()
             )));
         }
     }
-    let failed = |source| Error::Metrics { path: path.to_path_buf(), source };
+    let failed = |source| CaseError::Metrics { path: path.to_path_buf(), source };
     let distances = spacing.clone().unwrap_or_else(|| vec![1.0; shape.len()]);
     let (predicted, referred) = (
         Labels::new(&prediction, shape, &distances).map_err(failed)?,

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
-use crate::layout;
-use crate::predict::{Input, Kind, by_case, discover, images_of, stems, without_written};
+use super::error::EvaluateError;
+use crate::plan::{Input, Kind, by_case, discover, images_of, layout, stems, without_written};
 
 /// So many files are named in a message, of others the number.
 const NAMED: usize = 10;
@@ -16,25 +15,25 @@ const OTHERS: [&str; 2] = ["_overlay", "_probabilities"];
 
 /// A prediction and its reference.
 #[derive(Debug, Clone)]
-pub(super) struct Pair {
+pub struct Pair {
     /// The path below the folder without `_mask` and the ending.
-    pub(super) name: String,
+    pub name: String,
     /// The mask, or the image that a model makes one of.
-    pub(super) prediction: Input,
+    pub prediction: Input,
     /// Whether a model makes the mask.
-    pub(super) is_predicted: bool,
+    pub is_predicted: bool,
     /// Which image of an array, or slice of a dataset.
-    pub(super) index: Option<usize>,
+    pub index: Option<usize>,
     /// The mask that is right.
-    pub(super) reference: Input,
+    pub reference: Input,
 }
 
 /// The masks in a folder by their names, or the one file; `outputs` enters folders that `predict` wrote. What else
 /// `predict` writes is passed over, and so is an image NAME beside its mask NAME_mask.
 ///
 /// # Errors
-/// Wrong usage: no mask there, or two with one name.
-pub(super) fn masks(folder: &Path, outputs: bool) -> Result<BTreeMap<String, Input>, Failure> {
+/// [`EvaluateError`]: no mask there, or two with one name.
+pub fn masks(folder: &Path, outputs: bool) -> Result<BTreeMap<String, Input>, EvaluateError> {
     let inputs: Vec<Input> = discover(&[folder.to_path_buf()], None, outputs)?
         .into_iter()
         .filter(|input| input.kind != Kind::Array)
@@ -52,10 +51,7 @@ pub(super) fn masks(folder: &Path, outputs: bool) -> Result<BTreeMap<String, Inp
         insert(&mut masks, name, input, |input| &input.path)?;
     }
     if masks.is_empty() {
-        return Err(Failure::usage(format!(
-            "{}: no mask found; use .png, .tif, .nii or .nii.gz",
-            folder.display()
-        )));
+        return Err(EvaluateError::NoMask { folder: folder.to_path_buf() });
     }
     Ok(masks)
 }
@@ -64,8 +60,8 @@ pub(super) fn masks(folder: &Path, outputs: bool) -> Result<BTreeMap<String, Inp
 /// passed over.
 ///
 /// # Errors
-/// Wrong usage: no image there, or two with one name.
-pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Option<usize>)>, Failure> {
+/// [`EvaluateError`]: no image there, or two with one name.
+pub fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Option<usize>)>, EvaluateError> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| layout::images(path)).collect();
     let mut inputs = Vec::new();
     for path in &paths {
@@ -106,10 +102,11 @@ pub(super) fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Optio
 
 /// Pairs and what has no counterpart.
 #[derive(Debug)]
-pub(super) struct Paired {
-    pub(super) pairs: Vec<Pair>,
+pub struct Paired {
+    /// What is scored against what.
+    pub pairs: Vec<Pair>,
     /// References without a prediction.
-    pub(super) missing: Vec<String>,
+    pub missing: Vec<String>,
 }
 
 /// Pairs predictions, or images of which a model makes them, with references by name; two single files belong together
@@ -118,14 +115,14 @@ pub(super) struct Paired {
 /// Files without a counterpart are left out where that is allowed, which a warning says.
 ///
 /// # Errors
-/// Wrong usage: files without a counterpart, all of them at once, where that is not allowed or no pair remains; an image
+/// [`EvaluateError`]: files without a counterpart, all of them at once, where that is not allowed or no pair remains; an image
 /// whose counterpart is a volume.
-pub(super) fn pair(
+pub fn pair(
     predictions: BTreeMap<String, (Input, Option<usize>)>,
     mut references: BTreeMap<String, Input>,
     is_predicted: bool,
     allow_missing: bool,
-) -> Result<Paired, Failure> {
+) -> Result<Paired, EvaluateError> {
     let single = predictions.len() == 1 && references.len() == 1;
     let named = predictions.values().all(|(input, _)| input.named) && references.values().all(|r| r.named);
     if single && named {
@@ -143,9 +140,7 @@ pub(super) fn pair(
         if !allow_missing || missing.len() == references.len() {
             let mend =
                 if allow_missing { "none is left to score" } else { "--allow-missing scores the others" };
-            return Err(Failure::usage(format!(
-                "{parts}; a prediction and its reference have the same name, but for _mask and the ending; {mend}"
-            )));
+            return Err(EvaluateError::Lonely { lonely: parts, mend });
         }
         let (lonely, missing) = (lonely.len(), missing.len());
         log::warn!(
@@ -160,11 +155,8 @@ pub(super) fn pair(
     for (name, (prediction, index)) in predictions {
         let Some(reference) = references.remove(&name) else { continue };
         if (prediction.kind == Kind::Volume) != (reference.kind == Kind::Volume) {
-            return Err(Failure::usage(format!(
-                "{} and {}: one is a volume and the other is none, so that they cannot be compared",
-                prediction.path.display(),
-                reference.path.display()
-            )));
+            let (prediction, reference) = (prediction.path, reference.path);
+            return Err(EvaluateError::VolumeAndImage { prediction, reference });
         }
         pairs.push(Pair { name, prediction, is_predicted, index, reference });
     }
@@ -174,19 +166,16 @@ pub(super) fn pair(
 /// Checks that no image is its own reference, as where one folder is named for both and holds no masks.
 ///
 /// # Errors
-/// Wrong usage: one is.
-pub(super) fn check_distinct(pairs: &[Pair]) -> Result<(), Failure> {
+/// [`EvaluateError`]: one is.
+pub fn check_distinct(pairs: &[Pair]) -> Result<(), EvaluateError> {
     match pairs.iter().find(|pair| is_one_file(pair)) {
-        Some(pair) => Err(Failure::usage(format!(
-            "{}: is an image and its own reference; name the folder of images by --input and that of masks by --references",
-            pair.prediction.path.display()
-        ))),
+        Some(pair) => Err(EvaluateError::OwnReference { path: pair.prediction.path.clone() }),
         None => Ok(()),
     }
 }
 
 /// Warns of masks that are compared with themselves.
-pub(super) fn warn_of_same(pairs: &[Pair]) {
+pub fn warn_of_same(pairs: &[Pair]) {
     let same = list(pairs.iter().filter(|pair| is_one_file(pair)).map(|pair| pair.prediction.path.as_path()));
     if let Some(same) = same {
         log::warn!("{same}: compared with itself, prediction and reference are one file");
@@ -207,13 +196,9 @@ fn insert<V>(
     name: String,
     file: V,
     path: impl Fn(&V) -> &PathBuf,
-) -> Result<(), Failure> {
+) -> Result<(), EvaluateError> {
     if let Some(other) = files.get(&name) {
-        return Err(Failure::usage(format!(
-            "{} and {} have the same name, so that no counterpart can be told; keep one of them",
-            path(other).display(),
-            path(&file).display()
-        )));
+        return Err(EvaluateError::SameName { files: [path(other).clone(), path(&file).clone()] });
     }
     files.insert(name, file);
     Ok(())

@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use unet3p_data::prepare::{DatasetIndex, IndexedSlice, IndexedVolume};
+use unet3p_data::prepare::{DatasetIndex, IndexedSlice, IndexedVolume, Split};
 
-use super::args::Split;
-use crate::failure::Failure;
-use crate::layout;
+use super::error::EvaluateError;
+use crate::plan::layout;
 
 /// The index of a folder of prepared slices.
 #[derive(Debug)]
-pub(super) struct Slices {
+pub struct Slices {
     path: PathBuf,
     masks: PathBuf,
     index: DatasetIndex,
@@ -22,8 +21,8 @@ impl Slices {
     /// programs have files of this name as well.
     ///
     /// # Errors
-    /// Wrong usage: an index that does not tell where slices lie.
-    pub(super) fn beside(references: &Path, per_slice: bool) -> Result<Option<Self>, Failure> {
+    /// [`EvaluateError`]: an index that does not tell where slices lie.
+    pub fn beside(references: &Path, per_slice: bool) -> Result<Option<Self>, EvaluateError> {
         for (path, json) in layout::indices(references) {
             if json.get("slices").is_none() {
                 continue;
@@ -31,13 +30,7 @@ impl Slices {
             let index = match serde_json::from_value(json) {
                 Ok(index) => index,
                 Err(_) if per_slice => continue,
-                Err(error) => {
-                    return Err(Failure::usage(format!(
-                        "{}: does not tell where the slices lie in their volumes: {error}; prepare the folder with \
-                         `unet3p prepare`, or score slices one by one (--per-slice)",
-                        path.display()
-                    )));
-                }
+                Err(source) => return Err(EvaluateError::Index { path, source }),
             };
             let inside = references.join("masks");
             let is_inside = path.parent() == Some(references) && inside.is_dir();
@@ -48,28 +41,24 @@ impl Slices {
     }
 
     /// The index.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where the references lie.
-    pub(super) fn masks(&self) -> &Path {
+    pub fn masks(&self) -> &Path {
         &self.masks
     }
 
     /// Names of the classes; the first has id 1.
-    pub(super) fn class_names(&self) -> impl Iterator<Item = &str> {
+    pub fn class_names(&self) -> impl Iterator<Item = &str> {
         self.index.classes.iter().map(|class| class.name.as_str())
     }
 
     /// Names of the slices of one split.
-    pub(super) fn of_split(&self, split: Split) -> impl Iterator<Item = &str> {
-        let wanted = match split {
-            Split::Train => unet3p_data::prepare::Split::Train,
-            Split::Validation => unet3p_data::prepare::Split::Validation,
-        };
+    pub fn of_split(&self, split: Split) -> impl Iterator<Item = &str> {
         let volumes: Vec<&str> =
-            self.index.volumes.iter().filter(|v| v.split == wanted).map(|v| v.name.as_str()).collect();
+            self.index.volumes.iter().filter(|v| v.split == split).map(|v| v.name.as_str()).collect();
         let of_split = move |slice: &&IndexedSlice| volumes.contains(&slice.volume.as_str());
         self.index.slices.iter().filter(of_split).map(|slice| slice.name.as_str())
     }
@@ -77,19 +66,18 @@ impl Slices {
     /// Slices and their volumes by the slices' names.
     ///
     /// # Errors
-    /// Wrong usage: a slice of a volume that is not described.
-    pub(super) fn by_name(&self) -> Result<HashMap<&str, (&IndexedSlice, &IndexedVolume)>, Failure> {
+    /// [`EvaluateError`]: a slice of a volume that is not described.
+    pub fn by_name(&self) -> Result<HashMap<&str, (&IndexedSlice, &IndexedVolume)>, EvaluateError> {
         let volumes: HashMap<&str, &IndexedVolume> =
             self.index.volumes.iter().map(|volume| (volume.name.as_str(), volume)).collect();
         let with_volume = |slice: &'_ IndexedSlice| volumes.get(slice.volume.as_str()).copied();
         let found = self.index.slices.iter().map(|slice| match with_volume(slice) {
             Some(volume) => Ok((slice.name.as_str(), (slice, volume))),
-            None => Err(Failure::usage(format!(
-                "{}: the volume {} of the slice {} is not described",
-                self.path.display(),
-                slice.volume,
-                slice.name
-            ))),
+            None => Err(EvaluateError::NoVolume {
+                index: self.path.clone(),
+                volume: slice.volume.clone(),
+                slice: slice.name.clone(),
+            }),
         });
         found.collect()
     }

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use unet3p_files::Lock;
 
+use super::error::PlanError;
 use super::target::Target;
-use crate::failure::Failure;
 
 /// Keeps other processes away until it is dropped, or the process ends.
 #[derive(Debug)]
-pub(super) struct Held {
+pub struct Held {
     _folder: Option<File>,
     _file: Option<Lock>,
 }
@@ -23,8 +23,8 @@ pub(super) struct Held {
 /// locked.
 ///
 /// # Errors
-/// Wrong usage: another process writes there.
-pub(super) fn lock(target: &Target) -> Result<Option<Held>, Failure> {
+/// [`PlanError`]: another process writes there.
+pub fn lock(target: &Target) -> Result<Option<Held>, PlanError> {
     match target {
         Target::Folder(folder) => lock_folder(folder),
         // x.png and x.nii.gz have one record.
@@ -35,15 +35,12 @@ pub(super) fn lock(target: &Target) -> Result<Option<Held>, Failure> {
     }
 }
 
-fn lock_folder(folder: &Path) -> Result<Option<Held>, Failure> {
+fn lock_folder(folder: &Path) -> Result<Option<Held>, PlanError> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(file) = File::open(folder) else { return Ok(None) };
     match file.try_lock() {
         Ok(()) => Ok(Some(Held { _folder: Some(file), _file: None })),
-        Err(TryLockError::WouldBlock) => Err(Failure::usage(format!(
-            "{}: another process writes its outputs there; wait for it, or choose another output folder",
-            folder.display()
-        ))),
+        Err(TryLockError::WouldBlock) => Err(PlanError::FolderInUse { path: folder.to_path_buf() }),
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
@@ -51,17 +48,16 @@ fn lock_folder(folder: &Path) -> Result<Option<Held>, Failure> {
 /// Keeps other processes from writing `file`, by a lock file that is named after `with`.
 ///
 /// # Errors
-/// Wrong usage: another process writes it.
-pub(crate) fn lock_file(file: &Path, with: &Path) -> Result<Option<Lock>, Failure> {
+/// [`PlanError`]: another process writes it.
+pub(crate) fn lock_file(file: &Path, with: &Path) -> Result<Option<Lock>, PlanError> {
     let mut name = std::ffi::OsString::from(".unet3p-");
     name.push(with.file_name().unwrap_or_default());
     name.push(".lock");
     match Lock::take(&with.with_file_name(name)) {
         Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(Failure::usage(format!(
-            "{}: another process writes it, or what belongs to it; wait for it, or choose another name",
-            file.display()
-        ))),
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+            Err(PlanError::FileInUse { path: file.to_path_buf() })
+        }
         Err(_) => Ok(None),
     }
 }
@@ -82,10 +78,7 @@ mod tests {
             let first = lock(&target).unwrap();
             assert!(first.is_some());
             let error = lock(&same).unwrap_err();
-            assert!(
-                matches!(error, Failure::Usage(_)) && error.to_string().contains("another process"),
-                "{error}"
-            );
+            assert!(!error.is_failure() && error.to_string().contains("another process"), "{error}");
             // Another mask in the same folder is nobody's matter.
             assert!(lock(&Target::File(other.clone())).unwrap().is_some());
             drop(first);
