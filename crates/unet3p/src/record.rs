@@ -31,7 +31,6 @@ use serde::{Deserialize, Serialize};
 use unet3p_files::read_text_up_to;
 
 use crate::ClassArea;
-use crate::plan::Input;
 
 /// The name of a record in an output folder.
 pub const FILE_NAME: &str = unet3p_data::OUTPUT_RECORD;
@@ -262,10 +261,10 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// That of an input, of several channels the bytes of all and the last change of any; nothing where a file cannot be
-    /// looked at.
-    pub fn of(input: &Input) -> Option<Self> {
-        let stamps: Option<Vec<Self>> = input.files.iter().map(|path| Self::of_file(path)).collect();
+    /// That of an input's files: of several channels the bytes of all and the last change of any. Nothing where a file
+    /// cannot be looked at.
+    pub fn of(files: &[PathBuf]) -> Option<Self> {
+        let stamps: Option<Vec<Self>> = files.iter().map(|path| Self::of_file(path)).collect();
         stamps?.into_iter().reduce(|a, b| Self {
             bytes: a.bytes.saturating_add(b.bytes),
             modified_ns: a.modified_ns.max(b.modified_ns),

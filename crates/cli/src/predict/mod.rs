@@ -14,9 +14,8 @@ use unet3p::record::{Entry, FILE_NAME, Identity, Options, RecordError, text};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
-use crate::model;
-use crate::report;
 use crate::settings::Settings;
+use crate::{model, report};
 
 /// Arguments of `unet3p predict`.
 #[derive(Debug, Args)]

@@ -46,7 +46,7 @@ fn segment_and_write(segmenter: &Segmenter, item: &Item, folder: &Path) -> Resul
     let path = &item.input.path;
     let start = Instant::now();
     // Before it is read: what is changed meanwhile counts as changed.
-    let source = Stamp::of(&item.input);
+    let source = Stamp::of(&item.input.files);
     let files = case_files(&item.input, segmenter.preprocessor())?;
     let mut done = match (item.input.kind, item.outputs.as_slice()) {
         (Kind::Volume, [outputs]) => vec![volume(segmenter, (path, &files), outputs, folder)?],

@@ -17,17 +17,6 @@ pub enum EvaluateError {
         /// The folder.
         folder: PathBuf,
     },
-    /// One of several channels of an image.
-    #[error(
-        "{}: is one of several channels of {case}, which are not put together here; train on them and score the run by \
-         `unet3p evaluate -m RUN`", path.display()
-    )]
-    Channel {
-        /// The file.
-        path: PathBuf,
-        /// The image.
-        case: String,
-    },
     /// Two files of one name.
     #[error(
         "{} and {} have the same name, so that no counterpart can be told; keep one of them",

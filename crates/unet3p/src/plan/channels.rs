@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use unet3p_data::{Preprocessor, channel_of};
 
-use super::PlanError;
+use super::error::PlanError;
 use super::inputs::{Input, Kind, kind_of};
 
 /// Whether a path is a list of cases.

@@ -110,7 +110,7 @@ impl Earlier {
 /// Whether these are the entries of all outputs of an input, the input is the file that they were made of, and they can be
 /// read.
 fn is_finished(entries: &[Entry], item: &Item) -> bool {
-    let now = Stamp::of(&item.input);
+    let now = Stamp::of(&item.input.files);
     entries.len() == item.outputs.len()
         && entries.iter().zip(&item.outputs).all(|(entry, outputs)| {
             matches!(entry, Entry::Done(done) if now.is_some() && done.source == now && are_whole(outputs, done))

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::record::RecordError;
 
+/// The endings of files that are read.
+const ENDINGS: &str = ".png, .jpg, .jpeg, .tif, .tiff, .npy, .nii or .nii.gz";
+
 /// Why a run cannot begin as it is planned. Messages name the options of the command line where these are the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,7 +24,7 @@ pub enum PlanError {
     #[error(transparent)]
     Listing(unet3p_data::Error),
     /// A named file of a kind that is not read.
-    #[error("{}: this kind of file is not read; use {}", path.display(), super::inputs::ENDINGS_TEXT)]
+    #[error("{}: this kind of file is not read; use {}", path.display(), ENDINGS)]
     UnknownKind {
         /// The file.
         path: PathBuf,
@@ -41,11 +44,7 @@ pub enum PlanError {
         path: PathBuf,
     },
     /// Folders without an input.
-    #[error(
-        "{}: no input found; a folder needs files that end in {}",
-        list(paths),
-        super::inputs::ENDINGS_TEXT
-    )]
+    #[error("{}: no input found; a folder needs files that end in {}", list(paths), ENDINGS)]
     NoInput {
         /// The folders.
         paths: Vec<PathBuf>,

@@ -31,9 +31,6 @@ const ENDINGS: [(&str, Kind); 8] = [
     ("nii.gz", Kind::Volume),
 ];
 
-/// The same for messages.
-pub(super) const ENDINGS_TEXT: &str = ".png, .jpg, .jpeg, .tif, .tiff, .npy, .nii or .nii.gz";
-
 /// One file to segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {

@@ -21,11 +21,10 @@ pub struct Run {
 }
 
 /// The entries of a run and the file that they are written to.
-#[derive(Debug)]
 pub struct Journal {
     run: Run,
     /// What was said of the run as a whole so far.
-    warnings: fn() -> Vec<String>,
+    warnings: Box<dyn Fn() -> Vec<String> + Send>,
     /// Entries of inputs of an earlier run that this one does not have.
     others: Vec<Entry>,
     /// Entries of each input of this run.
@@ -40,7 +39,12 @@ impl Journal {
     ///
     /// # Errors
     /// [`RecordError`] where it cannot be written.
-    pub fn begin(run: Run, kept: Kept, warnings: fn() -> Vec<String>) -> Result<Self, RecordError> {
+    pub fn begin(
+        run: Run,
+        kept: Kept,
+        warnings: impl Fn() -> Vec<String> + Send + 'static,
+    ) -> Result<Self, RecordError> {
+        let warnings = Box::new(warnings);
         let last = (Instant::now(), Duration::ZERO);
         let mut journal = Self { run, warnings, others: kept.others, entries: kept.finished, last };
         journal.write(false)?;
