@@ -70,7 +70,8 @@ impl Table {
         let broken = |e: csv::Error| Error::file(path, format!("is no list of images and masks: {e}"));
         let headers = reader.headers().map_err(broken)?.clone();
         let records: Vec<_> = reader.into_records().collect();
-        let mut table = Self { path: path.to_path_buf(), headers, records, images: Vec::new(), names: Vec::new() };
+        let mut table =
+            Self { path: path.to_path_buf(), headers, records, images: Vec::new(), names: Vec::new() };
         if table.column(IMAGE).is_some() {
             table.numbered()?;
         } else {

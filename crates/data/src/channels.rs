@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn siblings_are_found_whatever_their_ending() {
-        let dir = place(&["a_0000.nii.gz", "a_0001.nii", "a_0002.NII.GZ", "ab_0000.nii", "a.txt", "a_0003.txt"]);
+        let dir =
+            place(&["a_0000.nii.gz", "a_0001.nii", "a_0002.NII.GZ", "ab_0000.nii", "a.txt", "a_0003.txt"]);
         let files = beside(&dir.path().join("a_0001.nii"), &names()).unwrap();
         let files: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(files, ["a_0000.nii.gz", "a_0001.nii", "a_0002.NII.GZ"]);
@@ -204,7 +205,10 @@ mod tests {
         };
         let all = "3 channels: 0000 (flair), 0001 (t1), 0002 (t2)";
         let text = problem(&["a_0000.png", "a_0002.png"], "a_0000.png");
-        assert!(text.contains("a_0001.png: is missing") && text.contains("0001 (t1) of the case a"), "{text}");
+        assert!(
+            text.contains("a_0001.png: is missing") && text.contains("0001 (t1) of the case a"),
+            "{text}"
+        );
         assert!(text.contains(all), "{text}");
         let text = problem(&["a_0000.png", "a_0001.png", "a_0002.png", "a_0003.png"], "a_0000.png");
         assert!(text.contains("a_0003.png: is a channel too many") && text.contains(all), "{text}");

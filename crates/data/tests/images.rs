@@ -125,7 +125,8 @@ fn values_are_normalised_as_the_configuration_says() {
     let standard =
         Preprocessor { do_normalize: true, image_mean: vec![0.4], image_std: vec![0.1], ..gray.clone() };
     check(standard.clone(), [-2.0, 2.0]);
-    let window = Preprocessor { normalize: Normalize::Window, window: Some([-200.0, 250.0].into()), ..gray.clone() };
+    let window =
+        Preprocessor { normalize: Normalize::Window, window: Some([-200.0, 250.0].into()), ..gray.clone() };
     check(window, [0.2, 0.6]);
     check(Preprocessor { normalize: Normalize::Zscore, ..gray.clone() }, [-1.0, 1.0]);
     check(Preprocessor { normalize: Normalize::Minmax, ..gray.clone() }, [0.0, 1.0]);

@@ -80,7 +80,11 @@ fn what_is_not_allowed_is_named_with_what_is() {
         (r#"{"layout": "channels"}"#, "channel_names = []", "1 to 64 names"),
         (r#"{"layout": "channels", "channel_names": ["a", "a"]}"#, "[\"a\", \"a\"]", "a name of its own"),
         (r#"{"layout": "channels", "channel_names": ["a", " "]}"#, "channel_names", "a name of its own"),
-        (r#"{"layout": "channels", "channel_names": ["a", "b"], "image_std": [1, 1, 1]}"#, "image_std", "1 or 2"),
+        (
+            r#"{"layout": "channels", "channel_names": ["a", "b"], "image_std": [1, 1, 1]}"#,
+            "image_std",
+            "1 or 2",
+        ),
         (r#"{"channel_names": ["a"]}"#, "channel_names", "3 names"),
         (r#"{"normalize": "window"}"#, "window", "two HU values"),
         (r#"{"spacing": [1, -1, 1]}"#, "spacing", "positive"),

@@ -98,8 +98,12 @@ mod tests {
     #[test]
     fn the_largest_configuration_on_the_largest_image_is_counted_without_overflow() {
         let most = 1 << 16;
-        let config =
-            UNet3PlusConfig::builder().in_channels(crate::MAX_IN_CHANNELS).num_classes(255).filters([most; 5]).build().unwrap();
+        let config = UNet3PlusConfig::builder()
+            .in_channels(crate::MAX_IN_CHANNELS)
+            .num_classes(255)
+            .filters([most; 5])
+            .build()
+            .unwrap();
         let parts = parts(&config, [usize::MAX; 2]);
         assert!(parts.iter().all(|part| part.parameters > 0));
         assert!(parts.iter().any(|part| part.multiply_adds == u64::MAX));

@@ -110,8 +110,7 @@ fn volume(name: &str, slices: Vec<(Option<Place>, Pair)>) -> Case {
 }
 
 fn pair(index: usize, slice: &Slice) -> Pair {
-    let file =
-        |path: PathBuf| Input::single(path, PathBuf::from(&slice.name), Kind::Image, false);
+    let file = |path: PathBuf| Input::single(path, PathBuf::from(&slice.name), Kind::Image, false);
     Pair {
         name: slice.name.clone(),
         prediction: file(slice.images.first().cloned().unwrap_or_default()),

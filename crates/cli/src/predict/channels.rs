@@ -51,10 +51,7 @@ pub(crate) fn by_case(inputs: Vec<Input>) -> Vec<Input> {
 ///
 /// # Errors
 /// A channel is missing or too many.
-pub(crate) fn files(
-    input: &Input,
-    how: Option<&Preprocessor>,
-) -> Result<Vec<PathBuf>, unet3p_data::Error> {
+pub(crate) fn files(input: &Input, how: Option<&Preprocessor>) -> Result<Vec<PathBuf>, unet3p_data::Error> {
     match how {
         Some(how) if !input.is_listed && how.files_per_case() > 1 => how.case_files(&input.path),
         _ => Ok(input.files.clone()),
@@ -76,7 +73,9 @@ pub(super) fn listed(list: &Path, how: &Preprocessor) -> Result<Vec<Input>, Fail
         };
         let kind = kind_of(&path).filter(|&kind| kind != Kind::Array).ok_or_else(|| {
             let (list, path) = (list.display(), path.display());
-            Failure::usage(format!("{list}: lists {path}, and this kind of file is not read; use images or volumes"))
+            Failure::usage(format!(
+                "{list}: lists {path}, and this kind of file is not read; use images or volumes"
+            ))
         })?;
         let stem = below(&case.name);
         let case_name = stem.to_str().and_then(channel_of).filter(|_| case.files.len() > 1);
@@ -103,7 +102,8 @@ mod tests {
         let input = |name: &str| Input::new(Path::new("d").join(name), Path::new(name), false).unwrap();
         let inputs = ["b_0001.png", "b_0000.png", "c.png", "p/b_0000.png", "x_0000.npy"].map(input);
         let cases = by_case(inputs.to_vec());
-        let names: Vec<_> = cases.iter().map(|case| (case.stem.to_str().unwrap(), case.files.len())).collect();
+        let names: Vec<_> =
+            cases.iter().map(|case| (case.stem.to_str().unwrap(), case.files.len())).collect();
         assert_eq!(names, [("b", 2), ("c", 1), ("p/b", 1), ("x_0000", 1)]);
         assert_eq!(cases[0].path, Path::new("d/b_0000.png"));
         assert_eq!(below(Path::new("/data/p/a")), Path::new("a"));

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use unet3p_data::{Size, Window};
 use unet3p_data::prepare::{
     ClassLabels, FolderOptions, Matched, NamePattern, NamePatterns, Validation, match_folders,
 };
+use unet3p_data::{Size, Window};
 
 use super::parse::{parse_class, parse_pattern, parse_size, parse_spacing, parse_window};
 use super::{Grid, Scaling, cut};
@@ -80,8 +80,8 @@ pub(super) fn run(args: FolderArgs) -> Result<(), Failure> {
         )));
     }
     let names = patterns(args.image_name, args.label_name);
-    let Matched { pairs, channels, left_out } =
-        match_folders(&args.images, &args.labels, names.as_ref()).map_err(|e| {
+    let Matched { pairs, channels, left_out } = match_folders(&args.images, &args.labels, names.as_ref())
+        .map_err(|e| {
             let remedy =
                 if names.is_none() { " (--image-name and --label-name pair other names)" } else { "" };
             Failure::usage(format!("{}{remedy}", describe(&e)))

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use unet3p_data::{DatasetOptions, MaskName, Parts, Preprocessor, SliceDataset, Source, Split, write_atomically};
+use unet3p_data::{
+    DatasetOptions, MaskName, Parts, Preprocessor, SliceDataset, Source, Split, write_atomically,
+};
 use unet3p_train::TrainConfig;
 
 use crate::failure::{Failure, describe};

@@ -25,7 +25,7 @@ fn inference_is_measured() {
     assert!(["avx512", "avx2", "portable"].contains(&found["isa"].as_str().unwrap()));
     let layers = found["layers"].as_array().unwrap();
     let layer = |name: &str| layers.iter().find(|layer| layer["name"] == name).unwrap();
-    assert_eq!(layer("decoder.1.branch5")["algorithm"], "before upsampling");
+    assert_eq!(layer("decoder.1.branch5.conv")["algorithm"], "before upsampling");
     assert_eq!(layer("head.1")["algorithm"], "taps");
 }
 

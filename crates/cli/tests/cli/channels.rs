@@ -71,7 +71,8 @@ fn dataset(place: &Place, cases: usize) {
         case(place, "mr/imagesTr", i, [0, 1, 2, 3]);
         label(i).write(&place.path(&format!("mr/labelsTr/case{i}.nii.gz"))).unwrap();
     }
-    let names: Vec<String> = CHANNELS.iter().enumerate().map(|(i, name)| format!(r#""{i}": "{name}""#)).collect();
+    let names: Vec<String> =
+        CHANNELS.iter().enumerate().map(|(i, name)| format!(r#""{i}": "{name}""#)).collect();
     let index = format!(
         r#"{{"channel_names": {{{}}}, "labels": {{"background": 0, "tumour": 1}}, "numTraining": {cases}, "file_ending": ".nii.gz"}}"#,
         names.join(", ")
@@ -79,12 +80,14 @@ fn dataset(place: &Place, cases: usize) {
     place.write("mr/dataset.json", index);
 }
 
-const PREPARE: &str = "prepare folder --images mr/imagesTr --labels mr/labelsTr -o slices --class tumour=1 --validate-on case3";
+const PREPARE: &str =
+    "prepare folder --images mr/imagesTr --labels mr/labelsTr -o slices --class tumour=1 --validate-on case3";
 
 /// Dice of two masks of one class.
 fn dice(found: &Volume<u16>, wanted: &Volume<u8>) -> f64 {
     let both = found.data.iter().zip(&wanted.data).filter(|&(&a, &b)| a == 1 && b == 1).count();
-    let each = found.data.iter().filter(|&&id| id == 1).count() + wanted.data.iter().filter(|&&id| id == 1).count();
+    let each =
+        found.data.iter().filter(|&&id| id == 1).count() + wanted.data.iter().filter(|&&id| id == 1).count();
     2.0 * both as f64 / each.max(1) as f64
 }
 
@@ -171,7 +174,9 @@ fn what_is_missing_or_does_not_fit_is_named_with_case_and_channel() {
 
     // Train and verify.
     place.write("c.toml", CONFIG);
-    place.line("train -c c.toml -o run --set model.in_channels=3").ends(2, &["model.in_channels = 3", expected]);
+    place
+        .line("train -c c.toml -o run --set model.in_channels=3")
+        .ends(2, &["model.in_channels = 3", expected]);
     place.line("train -c c.toml -o run --set model.in_channels=65").ends(2, &["in_channels = 65", "1 to 64"]);
     let slice = place.path("slices/images/case0_z0003_0001.png");
     fs::rename(&slice, place.path("kept.png")).unwrap();
@@ -179,7 +184,9 @@ fn what_is_missing_or_does_not_fit_is_named_with_case_and_channel() {
     place.line("verify slices").ends(3, &words);
     place.line("train -c c.toml -o run").ends(1, &words);
     image::GrayImage::new(20, 24).save(&slice).unwrap();
-    place.line("verify slices").ends(3, &["case0_z0003_0001.png: is 24 x 20", "case0_z0003_0000.png is 24 x 24"]);
+    place
+        .line("verify slices")
+        .ends(3, &["case0_z0003_0001.png: is 24 x 20", "case0_z0003_0000.png is 24 x 24"]);
     fs::rename(place.path("kept.png"), &slice).unwrap();
 
     // Predict.

@@ -64,7 +64,9 @@ fn a_dataset_of_nnunet_is_taken_apart_and_its_ignored_pixels_are_left_out() {
     place.line("evaluate -m m -i data/imagesTr -r data/labelsTr -o n.json").ends(0, &[]);
     assert_eq!(place.json("n.json")["mean"], record["mean"]);
     place.gray("data/imagesTr/a_0001.png", 6, 2);
-    place.line(&format!("{IMAGES} --overwrite")).ends(1, &["a_0000.png: is one of 2 files", "1 channel, gray"]);
+    place
+        .line(&format!("{IMAGES} --overwrite"))
+        .ends(1, &["a_0000.png: is one of 2 files", "1 channel, gray"]);
 }
 
 /// How many pixels were counted.

@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::source::{EXTENSIONS, Entry, Listing};
 use crate::channels::{Cases, in_order, told_apart};
 use crate::prepare::DatasetIndex;
-use crate::{Error, Layout, Preprocessor, Result, Wanted, channel_of, check_class_names, list_files, read_json};
+use crate::{
+    Error, Layout, Preprocessor, Result, Wanted, channel_of, check_class_names, list_files, read_json,
+};
 
 /// The folder of images.
 pub(super) const IMAGES: &str = "imagesTr";

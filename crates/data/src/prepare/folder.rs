@@ -265,7 +265,11 @@ fn check(pairs: &[VolumePair], options: &FolderOptions) -> Result<Preprocessor> 
     };
     preprocessor.validate()?;
     if !several && options.window.is_none() {
-        return Err(Error::setting("window", "null", "slices of one channel have 8 bits, and need two values"));
+        return Err(Error::setting(
+            "window",
+            "null",
+            "slices of one channel have 8 bits, and need two values",
+        ));
     }
     match pairs.iter().find(|pair| pair.images.len() != preprocessor.files_per_case()) {
         Some(pair) => Err(preprocessor.check_files(&pair.images).err().unwrap_or_else(|| {

@@ -176,14 +176,18 @@ impl Files<'_> {
         let channels = self.channels_of(&cases);
         let mut incomplete = Vec::new();
         for (name, found) in cases {
-            let (Some(labels), files) = (maps.remove(&name), in_order(&name, &found, &channels)) else { continue };
+            let (Some(labels), files) = (maps.remove(&name), in_order(&name, &found, &channels)) else {
+                continue;
+            };
             match files {
                 Ok(images) => pairs.push(VolumePair { name, images, labels }),
                 Err(problem) => incomplete.push(problem),
             }
         }
         let channels = if channels.len() > 1 { channels } else { Vec::new() };
-        if let Some(single) = pairs.iter().find(|pair| !channels.is_empty() && pair.images.len() < channels.len()) {
+        if let Some(single) =
+            pairs.iter().find(|pair| !channels.is_empty() && pair.images.len() < channels.len())
+        {
             let problem = format!("is one file, and the other cases have {}", listed(&channels));
             return Err(Error::file(single.image(), problem));
         }
@@ -193,10 +197,12 @@ impl Files<'_> {
 
     /// The channels of cases: those of nnU-Net's index, else as many as the case with the most has.
     fn channels_of(&self, cases: &BTreeMap<String, BTreeMap<usize, PathBuf>>) -> Vec<String> {
-        let most = cases.values().filter_map(|found| found.last_key_value()).map(|(channel, _)| channel + 1).max();
+        let most =
+            cases.values().filter_map(|found| found.last_key_value()).map(|(channel, _)| channel + 1).max();
         let Some(most) = most else { return Vec::new() };
         // Made absolute, so that a folder of one name has one above as well.
-        let above = std::path::absolute(self.images).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        let above =
+            std::path::absolute(self.images).ok().and_then(|path| path.parent().map(Path::to_path_buf));
         above.and_then(|folder| channels_in_index(&folder)).unwrap_or_else(|| numbered(most))
     }
 

@@ -202,7 +202,8 @@ impl Preprocessor {
             serde_json::from_str(text).map_err(invalid)?;
         let do_resize = keys.remove(DO_RESIZE);
         // A key that is left out where it is empty is known as well.
-        let known = serde_json::to_value(Self { channel_names: numbered(1), ..Self::default() }).map_err(invalid)?;
+        let known =
+            serde_json::to_value(Self { channel_names: numbered(1), ..Self::default() }).map_err(invalid)?;
         let unknown: Vec<&str> =
             keys.keys().map(String::as_str).filter(|key| known.get(key).is_none()).collect();
         if !unknown.is_empty() {
@@ -309,9 +310,7 @@ impl Preprocessor {
         let names = &self.channel_names;
         let wrong = |allowed: String| Err(Error::setting("channel_names", format!("{names:?}"), allowed));
         let (count, fits) = match self.layout {
-            Layout::Channels => {
-                (format!("1 to {MAX_CHANNELS}"), (1..=MAX_CHANNELS).contains(&names.len()))
-            }
+            Layout::Channels => (format!("1 to {MAX_CHANNELS}"), (1..=MAX_CHANNELS).contains(&names.len())),
             _ => (self.channels().to_string(), names.is_empty() || names.len() == self.channels()),
         };
         if !fits {
