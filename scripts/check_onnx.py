@@ -2,7 +2,7 @@
 """Whether exported networks are sound, and what ONNX Runtime and OpenVINO make of them is what we do.
 
     pip install onnx onnxruntime openvino safetensors
-    cargo run -p unet3p-hub --example onnx_cases -- FOLDER
+    cargo run -p unet3p-convert --example onnx_cases -- FOLDER
     scripts/check_onnx.py FOLDER
 
 Every NAME.onnx of the folder is given to onnx.checker, with shape inference, and run by both on each NAME.N.safetensors. Ends

@@ -10,7 +10,7 @@ use unet3p_core::Backend;
 /// Relative L2 error allowed for an output of the whole network in f32 against the original implementations'.
 pub const OUTPUT_BUDGET: f64 = 1e-5;
 
-/// Names the device that the composition of Candle's operations is tested on: `cpu` (the default), `cuda` or `metal`.
+/// Names the device that the backend of Candle's operations is tested on: `cpu` (the default), `cuda` or `metal`.
 pub const DEVICE_VARIABLE: &str = "UNET3P_TEST_DEVICE";
 
 /// The device that [`DEVICE_VARIABLE`] names, one for the whole process.
@@ -32,7 +32,7 @@ pub fn device() -> Device {
     DEVICE.get_or_init(open).clone()
 }
 
-/// Where an backend is tested: the kernels on the CPU, the composition on [`device`].
+/// Where a backend is tested: the kernels on the CPU, Candle's operations on [`device`].
 pub fn device_of(backend: Backend) -> Device {
     match backend {
         Backend::Kernels => Device::Cpu,

@@ -1,13 +1,13 @@
 //! The encoders' five feature maps against torchvision's and timm's, from weights that are a function of their names
-//! (golden/encoders/generate.py), on the CPU kernels and on the composition that GPUs run.
+//! (golden/encoders/generate.py), on the CPU kernels and on Candle's operations, which GPUs run.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
+use unet3p_convert::encoder::{name_in_timm, rename};
 use unet3p_core::Backend;
-use unet3p_hub::encoder::{name_in_timm, rename};
 use unet3p_models::{Encoder, UNet3Plus, UNet3PlusConfig, tensor_shapes};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 

@@ -126,16 +126,17 @@ impl Walk {
                 let error = relative_error(&got, &want);
                 assert!(error <= BUDGET, "{isa} {name} {what}: {error:e}");
             };
-            let upsampled = UpsampledConv2d::new(isa, scale, &channels, &weight, &bias, true);
+            let upsampled = UpsampledConv2d::new(isa, scale, &channels, &weight).with_bias(&bias).with_relu();
             check("before upsampling", &|x, y| {
                 upsampled.run(x, 0..height, y, &mut upsampled.rows_for(height, width / scale));
             });
             if scale == 1 {
                 for tile in [Tile::Two, Tile::Four] {
-                    let layer = WinogradConv2d::new(isa, tile, &channels, &weight, &bias, true);
+                    let layer =
+                        WinogradConv2d::new(isa, tile, &channels, &weight).with_bias(&bias).with_relu();
                     check(&format!("winograd {tile:?}"), &|x, y| layer.run(x, y));
                 }
-                let layer = DirectConv2d::new(isa, &channels, &weight, &bias, true);
+                let layer = DirectConv2d::new(isa, &channels, &weight).with_bias(&bias).with_relu();
                 check("direct", &|x, y| layer.run(x, y));
             }
         });
@@ -148,7 +149,8 @@ impl Walk {
         let (_, _, height, _) = want.dims4().unwrap();
         let (shape, from) = blocked(&[x]);
         on_every_isa(|isa| {
-            let layer = HeadConv2d::new(isa, &[x.dim(1).unwrap()], &values(&weight), &values(&bias));
+            let layer =
+                HeadConv2d::new(isa, &[x.dim(1).unwrap()], &values(&weight)).with_bias(&values(&bias));
             let mut planes = vec![f32::NAN; want.elem_count()];
             layer.run(shape.view(&from), 0, height, &mut planes);
             let error = relative_error(&Tensor::from_vec(planes, want.shape(), &Device::Cpu).unwrap(), &want);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use unet3p_hub::keras::KerasError;
-use unet3p_hub::{ConvertOptions, Converted, Error, convert};
+use unet3p_convert::keras::KerasError;
+use unet3p_convert::{ConvertOptions, Converted, Error, convert};
 
 fn golden(file: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "golden", file].iter().collect()

@@ -1,4 +1,4 @@
-//! The Keras implementation's files, converted, predict what Keras predicts, on the CPU kernels and on the composition
+//! The Keras implementation's files, converted, predict what Keras predicts, on the CPU kernels and on Candle's operations
 //! that GPUs run.
 #![allow(clippy::unwrap_used)]
 
@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{D, DType, Device, Tensor};
+use unet3p_convert::keras::{KerasError, read_weights};
+use unet3p_convert::{ConvertOptions, Converted, Error, SourceKind, convert};
 use unet3p_core::Backend;
 use unet3p_data::{Layout, Preprocessor};
-use unet3p_hub::keras::{KerasError, read_weights};
-use unet3p_hub::{ConvertOptions, Converted, Error, SourceKind, convert};
 use unet3p_models::{Activation, CgmGate, Predictor, UNet3PlusConfig, Variant};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 
@@ -73,7 +73,7 @@ fn kernels_predict_as_keras() {
 }
 
 #[test]
-fn the_composition_predicts_as_keras() {
+fn candle_predicts_as_keras() {
     for (file, ..) in FILES {
         predicts_as_keras(file, Backend::Candle);
     }

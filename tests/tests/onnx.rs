@@ -8,10 +8,10 @@ use candle_core::{D, DType, Device, Tensor};
 use prost::Message;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use unet3p_convert::onnx::proto::{FLOAT, Graph, Model, Node, Side};
+use unet3p_convert::onnx::{OnnxError, OnnxOptions, export};
 use unet3p_core::Backend;
 use unet3p_core::ops::{Window, max_pool2d, upsample_bilinear2d};
-use unet3p_hub::onnx::proto::{FLOAT, Graph, Model, Node, Side};
-use unet3p_hub::onnx::{OnnxError, OnnxOptions, export};
 use unet3p_models::{
     Activation, CgmGate, Encoder, Predictor, UNet3Plus, UNet3PlusConfig, UNet3PlusConfigBuilder, Variant,
 };
@@ -175,7 +175,7 @@ fn inputs_and_outputs_say_their_shapes() {
         let exported = Model::decode(export(&model, options, &[]).unwrap().as_slice()).unwrap();
         let graph = exported.graph.unwrap();
         let values = graph.input.into_iter().chain(graph.output);
-        let shape = |value: unet3p_hub::onnx::proto::Value| value.r#type?.tensor_type?.shape;
+        let shape = |value: unet3p_convert::onnx::proto::Value| value.r#type?.tensor_type?.shape;
         values
             .map(|value| shape(value).unwrap().dim.into_iter().map(|d| d.value.unwrap()).collect())
             .collect()

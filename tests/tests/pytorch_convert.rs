@@ -1,16 +1,16 @@
 //! The authors' PyTorch checkpoints: read as Candle reads them, converted whole, and predicting what the authors'
-//! code predicts, on the CPU kernels and on the composition that GPUs run.
+//! code predicts, on the CPU kernels and on Candle's operations, which GPUs run.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use unet3p_convert::names::Naming;
+use unet3p_convert::pytorch::read_state_dict;
+use unet3p_convert::{ConvertOptions, ConvertReport, Converted, Error, SourceKind, compare, convert};
 use unet3p_core::Backend;
 use unet3p_data::{Layout, Preprocessor};
-use unet3p_hub::names::Naming;
-use unet3p_hub::pytorch::read_state_dict;
-use unet3p_hub::{ConvertOptions, ConvertReport, Converted, Error, SourceKind, compare, convert};
 use unet3p_models::{Activation, CgmGate, Predictor, UNet3Plus, Variant};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, relative_error};
 
@@ -111,7 +111,7 @@ fn kernels_predict_as_the_authors_code() {
 }
 
 #[test]
-fn the_composition_predicts_as_the_authors_code() {
+fn candle_predicts_as_the_authors_code() {
     predicts_as_the_authors(Backend::Candle);
 }
 

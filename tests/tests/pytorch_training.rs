@@ -1,14 +1,14 @@
 //! One training step against the authors' PyTorch code: outputs, loss, every parameter's gradient, running
-//! statistics; on the CPU kernels and on the composition that GPUs run.
+//! statistics; on the CPU kernels and on Candle's operations, which GPUs run.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
+use unet3p_convert::names::{Naming, TensorSpec, infer_architecture, tensor_specs};
+use unet3p_convert::pytorch::read_state_dict;
 use unet3p_core::Backend;
-use unet3p_hub::names::{Naming, TensorSpec, infer_architecture, tensor_specs};
-use unet3p_hub::pytorch::read_state_dict;
 use unet3p_models::{UNet3Plus, UNet3PlusConfig};
 use unet3p_tests::{OUTPUT_BUDGET, device_of, load_golden, relative_error};
 
@@ -110,7 +110,7 @@ fn base_on_kernels() {
 }
 
 #[test]
-fn base_on_composition() {
+fn base_on_candle() {
     step("base", Backend::Candle);
 }
 
@@ -120,6 +120,6 @@ fn deep_supervision_on_kernels() {
 }
 
 #[test]
-fn deep_supervision_on_composition() {
+fn deep_supervision_on_candle() {
     step("deep_supervision", Backend::Candle);
 }

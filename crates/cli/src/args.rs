@@ -1,27 +1,11 @@
-//! What can be said on the command line, for all subcommands.
+//! What can be said on the command line of several subcommands.
 
 use std::num::NonZeroUsize;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args};
+use unet3p_models::{Encoder, Variant};
 
 use crate::device::DeviceChoice;
-
-/// UNet 3+ for medical images: outline organs on images and CT volumes, train and inspect models.
-#[derive(Debug, Parser)]
-#[command(
-    name = "unet3p",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration, nothing was done; \
-                  3 some inputs failed, the others are written; 130 training stopped by Ctrl-C."
-)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) global: Global,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
 
 /// Options of every subcommand.
 #[derive(Debug, Args)]
@@ -44,33 +28,6 @@ pub(crate) struct Global {
     pub(crate) verbose: u8,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Segment images, folders of images, arrays and volumes
-    Predict(crate::predict::PredictArgs),
-    /// Score a model on a dataset, or masks against masks
-    Evaluate(crate::evaluate::EvaluateArgs),
-    /// Train a model from a configuration file
-    Train(crate::train::TrainArgs),
-    /// Turn data into training slices
-    Prepare {
-        #[command(subcommand)]
-        what: crate::prepare::PrepareCommand,
-    },
-    /// Check training data: pairs, sizes, class ids, balance; draw a contact sheet
-    Verify(crate::verify::VerifyArgs),
-    /// Turn a checkpoint from elsewhere into a model folder
-    Convert(crate::convert::ConvertArgs),
-    /// Write a model as an ONNX file for other runtimes
-    Export(crate::export::ExportArgs),
-    /// Fetch a model of the Hugging Face Hub into the cache and print its folder
-    Pull(crate::pull::PullArgs),
-    /// Describe a model: variant, parameters, multiply-adds, size
-    Info(crate::info::InfoArgs),
-    /// Measure how fast the network runs on this machine
-    Bench(crate::bench::BenchArgs),
-}
-
 /// A size in pixels: `N` for both sides, or `HEIGHTxWIDTH`.
 pub(crate) fn parse_size(text: &str) -> Result<(usize, usize), String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
@@ -81,15 +38,21 @@ pub(crate) fn parse_size(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
+/// A variant by its name.
+pub(crate) fn parse_variant(text: &str) -> Result<Variant, String> {
+    serde_json::from_value(serde_json::Value::String(text.to_string()))
+        .map_err(|_| "use base, deep_supervision or deep_supervision_cgm".to_string())
+}
+
+/// An encoder by its name.
+pub(crate) fn parse_encoder(text: &str) -> Result<Encoder, String> {
+    let found = Encoder::ALL.into_iter().find(|encoder| encoder.to_string() == text);
+    found.ok_or_else(|| format!("use {}", Encoder::ALL.map(|encoder| encoder.to_string()).join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_definition_is_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn sizes_are_read() {

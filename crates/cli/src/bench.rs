@@ -12,10 +12,9 @@ use unet3p_models::{
     CompileOptions, Encoder, LayerReport, Predictor, UNet3Plus, UNet3PlusConfig, Variant, parts,
 };
 
-use crate::args::{Global, parse_size};
+use crate::args::{Global, parse_encoder, parse_size, parse_variant};
 use crate::device::DeviceChoice;
 use crate::failure::{Failure, describe};
-use crate::info::{parse_encoder, parse_variant};
 use crate::model;
 use crate::report;
 use step::TrainingStep;

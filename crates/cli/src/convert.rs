@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, ValueEnum};
 use unet3p::read_npy;
-use unet3p_files::{Content, open};
-use unet3p_hub::{
+use unet3p_convert::{
     CHECK_TOLERANCE, CheckError, ConvertOptions, ConvertReport, Converted, Error, check_destination, compare,
 };
+use unet3p_files::{Content, open};
 use unet3p_models::{Activation, UNet3Plus};
 
 use crate::failure::{Failure, describe};
@@ -83,7 +83,7 @@ pub(crate) fn run(args: ConvertArgs) -> Result<(), Failure> {
             path.display()
         )));
     }
-    crate::predict::check_folder(&args.destination)?;
+    unet3p::plan::check_folder(&args.destination)?;
     check_destination(&args.destination, args.overwrite).map_err(failure)?;
     let options = ConvertOptions {
         dtype: match args.format {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use candle_core::Device;
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
+use unet3p_convert::onnx::{OnnxOptions, export};
 use unet3p_data::write_atomically;
-use unet3p_hub::onnx::{OnnxOptions, export};
 
 use crate::args::{Global, parse_size};
 use crate::failure::{Failure, describe};

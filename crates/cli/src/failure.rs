@@ -1,9 +1,12 @@
 //! How a run that is not a success ends.
 
-use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
+
+pub(crate) use unet3p::describe;
+use unet3p::evaluate::EvaluateError;
+use unet3p::plan::PlanError;
 
 /// The exit code of a run that Ctrl-C has stopped: 128 and the number of SIGINT, as shells tell it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -52,43 +55,19 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The text of an error and of what caused it, each said once: many errors already quote their cause.
-pub(crate) fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        if error.is_failure() { Self::run(describe(&error)) } else { Self::usage(describe(&error)) }
     }
-    text
+}
+
+impl From<EvaluateError> for Failure {
+    fn from(error: EvaluateError) -> Self {
+        if error.is_failure() { Self::run(describe(&error)) } else { Self::usage(describe(&error)) }
+    }
 }
 
 /// The result of work on one of several files; nothing where it panics, so that the others are worked on.
 pub(crate) fn caught<T>(path: &Path, work: impl FnOnce() -> T) -> Option<T> {
     unet3p_data::guard(path, || Ok::<_, unet3p_data::Error>(work())).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{text}")]
-    struct Layer {
-        text: &'static str,
-        source: Option<Box<Layer>>,
-    }
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let inner = Box::new(Layer { text: "no such file", source: None });
-        let quoting = Layer { text: "a.png: no such file", source: Some(inner) };
-        assert_eq!(describe(&quoting), "a.png: no such file");
-        let outer = Layer { text: "cannot go on", source: Some(Box::new(quoting)) };
-        assert_eq!(describe(&outer), "cannot go on: a.png: no such file");
-    }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use unet3p::ModelSource;
 use unet3p_models::{Activation, Encoder, UNet3PlusConfig, Variant, parts};
 
-use crate::args::{Global, parse_size};
+use crate::args::{Global, parse_encoder, parse_size, parse_variant};
 use crate::failure::{Failure, describe};
 use crate::model;
 use crate::report;
@@ -228,18 +228,6 @@ fn thousands(n: usize) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A variant by its name.
-pub(crate) fn parse_variant(text: &str) -> Result<Variant, String> {
-    serde_json::from_value(serde_json::Value::String(text.to_string()))
-        .map_err(|_| "use base, deep_supervision or deep_supervision_cgm".to_string())
-}
-
-/// An encoder by its name.
-pub(crate) fn parse_encoder(text: &str) -> Result<Encoder, String> {
-    let found = Encoder::ALL.into_iter().find(|encoder| encoder.to_string() == text);
-    found.ok_or_else(|| format!("use {}", Encoder::ALL.map(|encoder| encoder.to_string()).join(", ")))
 }
 
 #[cfg(test)]

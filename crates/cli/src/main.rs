@@ -6,18 +6,20 @@
 
 mod args;
 mod bench;
+mod command;
+mod config;
 mod convert;
 mod device;
 mod evaluate;
 mod export;
 mod failure;
 mod info;
-mod layout;
 mod model;
 mod predict;
 mod prepare;
 mod pull;
 mod report;
+mod settings;
 mod train;
 mod verify;
 
@@ -26,7 +28,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use unet3p_models::{ISA_VARIABLE, Isa};
 
-use crate::args::{Cli, Command, Global};
+use crate::args::Global;
+use crate::command::{Cli, Command};
 use crate::failure::Failure;
 
 /// Just below 32 MiB, the largest block, in bytes, for which glibc raises its thresholds.

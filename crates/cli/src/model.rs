@@ -1,15 +1,13 @@
 //! The model that a command line names.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use indicatif::ProgressBar;
-use sha2::{Digest, Sha256};
 use unet3p::hub::{Hub, ModelId, Progress};
 use unet3p::{ModelSource, Segmenter};
-use unet3p_files::{Content, open, recover_folder};
-use unet3p_hub::encoder::EncoderWeights;
+use unet3p_convert::encoder::EncoderWeights;
+use unet3p_files::recover_folder;
 use unet3p_models::Encoder;
 
 use crate::args::Global;
@@ -55,26 +53,6 @@ pub(crate) fn load(source: &ModelSource, device: &Device) -> Result<Segmenter, F
     Segmenter::load(source, device).map_err(|e| Failure::run(describe(&e)))
 }
 
-/// The SHA-256 of a model's weights and of how it prepares images: of what decides on its masks, wherever it lies.
-///
-/// # Errors
-/// A failed run when they cannot be read.
-pub(crate) fn digest(source: &ModelSource) -> Result<String, Failure> {
-    let mut sum = Sha256::new();
-    let how = source.load_preprocessor().map_err(|e| Failure::run(describe(&e)))?;
-    sum.update(format!("{how:?}"));
-    match (source, source.weights()) {
-        (ModelSource::Bundled(bundled), _) => sum.update(bundled.weights),
-        (_, None) => {}
-        (_, Some(path)) => {
-            let copied =
-                open(&path, Content::Weights).and_then(|(mut file, _)| io::copy(&mut file, &mut sum));
-            copied.map_err(|e| Failure::run(format!("{}: cannot be read: {e}", path.display())))?;
-        }
-    }
-    Ok(format!("{:x}", sum.finalize()))
-}
-
 /// The ImageNet weights that `name` stands for: a folder or file, else a repository of the Hub, which is fetched.
 ///
 /// # Errors
@@ -93,7 +71,7 @@ pub(crate) fn encoder(name: &str, encoder: Encoder, global: &Global) -> Result<E
         let mut bars = Bars::default();
         hub(global).pull(&id, &mut |progress| bars.show(progress)).map_err(|e| fail(&e))?
     };
-    unet3p_hub::encoder::read(&fetched, encoder).map_err(|e| fail(&e))
+    unet3p_convert::encoder::read(&fetched, encoder).map_err(|e| fail(&e))
 }
 
 /// The Hub as the environment and `--offline` say.

@@ -3,22 +3,22 @@
 mod interrupt;
 mod outset;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use clap::Args;
 use indicatif::ProgressBar;
 use unet3p::ModelSource;
+use unet3p_convert::encoder::EncoderWeights;
 use unet3p_data::Preprocessor;
-use unet3p_files::read_text_from;
-use unet3p_hub::encoder::EncoderWeights;
-use unet3p_train::{Error, Event, TrainConfig, Trainer, Validation};
+use unet3p_train::{Event, TrainConfig, Trainer, Validation};
+
+use unet3p::plan::check_folder;
 
 use crate::args::Global;
+use crate::config::{failure, read_config};
 use crate::failure::{Failure, describe};
-use crate::predict::check_folder;
 use crate::{model, report};
 
 /// Arguments of `unet3p train`.
@@ -176,32 +176,6 @@ fn per_channel(values: &[f64], channels: usize) -> Vec<f64> {
     }
 }
 
-/// The configuration of the file, with the settings of the command line on top. The user names the file, so that it may be
-/// a pipe (`-c <(...)`), or /dev/null where the defaults are wanted.
-pub(crate) fn read_config(path: &Path, settings: &[String]) -> Result<TrainConfig, Failure> {
-    let name = path.display();
-    let text = File::open(path)
-        .and_then(read_text_from)
-        .map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
-    TrainConfig::from_toml(&text, settings)
-        .map_err(|e| Failure::usage(format!("{name}: {}", describe(&e).trim_end())))
-}
-
-/// Settings that do not go together or do not fit the data are wrong usage, all else is a failed run.
-pub(crate) fn failure(error: Error) -> Failure {
-    let text = describe(&error);
-    match error {
-        Error::Syntax(_)
-        | Error::Setting { .. }
-        | Error::RunExists(_)
-        | Error::RunInUse(_)
-        | Error::NoRun { .. }
-        | Error::Model(unet3p_models::Error::Config { .. })
-        | Error::Data(unet3p_data::Error::Setting { .. }) => Failure::usage(text),
-        _ => Failure::run(text),
-    }
-}
-
 /// Weight of a step in the loss and the speed that the bar shows: about the mean over its last twenty steps.
 const SMOOTHING: f64 = 0.05;
 
@@ -213,7 +187,7 @@ struct Progress {
     bar: ProgressBar,
     /// When there was a line about a step.
     line: Option<Instant>,
-    /// Running means, from the first step of the sitting on.
+    /// Running means, from the first step of the session on.
     loss: Option<f64>,
     images_per_second: Option<f64>,
     validation: String,
@@ -222,7 +196,7 @@ struct Progress {
 impl Progress {
     fn new(trainer: &Trainer) -> Self {
         let bar = report::bar(trainer.plan().steps as u64, "steps");
-        // The time left is told by what this sitting does.
+        // The time left is told by what this session does.
         bar.set_position(trainer.steps_done() as u64);
         bar.reset_eta();
         Self { bar, line: None, loss: None, images_per_second: None, validation: String::new() }

@@ -24,6 +24,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # A network of one's own
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/custom_network.rs")]
+#![doc = "```"]
 #![forbid(unsafe_code)]
 
 mod backend;

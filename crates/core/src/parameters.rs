@@ -19,13 +19,13 @@ use rand_distr::{Distribution, Normal, Uniform};
 #[derive(Clone)]
 pub struct Parameters {
     variables: Arc<Mutex<BTreeMap<String, Var>>>,
-    source: Source,
+    origin: Origin,
     dtype: DType,
     device: Device,
 }
 
 #[derive(Clone, Copy)]
-enum Source {
+enum Origin {
     Seed(u64),
     Given,
 }
@@ -33,7 +33,7 @@ enum Source {
 impl Parameters {
     /// Parameters to be drawn from a seed: weights by He et al. (2015), normal, fan-in; biases 0.
     pub fn init(seed: u64, dtype: DType, device: &Device) -> Self {
-        Self { variables: Arc::default(), source: Source::Seed(seed), dtype, device: device.clone() }
+        Self { variables: Arc::default(), origin: Origin::Seed(seed), dtype, device: device.clone() }
     }
 
     /// Given tensors, converted to `dtype` on `device`.
@@ -46,13 +46,13 @@ impl Parameters {
         };
         let variables = tensors.into_iter().map(variable).collect::<Result<BTreeMap<_, _>>>()?;
         let variables = Arc::new(Mutex::new(variables));
-        Ok(Self { variables, source: Source::Given, dtype, device: device.clone() })
+        Ok(Self { variables, origin: Origin::Given, dtype, device: device.clone() })
     }
 
     /// Variables that are there already: they are shared.
     pub fn from_variables(variables: Vec<(String, Var)>, dtype: DType, device: &Device) -> Self {
         let variables = Arc::new(Mutex::new(variables.into_iter().collect()));
-        Self { variables, source: Source::Given, dtype, device: device.clone() }
+        Self { variables, origin: Origin::Given, dtype, device: device.clone() }
     }
 
     /// What layers ask for their parameters.
@@ -107,7 +107,7 @@ impl SimpleBackend for Parameters {
             }
             return Ok(variable.as_tensor().clone());
         }
-        let Source::Seed(seed) = self.source else {
+        let Origin::Seed(seed) = self.origin else {
             return Err(candle_core::Error::CannotFindTensor { path: name.to_string() });
         };
         let variable = Var::from_tensor(&draw(seed, name, &shape, init, device)?.to_dtype(dtype)?)?;

@@ -1,168 +1,205 @@
-//! Errors of the conversion.
+//! What can go wrong between an id and a folder in the cache.
 
+use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::keras::KerasError;
-use crate::names::NameMismatch;
-use crate::pytorch::CheckpointError;
+use crate::ModelId;
 
-/// Why a checkpoint could not be read or converted. Every message names the file.
+/// Why a model of the Hub is not at hand. Every message names the id or file, what is wrong, and what would mend it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
-    /// A file could not be opened, read or written.
-    #[error("{}: {cause}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
+pub enum HubError {
+    /// Text that is not a Hub id.
+    #[error("{id}: not a Hub id: {problem}; write org/name or org/name@revision")]
+    Id {
+        /// The text.
+        id: String,
+        /// Which rule it breaks.
+        problem: &'static str,
+    },
+
+    /// No folder is known in which the cache could lie.
+    #[error("there is no home folder to keep models of the Hub in; name one with HF_HUB_CACHE or HF_HOME")]
+    NoCache,
+
+    /// An endpoint that is no web address.
+    #[error("HF_ENDPOINT: {endpoint}: not a web address; write one such as {}", crate::DEFAULT_ENDPOINT)]
+    Endpoint {
+        /// What it is set to, without user and password.
+        endpoint: String,
+    },
+
+    /// A token that cannot be sent.
+    #[error(
+        "HF_TOKEN, or the stored token, is not a token: there is {problem} in it; set it to the one word that the Hub shows \
+         when a token is made, or log in again with `hf auth login`"
+    )]
+    Token {
+        /// What no token has.
+        problem: &'static str,
+    },
+
+    /// Only the cache may be used, and it does not have the model.
+    #[error(
+        "{id}: offline, and there is no {file} of it in {}; fetch the model with `unet3p pull {id}` while online",
+        cache.display()
+    )]
+    NotCached {
+        /// The model.
+        id: ModelId,
+        /// The first file that is missing.
+        file: &'static str,
+        /// The cache.
+        cache: PathBuf,
+    },
+
+    /// The Hub does not show the model to whoever asks.
+    #[error("{id}: the Hub refuses access ({status}): {}", refusal(*.token, .page))]
+    Refused {
+        /// The model.
+        id: ModelId,
+        /// 401 or 403.
+        status: u16,
+        /// Whether a token was sent.
+        token: bool,
+        /// Where its page is, with the licence to accept.
+        page: String,
+    },
+
+    /// No such model, revision or file.
+    #[error(
+        "{id}: not found on {endpoint}: {what} (404); check the spelling of id and revision, and set HF_TOKEN if the model \
+         is private"
+    )]
+    NotFound {
+        /// The model.
+        id: ModelId,
+        /// Which Hub.
+        endpoint: String,
+        /// What was asked for.
+        what: String,
+    },
+
+    /// A repository that is no model of this library.
+    #[error("{id}: the repository has no {file}; a model has config.json and model.safetensors at its top")]
+    NotAModel {
+        /// The repository.
+        id: ModelId,
+        /// The file that it lacks.
+        file: &'static str,
+    },
+
+    /// No connection, or one that was cut too often.
+    #[error(
+        "{id}: cannot reach {host}: {cause}; check the network and HF_ENDPOINT, or use what is in the cache with --offline \
+         (HF_HUB_OFFLINE=1)"
+    )]
+    Unreachable {
+        /// The model.
+        id: ModelId,
+        /// Whom it was asked of.
+        host: String,
         /// What the system said.
-        cause: std::io::Error,
+        cause: String,
     },
 
-    /// A PyTorch file that is not a state dict, or not one that can be trusted.
-    #[error("{}: {cause}", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: CheckpointError,
+    /// A server that fails again and again.
+    #[error("{id}: {host} fails: it answered {status} {attempts} times; try again later")]
+    Unavailable {
+        /// The model.
+        id: ModelId,
+        /// Whom it was asked of.
+        host: String,
+        /// Its last answer: 429 or 5xx.
+        status: u16,
+        /// How often it was asked.
+        attempts: u32,
     },
 
-    /// A Keras file that is damaged, or does not tell what is what.
-    #[error("{}: {cause}", path.display())]
-    Keras {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: KerasError,
+    /// An answer that the Hub would not give.
+    #[error("{id}: {url} does not answer as the Hub does: {problem}; check HF_ENDPOINT")]
+    Answer {
+        /// The model.
+        id: ModelId,
+        /// What was asked.
+        url: String,
+        /// What is wrong with the answer.
+        problem: String,
     },
 
-    /// A safetensors file that is damaged.
-    #[error("{}: not a sound safetensors file: {cause}", path.display())]
-    Safetensors {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: candle_core::Error,
-    },
-
-    /// A safetensors file whose header is not sound, or tells of more or less than is there: mostly one that is cut short.
-    #[error("{0}")]
-    SafetensorsHeader(unet3p_models::Error),
-
-    /// A file of a kind that cannot be converted.
+    /// A file that is not what it should be. It was removed from the cache.
     #[error(
-        "{}: {found}; expected a PyTorch state dict (torch.save(model.state_dict(), path)), weights or a model of \
-         Keras (.keras, .h5, .hdf5) or a safetensors file", path.display()
+        "{id}: {file} arrived damaged and was removed: {problem}; fetch it again with `unet3p pull {id}`, and if that does \
+         not help, the file on the Hub is damaged"
     )]
-    UnknownSource {
+    Damaged {
+        /// The model.
+        id: ModelId,
         /// The file.
-        path: PathBuf,
-        /// What its first bytes look like.
-        found: &'static str,
+        file: &'static str,
+        /// What is wrong with it.
+        problem: String,
     },
 
-    /// What no encoder can start from.
+    /// A file in the cache that is not what it should be, while the Hub cannot be asked for it.
     #[error(
-        "{}: {found}; an encoder starts from a classifier of timm or torchvision: a safetensors file, a PyTorch state dict \
-         (torch.save(model.state_dict(), path)), or a folder with model.safetensors", path.display()
+        "{id}: {} is damaged: {problem}; fetch it again with `unet3p pull {id}` while online", path.display()
     )]
-    NoClassifier {
-        /// The file or folder.
-        path: PathBuf,
-        /// What it is.
-        found: &'static str,
-    },
-
-    /// A checkpoint with weights that are no numbers to compute with.
-    #[error(
-        "{}: NaN, infinite numbers or variances below 0 in {} of its tensors, so that the network could not predict \
-         anything: {}; take a checkpoint from before the training went wrong", path.display(), tensors.len(), few(tensors)
-    )]
-    NotFinite {
-        /// The file.
-        path: PathBuf,
-        /// All such tensors, under the file's names, each with what is wrong.
-        tensors: Vec<String>,
-    },
-
-    /// A configuration that was to count against what the checkpoint tells.
-    #[error("{}: {problem}", path.display())]
-    Config {
+    CacheDamaged {
+        /// The model.
+        id: ModelId,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
     },
 
-    /// A checkpoint of another network.
-    #[error("{}: {cause}", path.display())]
-    Names {
-        /// The file.
+    /// The cache cannot be read or written.
+    #[error("{}: {cause}{}", path.display(), mend(.cause.kind()))]
+    Io {
+        /// The file or folder.
         path: PathBuf,
-        /// Which tensors differ.
-        cause: NameMismatch,
+        /// What the system said.
+        cause: std::io::Error,
     },
-
-    /// A Keras file without a word on the activation.
-    #[error(
-        "{}: it does not tell whether the classes come from a softmax (one class a pixel) or a sigmoid (classes that may \
-         overlap): say which (--activation), or convert the whole model (.keras)", path.display()
-    )]
-    Activation {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// A weight beyond the largest number of the format it is to be stored in.
-    #[error(
-        "{}: nothing is written: {tensor} holds {value:e}, which is infinite as {dtype}; take f32 or bf16", path.display()
-    )]
-    Overflow {
-        /// The model folder.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// The weight.
-        value: f32,
-        /// The format.
-        dtype: &'static str,
-    },
-
-    /// The model folder exists and must not be written over.
-    #[error("{} exists; choose another folder or allow it to be overwritten", path.display())]
-    DestinationExists {
-        /// The file that would be replaced.
-        path: PathBuf,
-    },
-
-    /// The network could not be built or saved.
-    #[error("{}: {cause}", path.display())]
-    Model {
-        /// The checkpoint, or the model folder while it is written.
-        path: PathBuf,
-        /// What the model says.
-        cause: unet3p_models::Error,
-    },
-
-    /// The preprocessor or the model card could not be written.
-    #[error(transparent)]
-    Data(#[from] unet3p_data::Error),
 }
 
-impl Error {
-    pub(crate) fn model(path: &Path, cause: unet3p_models::Error) -> Self {
-        Self::Model { path: path.to_owned(), cause }
-    }
-
+impl HubError {
     pub(crate) fn io(path: &Path, cause: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), cause }
+        Self::Io { path: path.to_path_buf(), cause }
+    }
+
+    /// Whether the Hub is not there, for now, so that what is in the cache has to do.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unavailable { .. })
     }
 }
 
-/// The first of many names.
-fn few(names: &[String]) -> String {
-    const MOST: usize = 3;
-    let more = if names.len() > MOST { ", ..." } else { "" };
-    format!("{}{more}", names[..names.len().min(MOST)].join(", "))
+/// What to do where access is refused.
+fn refusal(token: bool, page: &str) -> impl fmt::Display {
+    if token {
+        format!(
+            "the token may not read it; use one that may (HF_TOKEN), accept the model's licence at {page}, and check the \
+             spelling of the id"
+        )
+    } else {
+        format!(
+            "it is private or gated, or there is no such model; set HF_TOKEN to a token that may read it, accept its \
+             licence at {page}, or check the spelling of the id"
+        )
+    }
+}
+
+/// What to do about a file that cannot be written.
+fn mend(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; make room, or name a folder on another disk with HF_HUB_CACHE"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; name a folder that can be written with HF_HUB_CACHE"
+        }
+        _ => "",
+    }
 }

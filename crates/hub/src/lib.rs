@@ -1,42 +1,32 @@
-//! Weights from and to elsewhere for UNet 3+: models of the Hugging Face Hub, checkpoints of PyTorch and Keras, ImageNet
-//! weights for encoders, ONNX files.
+//! Models of the Hugging Face Hub: from an id to a model folder in the cache.
 //!
-//! [`Hub::pull`] turns the id of a model on the Hub into a model folder in the cache that Python's huggingface_hub shares.
-//! [`encoder::read`] reads the classifiers that encoders start from, and [`onnx::export`] writes networks for other runtimes.
-//!
-//! [`convert`] turns a checkpoint file into a model folder that [`unet3p_models::UNet3Plus::load`]
-//! opens, and [`compare`] holds the network against the original's predictions. Below it, each useful alone:
-//! [`pytorch`] reads state dicts and [`keras`] weights, without Python and without executing anything of theirs, and
-//! [`names`] maps tensor names and reads the architecture out of the shapes.
+//! [`Hub::pull`] asks the Hub for the revision's commit, fetches what the cache lacks, checks it, and gives the folder.
+//! The cache is the one of Python's huggingface_hub, in its layout: what one has fetched, the other finds. The layout
+//! is hf-hub's; its downloads are not used, for they send the token along to where a redirect leads and do not check
+//! what arrives.
 //!
 //! ```no_run
-//! use unet3p_hub::{ConvertOptions, convert};
+//! use unet3p_hub::Hub;
 //!
-//! convert("unet3plus.pth".as_ref(), "model".as_ref(), &ConvertOptions::default())?;
-//! # Ok::<(), unet3p_hub::Error>(())
+//! let folder = Hub::from_env().pull(&"acme/liver-ct@v1".parse()?, &mut |_| {})?;
+//! println!("{}", folder.display());
+//! # Ok::<(), unet3p_hub::HubError>(())
 //! ```
 #![forbid(unsafe_code)]
 
-mod archive;
-mod assumed;
-mod card;
-mod check;
-mod convert;
-pub mod encoder;
+mod address;
+mod cache;
+mod client;
+mod digest;
+mod download;
 mod error;
-mod hub;
-pub mod keras;
-pub mod names;
-pub mod onnx;
-mod preprocessor;
-pub mod pytorch;
-mod rounding;
-mod source;
+mod files;
+mod id;
+mod pace;
+mod pull;
+mod settings;
 
-pub use assumed::Assumption;
-pub use check::{CHECK_TOLERANCE, CheckError, Comparison, compare};
-pub use convert::{ConvertOptions, ConvertReport, Converted, check_destination, convert};
-pub use error::Error;
-pub use hub::{DEFAULT_ENDPOINT, Hub, HubError, ModelId, Progress};
-pub use rounding::Rounding;
-pub use source::{SourceKind, source_kind};
+pub use download::Progress;
+pub use error::HubError;
+pub use id::ModelId;
+pub use settings::{DEFAULT_ENDPOINT, Hub};

@@ -68,8 +68,8 @@ impl Layer {
 
 #[divan::bench(args = same_size())]
 fn direct(bencher: Bencher, layer: &Layer) {
-    let conv =
-        DirectConv2d::new(Isa::current(), &[layer.inputs], &layer.weight(), &vec![0.1; layer.outputs], true);
+    let conv = DirectConv2d::new(Isa::current(), &[layer.inputs], &layer.weight());
+    let conv = conv.with_bias(&vec![0.1; layer.outputs]).with_relu();
     let ((from, x), (to, mut y)) =
         (Layer::map(layer.inputs, layer.side), Layer::map(layer.outputs, layer.side));
     let count = ItemsCount::new(conv.multiply_adds(layer.side, layer.side));
@@ -77,8 +77,8 @@ fn direct(bencher: Bencher, layer: &Layer) {
 }
 
 fn winograd(bencher: Bencher, layer: &Layer, tile: Tile) {
-    let bias = vec![0.1; layer.outputs];
-    let conv = WinogradConv2d::new(Isa::current(), tile, &[layer.inputs], &layer.weight(), &bias, true);
+    let conv = WinogradConv2d::new(Isa::current(), tile, &[layer.inputs], &layer.weight());
+    let conv = conv.with_bias(&vec![0.1; layer.outputs]).with_relu();
     let ((from, x), (to, mut y)) =
         (Layer::map(layer.inputs, layer.side), Layer::map(layer.outputs, layer.side));
     let count = ItemsCount::new(conv.multiply_adds(layer.side, layer.side));
@@ -97,21 +97,21 @@ fn winograd_4x4(bencher: Bencher, layer: &Layer) {
 
 #[divan::bench(args = upsampled())]
 fn before_upsampling(bencher: Bencher, layer: &Layer) {
-    let (low, bias) = (layer.side / layer.scale, vec![0.1; layer.outputs]);
-    let conv =
-        UpsampledConv2d::new(Isa::current(), layer.scale, &[layer.inputs], &layer.weight(), &bias, true);
+    let low = layer.side / layer.scale;
+    let conv = UpsampledConv2d::new(Isa::current(), layer.scale, &[layer.inputs], &layer.weight());
+    let conv = conv.with_bias(&vec![0.1; layer.outputs]).with_relu();
     let ((from, x), (to, mut y)) = (Layer::map(layer.inputs, low), Layer::map(layer.outputs, layer.side));
-    let mut ring = conv.rows_for(layer.side, low);
+    let mut tap_rows = conv.rows_for(layer.side, low);
     let count = ItemsCount::new(conv.multiply_adds(low, low));
     let rows = 0..layer.side;
     bencher
         .counter(count)
-        .bench_local(|| conv.run(from.view(&x), rows.clone(), to.view_mut(&mut y), &mut ring));
+        .bench_local(|| conv.run(from.view(&x), rows.clone(), to.view_mut(&mut y), &mut tap_rows));
 }
 
 #[divan::bench(args = [layer(320, 1, 320, 1)])]
 fn head(bencher: Bencher, layer: &Layer) {
-    let conv = HeadConv2d::new(Isa::current(), &[layer.inputs], &layer.weight(), &[0.1]);
+    let conv = HeadConv2d::new(Isa::current(), &[layer.inputs], &layer.weight()).with_bias(&[0.1]);
     let (from, x) = Layer::map(layer.inputs, layer.side);
     let mut planes = vec![0.0; layer.side * layer.side];
     let count = ItemsCount::new(conv.multiply_adds(layer.side, layer.side));
@@ -168,7 +168,7 @@ impl Trained {
     }
 
     fn conv<'a>(&self, weight: &'a [f32]) -> BlockedConv2d<'a> {
-        BlockedConv2d::with_kernel(Isa::current(), &[self.inputs], self.outputs, self.kernel, weight)
+        BlockedConv2d::with_kernel(Isa::current(), &[self.inputs], self.kernel, weight)
     }
 
     /// Input and output.

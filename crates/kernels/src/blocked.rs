@@ -132,7 +132,7 @@ impl BlockedShape {
     /// Where there are no images, a side is 0, or `data` is not `images` times [`BlockedShape::elements`] long: `map: ...`,
     /// with the images, blocks, rows and columns of the map and its halo, and lanes.
     pub fn batch<'a>(&self, images: usize, data: &'a [f32]) -> BlockedView<'a> {
-        BlockedView { data, place: self.place(images, data.len()) }
+        BlockedView { data, layout: self.layout(images, data.len()) }
     }
 
     /// [`BlockedShape::batch`] for writing.
@@ -140,16 +140,16 @@ impl BlockedShape {
     /// # Panics
     /// As [`BlockedShape::batch`].
     pub fn batch_mut<'a>(&self, images: usize, data: &'a mut [f32]) -> BlockedViewMut<'a> {
-        let place = self.place(images, data.len());
-        BlockedViewMut { data: Shared::new(data), place }
+        let layout = self.layout(images, data.len());
+        BlockedViewMut { data: Shared::new(data), layout }
     }
 
     /// The whole of a batch in `len` elements.
     #[track_caller]
-    fn place(&self, images: usize, len: usize) -> Place {
+    fn layout(&self, images: usize, len: usize) -> Layout {
         let [blocks, rows, cols, lanes] = self.extent();
         check_len("map", len, &[images, blocks, rows, cols, lanes]);
-        Place {
+        Layout {
             images,
             image: self.elements(),
             origin: self.origin(),
@@ -164,7 +164,7 @@ impl BlockedShape {
 
 /// A rectangle of pixels in a buffer, over some blocks of channels, of each image.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct Layout {
     pub(crate) images: usize,
     /// Elements between images.
     pub(crate) image: usize,
@@ -177,7 +177,7 @@ pub(crate) struct Place {
     pub(crate) width: usize,
 }
 
-impl Place {
+impl Layout {
     fn rows(mut self, rows: Range<usize>) -> Self {
         check_range("rows", &rows, self.height);
         self.origin += rows.start * self.pitch;
@@ -234,7 +234,7 @@ impl Place {
 #[derive(Debug, Clone, Copy)]
 pub struct BlockedView<'a> {
     pub(crate) data: &'a [f32],
-    pub(crate) place: Place,
+    pub(crate) layout: Layout,
 }
 
 impl BlockedView<'_> {
@@ -244,7 +244,7 @@ impl BlockedView<'_> {
     /// Where there are no such rows: `rows: ...`.
     #[must_use]
     pub fn rows(self, rows: Range<usize>) -> Self {
-        Self { place: self.place.rows(rows), ..self }
+        Self { layout: self.layout.rows(rows), ..self }
     }
 
     /// These blocks of channels alone.
@@ -253,7 +253,7 @@ impl BlockedView<'_> {
     /// Where there are no such blocks: `blocks: ...`.
     #[must_use]
     pub fn blocks(self, blocks: Range<usize>) -> Self {
-        Self { place: self.place.blocks(blocks), ..self }
+        Self { layout: self.layout.blocks(blocks), ..self }
     }
 
     /// One image alone.
@@ -262,25 +262,25 @@ impl BlockedView<'_> {
     /// Where there is no such image: `image: ...`.
     #[must_use]
     pub fn image(self, image: usize) -> Self {
-        Self { place: self.place.one(image), ..self }
+        Self { layout: self.layout.one(image), ..self }
     }
 
     /// Blocks of channels, rows and columns.
     pub fn size(&self) -> [usize; 3] {
-        [self.place.blocks, self.place.height, self.place.width]
+        [self.layout.blocks, self.layout.height, self.layout.width]
     }
 
     /// Asserts that windows that start a row and column before each pixel and reach `rows` and `cols` behind the last lie
     /// within the data.
     pub(crate) fn check_reach(&self, rows: usize, cols: usize) {
-        let Place { images, image, origin, plane, pitch, blocks, height, width } = self.place;
+        let Layout { images, image, origin, plane, pitch, blocks, height, width } = self.layout;
         assert!(origin >= BEFORE * pitch + BEFORE * LANES, "no halo before the view");
         let last = origin + (images - 1) * image + (blocks - 1) * plane;
         let last = last + (height - 1 + rows) * pitch + (width + cols) * LANES;
         assert!(
             last <= self.data.len(),
             "no halo behind the view: {:?}, {rows} rows, {cols} columns",
-            self.place
+            self.layout
         );
     }
 
@@ -289,12 +289,12 @@ impl BlockedView<'_> {
     /// # Panics
     /// Where the view has other channels or several images (`map: ...`), or `planes` is of another length (`planes: ...`).
     pub fn unpack(&self, channels: usize, planes: &mut [f32]) {
-        self.place.check_planes(channels, planes.len());
-        let Place { height, width, .. } = self.place;
+        self.layout.check_planes(channels, planes.len());
+        let Layout { height, width, .. } = self.layout;
         let area = height * width;
         planes.par_chunks_mut(LANES * area).enumerate().for_each(|(block, planes)| {
             for row in 0..height {
-                let from = &self.data[self.place.at(block, row, 0)..][..width * LANES];
+                let from = &self.data[self.layout.at(block, row, 0)..][..width * LANES];
                 for (lane, plane) in planes.chunks_exact_mut(area).enumerate() {
                     for (to, pixel) in plane[row * width..][..width].iter_mut().zip(from.chunks_exact(LANES))
                     {
@@ -309,13 +309,13 @@ impl BlockedView<'_> {
 /// A blocked map, or rows and blocks of channels of it, for writing: the only one, as a mutable borrow is.
 pub struct BlockedViewMut<'a> {
     pub(crate) data: Shared<'a, f32>,
-    pub(crate) place: Place,
+    pub(crate) layout: Layout,
 }
 
 impl BlockedViewMut<'_> {
     /// The same view, for a shorter time.
     pub fn reborrow(&mut self) -> BlockedViewMut<'_> {
-        BlockedViewMut { data: self.data, place: self.place }
+        BlockedViewMut { data: self.data, layout: self.layout }
     }
 
     /// These rows alone.
@@ -324,7 +324,7 @@ impl BlockedViewMut<'_> {
     /// Where there are no such rows: `rows: ...`.
     #[must_use]
     pub fn rows(self, rows: Range<usize>) -> Self {
-        Self { place: self.place.rows(rows), ..self }
+        Self { layout: self.layout.rows(rows), ..self }
     }
 
     /// These blocks of channels alone: a slot of a concatenation.
@@ -333,7 +333,7 @@ impl BlockedViewMut<'_> {
     /// Where there are no such blocks: `blocks: ...`.
     #[must_use]
     pub fn blocks(self, blocks: Range<usize>) -> Self {
-        Self { place: self.place.blocks(blocks), ..self }
+        Self { layout: self.layout.blocks(blocks), ..self }
     }
 
     /// One image alone.
@@ -342,20 +342,20 @@ impl BlockedViewMut<'_> {
     /// Where there is no such image: `image: ...`.
     #[must_use]
     pub fn image(self, image: usize) -> Self {
-        Self { place: self.place.one(image), ..self }
+        Self { layout: self.layout.one(image), ..self }
     }
 
     /// Blocks of channels, rows and columns.
     pub fn size(&self) -> [usize; 3] {
-        [self.place.blocks, self.place.height, self.place.width]
+        [self.layout.blocks, self.layout.height, self.layout.width]
     }
 
     /// Writes zeros.
     pub fn clear(self) {
-        let Place { images, image, blocks, height, width, .. } = self.place;
+        let Layout { images, image, blocks, height, width, .. } = self.layout;
         (0..images * blocks).into_par_iter().for_each(|task| {
             for row in 0..height {
-                let at = task / blocks * image + self.place.at(task % blocks, row, 0);
+                let at = task / blocks * image + self.layout.at(task % blocks, row, 0);
                 // SAFETY: this block of this image is this task's alone.
                 unsafe { self.data.slice(at, width * LANES) }.fill(0.0);
             }
@@ -380,13 +380,13 @@ impl BlockedViewMut<'_> {
 
     /// Adds planes to each line of blocks, behind `prepare`.
     fn each_line(self, channels: usize, planes: &[f32], prepare: impl Fn(&mut [f32]) + Sync) {
-        self.place.check_planes(channels, planes.len());
-        let Place { height, width, .. } = self.place;
+        self.layout.check_planes(channels, planes.len());
+        let Layout { height, width, .. } = self.layout;
         let area = height * width;
         planes.par_chunks(LANES * area).enumerate().for_each(|(block, planes)| {
             for row in 0..height {
                 // SAFETY: this row of this block is this task's alone.
-                let to = unsafe { self.data.slice(self.place.at(block, row, 0), width * LANES) };
+                let to = unsafe { self.data.slice(self.layout.at(block, row, 0), width * LANES) };
                 prepare(to);
                 for (lane, plane) in planes.chunks_exact(area).enumerate() {
                     for (pixel, &value) in to.chunks_exact_mut(LANES).zip(&plane[row * width..][..width]) {

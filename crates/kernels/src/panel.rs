@@ -28,7 +28,7 @@ pub(crate) enum Start {
     Output,
 }
 
-/// `c = max(floor, start + a b)` for a few rows of `a` and a few column blocks of `b`.
+/// `c = max(lower_bound, start + a b)` for a few rows of `a` and a few column blocks of `b`.
 ///
 /// `a` is read in `segments`: element k of segment s of row r lies at `a + segments[s] + r * a_stride + k`
 /// ([`ALONG_LANES`]) or `a + segments[s] + r + k * a_stride` ([`ACROSS_LANES`]). So one kernel serves Winograd,
@@ -54,7 +54,7 @@ pub(crate) struct Panel<'a> {
     pub(crate) c_stride: usize,
     pub(crate) block_stride: usize,
     pub(crate) start: Start,
-    pub(crate) floor: f32,
+    pub(crate) lower_bound: f32,
 }
 
 impl Panel<'_> {
@@ -135,10 +135,10 @@ pub(crate) unsafe fn multiply<
                 b = b.add(SEGMENT_STEP * b_step);
             }
         }
-        let floor = simd.splat(panel.floor);
+        let lower_bound = simd.splat(panel.lower_bound);
         for r in 0..M {
             for n in 0..N {
-                simd.store(simd.at_least(sums[r][n], floor), &mut *c(r, n));
+                simd.store(simd.at_least(sums[r][n], lower_bound), &mut *c(r, n));
             }
         }
     }

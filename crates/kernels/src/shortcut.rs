@@ -12,7 +12,7 @@ use crate::write::Write;
 /// # Panics
 /// Where the sizes differ: `y: ...`.
 pub fn add_relu_blocked(isa: Isa, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
-    check_size("y", y.place.dims(), x.place.dims());
+    check_size("y", y.layout.dims(), x.layout.dims());
     isa.run(AddRelu { x, y });
 }
 
@@ -27,10 +27,10 @@ impl Task for AddRelu<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { x, y } = self;
         let [blocks, height, width] = x.size();
-        (0..x.place.images * blocks * height).into_par_iter().for_each(|task| {
+        (0..x.layout.images * blocks * height).into_par_iter().for_each(|task| {
             let (image, block, row) = (task / height / blocks, task / height % blocks, task % height);
-            let x = &x.data[image * x.place.image + x.place.at(block, row, 0)..][..width * LANES];
-            let at = image * y.place.image + y.place.at(block, row, 0);
+            let x = &x.data[image * x.layout.image + x.layout.at(block, row, 0)..][..width * LANES];
+            let at = image * y.layout.image + y.layout.at(block, row, 0);
             // SAFETY: this row of this block is this task's alone.
             let y = unsafe { y.data.slice(at, width * LANES) };
             let (x, y) = (x.as_chunks::<LANES>().0, y.as_chunks_mut::<LANES>().0);
@@ -76,9 +76,9 @@ pub fn add_relu_blocked_backward(
     grad_y: BlockedView<'_>,
     grads: &mut [(BlockedViewMut<'_>, Write)],
 ) {
-    check_size("grad_y", grad_y.place.dims(), y.place.dims());
+    check_size("grad_y", grad_y.layout.dims(), y.layout.dims());
     for (grad, _) in &*grads {
-        check_size("grads", grad.place.dims(), y.place.dims());
+        check_size("grads", grad.layout.dims(), y.layout.dims());
     }
     isa.run(AddReluBackward { y, grad_y, grads });
 }
@@ -96,13 +96,13 @@ impl Task for AddReluBackward<'_, '_> {
     fn run<S: Simd>(self, s: S) {
         let Self { y, grad_y, ref grads } = self;
         let [blocks, height, width] = y.size();
-        (0..y.place.images * blocks * height).into_par_iter().for_each(|task| {
+        (0..y.layout.images * blocks * height).into_par_iter().for_each(|task| {
             let (image, block, row) = (task / height / blocks, task / height % blocks, task % height);
-            let line = |map: &BlockedView<'_>| image * map.place.image + map.place.at(block, row, 0);
+            let line = |map: &BlockedView<'_>| image * map.layout.image + map.layout.at(block, row, 0);
             let gates = y.data[line(&y)..][..width * LANES].as_chunks::<LANES>().0;
             let from = grad_y.data[line(&grad_y)..][..width * LANES].as_chunks::<LANES>().0;
             for (to, write) in grads.iter() {
-                let at = image * to.place.image + to.place.at(block, row, 0);
+                let at = image * to.layout.image + to.layout.at(block, row, 0);
                 // SAFETY: this row of this block is this task's alone.
                 let to = unsafe { to.data.slice(at, width * LANES) }.as_chunks_mut::<LANES>().0;
                 s.vectorize(

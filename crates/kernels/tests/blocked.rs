@@ -50,16 +50,19 @@ fn convolution() {
                     assert_close(&format!("{isa} {what} {shape:?} {parts:?}"), &dense(to, &mut y), &want);
                 };
                 for tile in [Tile::Two, Tile::Four] {
-                    let layer = WinogradConv2d::new(isa, tile, parts, &w, &bias, with_relu);
+                    let layer = WinogradConv2d::new(isa, tile, parts, &w).with_bias(&bias);
+                    let layer = if with_relu { layer.with_relu() } else { layer };
                     run(&format!("{tile:?}"), &|x, y| layer.run(x, y));
                 }
-                let layer = DirectConv2d::new(isa, parts, &w, &bias, with_relu);
+                let layer = DirectConv2d::new(isa, parts, &w).with_bias(&bias);
+                let layer = if with_relu { layer.with_relu() } else { layer };
                 run("direct", &|x, y| layer.run(x, y));
-                let layer = UpsampledConv2d::new(isa, 1, parts, &w, &bias, with_relu);
+                let layer = UpsampledConv2d::new(isa, 1, parts, &w).with_bias(&bias);
+                let layer = if with_relu { layer.with_relu() } else { layer };
                 run("upsampled by 1", &|x, y| layer.run(x, 0..height, y, &mut layer.rows_for(height, width)));
                 if !with_relu {
                     let mut y = vec![f32::NAN; want.len()];
-                    let layer = HeadConv2d::new(isa, parts, &w, &bias);
+                    let layer = HeadConv2d::new(isa, parts, &w).with_bias(&bias);
                     layer.run(map.view(&from), 0, height, &mut y);
                     assert_close(&format!("{isa} head {shape:?}"), &y, &want);
                 }
@@ -92,15 +95,15 @@ fn convolution_of_an_upsampled_map() {
             let from = blocked(map, &[inputs], &x);
             let to = BlockedShape { channels: outputs, height: full.height, width: full.width };
             on_every_isa(|isa| {
-                let layer = UpsampledConv2d::new(isa, scale, &[inputs], &w, &bias, true);
-                // whole, and in strips that share a ring
+                let layer = UpsampledConv2d::new(isa, scale, &[inputs], &w).with_bias(&bias).with_relu();
+                // whole, and in strips that share the tap rows
                 for strip in [full.height, 4, 6] {
-                    let mut ring = layer.rows_for(strip, width);
+                    let mut tap_rows = layer.rows_for(strip, width);
                     let mut y = dirty(to);
                     for start in (0..full.height).step_by(strip) {
                         let rows = start..full.height.min(start + strip);
                         let part = to.view_mut(&mut y).rows(rows.clone());
-                        layer.run(map.view(&from), rows, part, &mut ring);
+                        layer.run(map.view(&from), rows, part, &mut tap_rows);
                     }
                     assert_close(
                         &format!("{isa} x{scale} {full:?} strips of {strip}"),
@@ -125,7 +128,7 @@ fn rows_and_slots() {
     let from = blocked(map, &[inputs], &x);
     let to = BlockedShape { channels: 3 * outputs, height, width };
     on_every_isa(|isa| {
-        let layer = WinogradConv2d::new(isa, Tile::Four, &[inputs], &w, &bias, false);
+        let layer = WinogradConv2d::new(isa, Tile::Four, &[inputs], &w).with_bias(&bias);
         let mut whole = dirty(map);
         layer.run(map.view(&from), map.view_mut(&mut whole));
         let whole = dense(map, &mut whole);
@@ -160,7 +163,7 @@ fn nan_is_not_swallowed() {
             let mut w = [0.0; 9];
             w[4] = 1.0;
             let mut y = dirty(map);
-            DirectConv2d::new(isa, &[1], &w, &[0.0], true).run(map.view(&from), map.view_mut(&mut y));
+            DirectConv2d::new(isa, &[1], &w).with_relu().run(map.view(&from), map.view_mut(&mut y));
             let mut values = [0.0; 4];
             map.view(&y).unpack(1, &mut values);
             assert!(values[place].is_nan(), "{isa}: ReLU, {place}");
@@ -177,7 +180,7 @@ fn threads_do_not_change_the_result() {
     let w = noise(&mut rng, 48 * 48 * 9);
     let from = blocked(map, &[48], &x);
     on_every_isa(|isa| {
-        let layer = WinogradConv2d::new(isa, Tile::Four, &[48], &w, &[0.5; 48], true);
+        let layer = WinogradConv2d::new(isa, Tile::Four, &[48], &w).with_bias(&[0.5; 48]).with_relu();
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut y = dirty(map);
@@ -205,8 +208,9 @@ fn pointwise_convolution() {
             let want = relu(reference::conv2d(&shape, &x, &w, Some(&bias)), with_relu);
             on_every_isa(|isa| {
                 let mut y = dirty(to);
-                PointwiseConv2d::new(isa, inputs, &w, &bias, with_relu)
-                    .run(map.view(&from), to.view_mut(&mut y));
+                let layer = PointwiseConv2d::new(isa, inputs, &w).with_bias(&bias);
+                let layer = if with_relu { layer.with_relu() } else { layer };
+                layer.run(map.view(&from), to.view_mut(&mut y));
                 assert_close(&format!("{isa} {shape:?}"), &dense(to, &mut y), &want);
             });
         }

@@ -48,7 +48,7 @@ fn check_convolution(rng: &mut ChaCha8Rng, kernel: Kernel, (images, parts, outpu
     let want_w = reference::strided_conv2d_backward_weight(&shape, stride, &x, &grad);
     on_every_isa(|isa| {
         let what = format!("{isa} {shape:?} {parts:?} by {stride}");
-        let conv = BlockedConv2d::with_kernel(isa, parts, outputs, kernel, &w);
+        let conv = BlockedConv2d::with_kernel(isa, parts, kernel, &w);
         let mut memory = AlignedBuffer::zeroed(0);
         let mut y = dirty_batch(images, to);
         conv.run(map.batch(images, &from), to.batch_mut(images, &mut y), &mut memory);
@@ -113,7 +113,7 @@ fn threads_do_not_change_the_result_of_strided_convolution() {
         let x = batch(map, &[channels], &noise(&mut rng, 2 * channels * 50 * 44));
         let grad_y = batch(to, &[40], &noise(&mut rng, 2 * 40 * 25 * 22));
         on_every_isa(|isa| {
-            let conv = BlockedConv2d::with_kernel(isa, &[channels], 40, kernel, &w);
+            let conv = BlockedConv2d::with_kernel(isa, &[channels], kernel, &w);
             let run = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let (mut y, mut grad_x) = (dirty_batch(2, to), dirty_batch(2, map));

@@ -48,7 +48,7 @@ fn convolution_of_an_upsampled_map_and_its_gradients() {
             let (from, grad_y) = (batch(map, &[inputs], &x), batch(to, &[outputs], &grad));
             on_every_isa(|isa| {
                 let what = format!("{isa} x{scale} {full:?}");
-                let conv = BlockedUpsampledConv2d::new(isa, scale, inputs, outputs, &w);
+                let conv = BlockedUpsampledConv2d::new(isa, scale, inputs, &w);
                 let mut y = dirty_batch(images, to);
                 conv.run(map.batch(images, &from), to.batch_mut(images, &mut y));
                 assert_close(&what, &dense_batch(to, &[outputs], &y), &want);
@@ -82,7 +82,7 @@ fn head_and_its_gradients() {
         let want_w = reference::conv2d_backward_weight(&shape, &x, &grad);
         on_every_isa(|isa| {
             let what = format!("{isa} {shape:?}");
-            let head = BlockedHead::new(isa, inputs, outputs, &w);
+            let head = BlockedHead::new(isa, inputs, &w);
             let mut planes = vec![f32::NAN; want.len()];
             head.run(map.batch(images, &from), &bias, &mut planes);
             assert_close(&what, &planes, &want);
@@ -127,7 +127,7 @@ fn check_batch_normalisation(relu: bool) {
         let from = batch(map, &[channels], &z);
         on_every_isa(|isa| {
             let what = format!("{isa} {images}x{map:?}, ReLU: {relu}");
-            let norm = BlockedBatchNorm::new(isa, map.batch(images, &from), &gamma, &beta, eps);
+            let norm = BlockedBatchNorm::new(isa, map.batch(images, &from), [&gamma, &beta], eps);
             let norm = if relu { norm } else { norm.without_relu() };
             for channel in 0..channels {
                 let (got, want) = (norm.statistics(), &statistics);

@@ -2,15 +2,15 @@
 //!
 //! `cargo run --release -p unet3p-losses --example loss`
 
-use candle_core::{DType, Device, Var};
-use unet3p_losses::{Activation, LossConfig, Target};
+use candle_core::{Device, Var};
+use unet3p_losses::{Activation, LabelBatch, LossConfig, Target};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (batch, height, width) = (2, 64, 64);
     let logits = Var::randn(0f32, 1.0, (batch, 1, height, width), &Device::Cpu)?;
-    let labels: Vec<u8> = (0..batch * height * width).map(|i| u8::from(i % width > 20)).collect();
-    let shape = (batch, height, width);
-    let target = Target::from_labels(&labels, shape, 1, Activation::Sigmoid, None, DType::F32, &Device::Cpu)?;
+    let ids: Vec<u8> = (0..batch * height * width).map(|i| u8::from(i % width > 20)).collect();
+    let labels = LabelBatch { ids: &ids, shape: (batch, height, width), ignored: None };
+    let target = Target::from_labels(&labels, 1, Activation::Sigmoid, &Device::Cpu)?;
     for name in ["hybrid", "focal", "dice_cross_entropy"] {
         let config: LossConfig = serde_json::from_str(&format!(r#"{{ "name": "{name}" }}"#))?;
         let loss = config.build(Activation::Sigmoid)?.forward(&logits, &target)?;

@@ -11,13 +11,14 @@
 //!
 //! ```
 //! use candle_core::{DType, Device, Var};
-//! use unet3p_losses::{Activation, LossConfig, SegmentationLoss, Target};
+//! use unet3p_losses::{Activation, LabelBatch, LossConfig, SegmentationLoss, Target};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = Device::Cpu;
 //! let logits = Var::zeros((1, 1, 32, 48), DType::F32, &device)?;
-//! let labels: Vec<u8> = (0..32 * 48).map(|i| u8::from(i % 48 > 20)).collect();
-//! let target = Target::from_labels(&labels, (1, 32, 48), 1, Activation::Sigmoid, None, DType::F32, &device)?;
+//! let ids: Vec<u8> = (0..32 * 48).map(|i| u8::from(i % 48 > 20)).collect();
+//! let labels = LabelBatch { ids: &ids, shape: (1, 32, 48), ignored: None };
+//! let target = Target::from_labels(&labels, 1, Activation::Sigmoid, &device)?;
 //!
 //! let loss = LossConfig::default().build(Activation::Sigmoid)?; // focal + MS-SSIM + IoU, as in the paper
 //! let value = loss.forward(&logits, &target)?;
@@ -27,6 +28,12 @@
 //! # }
 //! ```
 
+//!
+//! # Several losses on the logits of any network
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/loss.rs")]
+#![doc = "```"]
 #![forbid(unsafe_code)]
 
 mod activation;
@@ -68,5 +75,5 @@ pub use ms_ssim::MsSsim;
 pub use overlap::Classes;
 pub use presence::presence_loss;
 pub use ssim::Ssim;
-pub use target::Target;
+pub use target::{LabelBatch, Target};
 pub use tversky::Tversky;

@@ -6,6 +6,17 @@ use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::numerics;
 
+/// The label maps of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabelBatch<'a> {
+    /// Class ids in the order `[batch, height, width]`.
+    pub ids: &'a [u8],
+    /// `(batch, height, width)`.
+    pub shape: (usize, usize, usize),
+    /// The id of pixels that do not count; `None`: all do.
+    pub ignored: Option<u8>,
+}
+
 /// The labels of a batch, in the form every loss takes.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -20,31 +31,27 @@ pub struct Target {
 }
 
 impl Target {
-    /// A target from label maps `labels`, class ids in the order `[batch, height, width]`, `shape = (batch, height,
-    /// width)`.
+    /// A target from label maps, in f32.
     ///
     /// With [`Activation::Sigmoid`] channel k marks id k + 1 and 0 is no class (ids 0 to `num_classes`); with
-    /// [`Activation::Softmax`] channel k marks id k (ids 0 to `num_classes` - 1). Pixels with `ignore_label` are
-    /// marked in [`Target::valid`], which stays `None` when there are none.
+    /// [`Activation::Softmax`] channel k marks id k (ids 0 to `num_classes` - 1). Ignored pixels are marked in
+    /// [`Target::valid`], which stays `None` when there are none.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the number of labels is not that of `shape`; [`Error::Label`] for an id that is no class.
+    /// [`Error::Shape`] if the number of ids is not that of the shape; [`Error::Label`] for an id that is no class.
     pub fn from_labels(
-        labels: &[u8],
-        shape: (usize, usize, usize),
+        labels: &LabelBatch<'_>,
         num_classes: usize,
         activation: Activation,
-        ignore_label: Option<u8>,
-        dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let (batch, height, width) = shape;
+        let &LabelBatch { ids, shape: (batch, height, width), ignored } = labels;
         let pixels = height * width;
-        if labels.len() != batch * pixels {
+        if ids.len() != batch * pixels {
             return Err(Error::Shape {
                 what: "the label maps",
-                found: vec![labels.len()],
+                found: vec![ids.len()],
                 expected: format!("{batch} x {height} x {width} labels"),
             });
         }
@@ -56,9 +63,9 @@ impl Target {
         let mut classes = vec![0f32; batch * num_classes * pixels];
         let mut valid = vec![1f32; batch * pixels];
         let mut any_ignored = false;
-        for (index, &label) in labels.iter().enumerate() {
+        for (index, &label) in ids.iter().enumerate() {
             let id = usize::from(label);
-            if Some(label) == ignore_label {
+            if Some(label) == ignored {
                 valid[index] = 0.0;
                 any_ignored = true;
             } else if id >= first + num_classes {
@@ -68,14 +75,23 @@ impl Target {
                 classes[(image * num_classes + id - first) * pixels + pixel] = 1.0;
             }
         }
-        let classes =
-            Tensor::from_vec(classes, (batch, num_classes, height, width), device)?.to_dtype(dtype)?;
+        let classes = Tensor::from_vec(classes, (batch, num_classes, height, width), device)?;
         let valid = if any_ignored {
-            Some(Tensor::from_vec(valid, (batch, 1, height, width), device)?.to_dtype(dtype)?)
+            Some(Tensor::from_vec(valid, (batch, 1, height, width), device)?)
         } else {
             None
         };
         Ok(Self { classes, valid })
+    }
+
+    /// The same target in another dtype. Every loss does this by itself, for the dtype of the logits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Candle`] if Candle cannot convert to it.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let convert = |map: &Tensor| map.to_dtype(dtype);
+        Ok(Self { classes: convert(&self.classes)?, valid: self.valid.as_ref().map(convert).transpose()? })
     }
 
     /// Which of the classes an image holds in any valid pixel: `[batch, classes]` of 0 and 1.
@@ -104,16 +120,13 @@ impl Target {
             let expected = format!("{:?} as the prediction", prediction.dims());
             return Err(shape("the target", &self.classes, expected));
         }
-        let convert = |t: &Tensor| t.detach().to_dtype(prediction.dtype());
-        let valid = match &self.valid {
-            None => None,
-            Some(valid) if valid.dims() == [batch, 1, height, width] => Some(convert(valid)?),
-            Some(valid) => {
-                let expected = format!("{:?}", [batch, 1, height, width]);
-                return Err(shape("the map of valid pixels", valid, expected));
-            }
-        };
-        Ok(Self { classes: convert(&self.classes)?, valid })
+        if let Some(valid) = self.valid.as_ref().filter(|valid| valid.dims() != [batch, 1, height, width]) {
+            let expected = format!("{:?}", [batch, 1, height, width]);
+            return Err(shape("the map of valid pixels", valid, expected));
+        }
+        let constant =
+            Self { classes: self.classes.detach(), valid: self.valid.as_ref().map(Tensor::detach) };
+        constant.to_dtype(prediction.dtype())
     }
 
     /// `x` with the ignored pixels set to 0.

@@ -2,10 +2,12 @@
 
 mod common;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use common::{flat, losses};
 use serde::{Deserialize, Serialize};
-use unet3p_losses::{Activation, Classes, Error, Focal, Hybrid, HybridPreset, LossConfig, Target};
+use unet3p_losses::{
+    Activation, Classes, Error, Focal, Hybrid, HybridPreset, LabelBatch, LossConfig, Target,
+};
 
 const NAMES: [&str; 11] = [
     "focal",
@@ -98,17 +100,22 @@ fn bad_parameters_are_errors() {
 
 #[test]
 fn targets_from_labels() {
-    let labels = [0, 1, 2, 255, 2, 0, 1, 1];
-    let build = |activation, classes, ignore| {
-        Target::from_labels(&labels, (2, 1, 4), classes, activation, ignore, DType::F64, &Device::Cpu)
+    let of = |ids: &[u8], activation, classes, ignored| {
+        let labels = LabelBatch { ids, shape: (2, 1, 4), ignored };
+        Target::from_labels(&labels, classes, activation, &Device::Cpu)
     };
+    let build = |activation, classes, ignored| of(&[0, 1, 2, 255, 2, 0, 1, 1], activation, classes, ignored);
     let target = build(Activation::Sigmoid, 2, Some(255)).unwrap();
     assert_eq!(target.classes.dims(), [2, 2, 1, 4]);
     let expected = [0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0].map(f64::from);
     assert_eq!(flat(&target.classes), expected);
-    let valid = target.valid.unwrap();
+    let valid = target.valid.as_ref().unwrap();
     assert_eq!(valid.dims(), [2, 1, 1, 4]);
-    assert_eq!(flat(&valid), [1, 1, 1, 0, 1, 1, 1, 1].map(f64::from));
+    assert_eq!(flat(valid), [1, 1, 1, 0, 1, 1, 1, 1].map(f64::from));
+    let wide = target.to_dtype(DType::F64).unwrap();
+    assert_eq!((target.classes.dtype(), wide.classes.dtype()), (DType::F32, DType::F64));
+    assert_eq!(flat(&wide.classes), flat(&target.classes));
+    assert_eq!(wide.valid.as_ref().map(Tensor::dtype), Some(DType::F64));
 
     let target = build(Activation::Softmax, 3, Some(255)).unwrap();
     let expected = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0].map(f64::from);
@@ -117,11 +124,6 @@ fn targets_from_labels() {
     let error = build(Activation::Sigmoid, 2, None).unwrap_err();
     assert_eq!(error.to_string(), "label 255 is not a class: expected 0 to 2 or the ignored label");
     assert!(matches!(build(Activation::Softmax, 2, Some(255)), Err(Error::Label { label: 2, largest: 1 })));
-    let short =
-        Target::from_labels(&[0; 7], (2, 1, 4), 1, Activation::Sigmoid, None, DType::F32, &Device::Cpu);
-    assert!(matches!(short, Err(Error::Shape { .. })));
-    let none =
-        Target::from_labels(&[0; 8], (2, 1, 4), 1, Activation::Sigmoid, Some(9), DType::F32, &Device::Cpu)
-            .unwrap();
-    assert!(none.valid.is_none());
+    assert!(matches!(of(&[0; 7], Activation::Sigmoid, 1, None), Err(Error::Shape { .. })));
+    assert!(of(&[0; 8], Activation::Sigmoid, 1, Some(9)).unwrap().valid.is_none());
 }

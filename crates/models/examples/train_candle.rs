@@ -4,24 +4,24 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap};
-use unet3p_losses::{Activation, LossConfig, Target};
+use unet3p_losses::{Activation, LabelBatch, LossConfig, Target};
 use unet3p_models::{Predictor, UNet3Plus, UNet3PlusConfig, Variant};
 
 /// Images of bright discs on a dark ground, and their masks.
 fn discs(batch: usize, side: usize) -> Result<(Tensor, Target)> {
-    let (mut image, mut labels) = (Vec::new(), Vec::new());
+    let (mut image, mut ids) = (Vec::new(), Vec::new());
     for i in 0..batch {
         let (middle, radius) = (side as f32 * (0.35 + 0.1 * i as f32), side as f32 * 0.2);
         for pixel in 0..side * side {
             let (y, x) = ((pixel / side) as f32 - middle, (pixel % side) as f32 - middle);
             let inside = x.hypot(y) < radius;
-            labels.push(u8::from(inside));
+            ids.push(u8::from(inside));
             image.push(if inside { 1.0 } else { 0.2 * (pixel as f32).sin() });
         }
     }
     let image = Tensor::from_vec(image, (batch, 1, side, side), &Device::Cpu)?;
-    let shape = (batch, side, side);
-    let target = Target::from_labels(&labels, shape, 1, Activation::Sigmoid, None, DType::F32, &Device::Cpu);
+    let labels = LabelBatch { ids: &ids, shape: (batch, side, side), ignored: None };
+    let target = Target::from_labels(&labels, 1, Activation::Sigmoid, &Device::Cpu);
     Ok((image, target.map_err(candle_core::Error::wrap)?))
 }
 

@@ -178,10 +178,10 @@ impl UNet3PlusConfig {
     /// ```
     /// use unet3p_models::UNet3PlusConfig;
     ///
-    /// assert!(UNet3PlusConfig::is_json_of_one(r#"{"model_type": "unet3plus"}"#));
-    /// assert!(!UNet3PlusConfig::is_json_of_one(r#"{"model_type": "resnet"}"#));
+    /// assert!(UNet3PlusConfig::is_unet3plus_json(r#"{"model_type": "unet3plus"}"#));
+    /// assert!(!UNet3PlusConfig::is_unet3plus_json(r#"{"model_type": "resnet"}"#));
     /// ```
-    pub fn is_json_of_one(json: &str) -> bool {
+    pub fn is_unet3plus_json(json: &str) -> bool {
         let config: Result<serde_json::Value, _> = serde_json::from_str(json);
         config.is_ok_and(|config| config.get("model_type").is_some_and(|kind| kind == "unet3plus"))
     }

@@ -59,7 +59,7 @@ impl Header {
     /// The configuration that the file repeats, where it does.
     pub(crate) fn config(&self) -> Option<&str> {
         let entry = self.metadata.metadata().as_ref()?.get(CONFIG_ENTRY)?;
-        Some(entry.as_str()).filter(|json| UNet3PlusConfig::is_json_of_one(json))
+        Some(entry.as_str()).filter(|json| UNet3PlusConfig::is_unet3plus_json(json))
     }
 }
 

@@ -16,6 +16,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # A training loop in Candle's idiom
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/train_candle.rs")]
+#![doc = "```"]
 #![forbid(unsafe_code)]
 
 mod architecture;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use unet3p_data::{LabelMap, Sample, SliceDataset};
-use unet3p_losses::Target;
+use unet3p_losses::{LabelBatch, Target};
 use unet3p_metrics::{Counts, roc_auc};
 use unet3p_models::{CompileOptions, Logits, Predictor, UNet3Plus, check_probabilities, class_map};
 
@@ -186,10 +186,11 @@ impl Validator<'_> {
     }
 
     fn target(&self, sample: &Sample) -> Result<Target> {
-        let (mask, classes) = (&sample.mask, self.config.outputs());
+        let mask = &sample.mask;
         let shape = (1, mask.height, mask.width);
-        let (activation, ignored) = (self.config.model.activation, self.dataset.ignored());
-        Ok(Target::from_labels(&mask.data, shape, classes, activation, ignored, DType::F32, self.device)?)
+        let labels = LabelBatch { ids: &mask.data, shape, ignored: self.dataset.ignored() };
+        let (classes, activation) = (self.config.outputs(), self.config.model.activation);
+        Ok(Target::from_labels(&labels, classes, activation, self.device)?)
     }
 
     /// The predicted class ids, unless the probabilities are no numbers.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rayon::Yield;
 use rayon::prelude::*;
 use unet3p_data::{Augmentation, Sample, SliceDataset};
-use unet3p_losses::{Activation, Target};
+use unet3p_losses::{Activation, LabelBatch, Target};
 
 use crate::sampling::{Pick, Purpose, Sampler, generator};
 use crate::{Error, Result};
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_micros(200);
 
 /// How samples become batches.
 #[derive(Clone)]
-pub(crate) struct Recipe {
+pub(crate) struct SampleSettings {
     pub(crate) dataset: Arc<SliceDataset>,
     pub(crate) sampler: Sampler,
     pub(crate) augmentation: Augmentation,
@@ -45,7 +45,7 @@ pub(crate) struct Batch {
     pub(crate) names: Vec<String>,
 }
 
-impl Recipe {
+impl SampleSettings {
     /// The batch of a step, its samples one after the other: the same on whatever thread.
     pub(crate) fn batch(&self, step: usize) -> Result<Batch> {
         let samples = self.sampler.batch(step).into_iter().map(|pick| self.sample(pick));
@@ -95,7 +95,8 @@ impl Batch {
     /// What the network should answer.
     pub(crate) fn target(&self, classes: usize, activation: Activation, device: &Device) -> Result<Target> {
         let shape = (self.names.len(), self.crop[0], self.crop[1]);
-        Ok(Target::from_labels(&self.labels, shape, classes, activation, self.ignored, DType::F32, device)?)
+        let labels = LabelBatch { ids: &self.labels, shape, ignored: self.ignored };
+        Ok(Target::from_labels(&labels, classes, activation, device)?)
     }
 }
 
@@ -103,7 +104,7 @@ impl Batch {
 pub(crate) enum Loader {
     /// Each made when it is asked for, on all threads of the pool: on a CPU a thread beside the step's would take a
     /// core from one of them, for which the others wait.
-    Between { recipe: Arc<Recipe>, steps: Range<usize> },
+    Between { settings: Arc<SampleSettings>, steps: Range<usize> },
     /// Threads that each make every n-th batch and hold a few ready. Dropping it ends them.
     Ahead { queues: Vec<Receiver<Result<Batch>>>, next: usize },
 }
@@ -112,18 +113,18 @@ impl Loader {
     /// Batches of the steps `steps`, made by `workers` threads that stay at most `prefetch` batches ahead each;
     /// without any, between steps.
     pub(crate) fn start(
-        recipe: &Arc<Recipe>,
+        settings: &Arc<SampleSettings>,
         steps: Range<usize>,
         workers: usize,
         prefetch: usize,
     ) -> Result<Self> {
         if workers == 0 {
-            return Ok(Self::Between { recipe: recipe.clone(), steps });
+            return Ok(Self::Between { settings: settings.clone(), steps });
         }
         let start = |worker: usize| {
             let (sender, receiver) = sync_channel(prefetch);
-            let (recipe, steps) = (recipe.clone(), steps.clone());
-            let work = move || feed(&recipe, steps.skip(worker).step_by(workers), &sender);
+            let (settings, steps) = (settings.clone(), steps.clone());
+            let work = move || feed(&settings, steps.skip(worker).step_by(workers), &sender);
             let thread = std::thread::Builder::new().name(format!("batches {worker}"));
             thread.spawn(work).map_err(|e| Error::io("a loading thread".as_ref(), "start", e))?;
             Ok(receiver)
@@ -135,7 +136,9 @@ impl Loader {
     /// The next step's batch.
     pub(crate) fn next(&mut self) -> Result<Batch> {
         match self {
-            Self::Between { recipe, steps } => recipe.batch_in_parallel(steps.next().ok_or(Error::Loader)?),
+            Self::Between { settings, steps } => {
+                settings.batch_in_parallel(steps.next().ok_or(Error::Loader)?)
+            }
             Self::Ahead { queues, next } => {
                 let queue = &queues[*next];
                 *next = (*next + 1) % queues.len();
@@ -166,9 +169,9 @@ fn receive<T>(queue: &Receiver<T>) -> Option<T> {
     }
 }
 
-fn feed(recipe: &Recipe, steps: impl Iterator<Item = usize>, sender: &SyncSender<Result<Batch>>) {
+fn feed(settings: &SampleSettings, steps: impl Iterator<Item = usize>, sender: &SyncSender<Result<Batch>>) {
     for step in steps {
-        let batch = recipe.batch(step);
+        let batch = settings.batch(step);
         let failed = batch.is_err();
         // An error here means that nobody waits for more: the run has ended.
         if sender.send(batch).is_err() || failed {

@@ -93,9 +93,9 @@ pub struct Summary {
     pub stopped_early: bool,
     /// Whether it was [asked to stop](crate::Trainer::stop_on): it goes on from its checkpoint.
     pub interrupted: bool,
-    /// Time taken, over all sittings.
+    /// Time taken, over all sessions.
     pub seconds: f64,
-    /// Part of them that steps of this sitting waited for batches.
+    /// Part of them that steps of this session waited for batches.
     pub waited: f64,
     /// The best validation; nothing where the monitored metric was never measured.
     pub best: Option<Best>,

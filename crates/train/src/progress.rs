@@ -32,7 +32,7 @@ pub(crate) struct Progress {
     pub(crate) plateau_stale: usize,
     /// Over the present epoch.
     pub(crate) epoch: Sums,
-    /// Seconds of training and validation, over all sittings.
+    /// Seconds of training and validation, over all sessions.
     pub(crate) seconds: f64,
     /// Checksum of the names of the slices on both sides of the split.
     pub(crate) data: u32,
@@ -84,7 +84,7 @@ impl Progress {
     /// Takes in the monitored value of a validation; tells whether it is the best so far.
     ///
     /// A value that is not defined is never the best. The learning rate falls by `decay`, if that is a plateau.
-    pub(crate) fn judge(
+    pub(crate) fn take_validation(
         &mut self,
         value: Option<f64>,
         epoch: usize,
@@ -120,7 +120,7 @@ mod tests {
         let values = [Some(0.5), Some(0.4), None, Some(0.5), Some(0.45), Some(0.6), Some(0.1)];
         let mut seen = Vec::new();
         for (value, epoch) in values.into_iter().zip(1..) {
-            let best = progress.judge(value, epoch, &Monitor::Dice, &decay);
+            let best = progress.take_validation(value, epoch, &Monitor::Dice, &decay);
             seen.push((best, progress.stale, progress.plateau));
         }
         let expected = [
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(seen, expected);
         assert_eq!(progress.best, Some(Best { value: 0.6, epoch: 6 }));
         for epoch in 0..6 {
-            progress.judge(None, epoch, &Monitor::Dice, &decay);
+            progress.take_validation(None, epoch, &Monitor::Dice, &decay);
         }
         assert_eq!(progress.plateau, 0.2);
     }
@@ -143,8 +143,9 @@ mod tests {
     #[test]
     fn losses_are_the_better_the_lower() {
         let mut progress = Progress::start(0, Monitor::Dice);
-        let judged = [3.0, 2.0, 2.5]
-            .map(|value| progress.judge(Some(value), 1, &Monitor::ValidationLoss, &Decay::default()));
+        let judged = [3.0, 2.0, 2.5].map(|value| {
+            progress.take_validation(Some(value), 1, &Monitor::ValidationLoss, &Decay::default())
+        });
         assert_eq!(judged, [true, true, false]);
     }
 

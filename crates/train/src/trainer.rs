@@ -16,7 +16,7 @@ use candle_core::{Device, Tensor};
 use unet3p_data::{Parts, SliceDataset, Split, write_atomically};
 use unet3p_models::UNet3Plus;
 
-use crate::loader::{Batch, Loader, Recipe};
+use crate::loader::{Batch, Loader, SampleSettings};
 use crate::log::{Logs, METRICS};
 use crate::objective::Objective;
 use crate::progress::{Progress, Sums};
@@ -45,7 +45,7 @@ pub struct Trainer {
     parts: Parts,
     split: Split,
     classes: Classes,
-    recipe: Arc<Recipe>,
+    settings: Arc<SampleSettings>,
     statistics_batches: Vec<Batch>,
     class_names: Vec<String>,
     model: UNet3Plus,
@@ -104,7 +104,7 @@ impl Trainer {
 
     /// The slices on both sides of the split.
     pub fn dataset(&self) -> &SliceDataset {
-        &self.recipe.dataset
+        &self.settings.dataset
     }
 
     /// Which slices train and which validate.
@@ -143,7 +143,7 @@ impl Trainer {
         &self.config.train.monitor
     }
 
-    /// Steps that an earlier sitting did.
+    /// Steps that an earlier session did.
     pub fn steps_done(&self) -> usize {
         self.progress.step
     }
@@ -214,7 +214,7 @@ impl Trainer {
         let steps = self.plan.steps;
         let data = &self.config.data;
         let workers = data.workers.unwrap_or(if self.device.is_cpu() { 0 } else { 2 });
-        let mut loader = Loader::start(&self.recipe, self.progress.step..steps, workers, data.prefetch)?;
+        let mut loader = Loader::start(&self.settings, self.progress.step..steps, workers, data.prefetch)?;
         let first = self.progress.step;
         let mut waited = 0.0;
         let interrupted = loop {
@@ -286,7 +286,7 @@ impl Trainer {
     /// Whether the steps done are the last of an epoch that was not reported yet.
     fn epoch_is_over(&self) -> bool {
         let step = self.progress.step;
-        let ends = step >= self.plan.steps || self.recipe.sampler.is_between_passes(step);
+        let ends = step >= self.plan.steps || self.settings.sampler.is_between_passes(step);
         self.progress.epoch.steps > 0 && ends
     }
 
@@ -296,7 +296,7 @@ impl Trainer {
         let is_last = self.progress.step >= self.plan.steps;
         let validates = report.epoch.is_multiple_of(self.config.train.validate_every) || is_last;
         if validates {
-            self.judge(&mut report, logs)?;
+            self.take_validation(&mut report, logs)?;
         }
         self.progress.epochs = Some(report.epoch);
         self.progress.epoch = Sums::default();
@@ -311,7 +311,7 @@ impl Trainer {
 
     /// The learning rate of a step (from 0).
     fn learning_rate(&self, step: usize) -> f64 {
-        self.schedule.rate_in(step, self.recipe.sampler.pass(step)) * self.progress.plateau
+        self.schedule.rate_in(step, self.settings.sampler.pass(step)) * self.progress.plateau
     }
 
     /// Whether validations have stopped to improve for too long.

@@ -22,19 +22,34 @@
 //! The parts are re-exported: [`models`] for the network itself, [`data`] for
 //! images and volumes.
 //!
+//! What the command line does with whole folders is here as well: [`plan`] names the outputs of a run and keeps its journal,
+//! [`record`] reads and writes `predictions.json`, and [`evaluate`] scores predictions against references.
+//!
 //! The bundled models are for research; they are not medical devices.
+//!
+//! # A program
+//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/segment.rs")]
+#![doc = "```"]
 #![forbid(unsafe_code)]
 
 mod bundled;
+mod describe;
+mod digest;
 mod error;
+pub mod evaluate;
 mod memory;
 mod npy;
+pub mod plan;
 mod publish;
+pub mod record;
 mod segmentation;
 mod segmenter;
 mod source;
 
 pub use bundled::{BUNDLED_MODELS, BundledModel, DEFAULT_MODEL};
+pub use describe::describe;
 pub use error::{Error, Result};
 pub use npy::{read_npy, read_npy_from, read_npy_shape, write_npy};
 pub use publish::save_pretrained;

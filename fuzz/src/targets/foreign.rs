@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use unet3p_hub::{Converted, encoder, keras, pytorch};
+use unet3p_convert::{Converted, encoder, keras, pytorch};
 use unet3p_models::Encoder;
 
 use super::said;

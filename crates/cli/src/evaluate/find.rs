@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::EvaluateArgs;
-use super::cases::{Case, assemble};
+use unet3p::evaluate::{Case, Paired, Slices, assemble, check_distinct, images, masks, pair, warn_of_same};
+use unet3p::plan::layout;
+
+use super::args::EvaluateArgs;
 use super::job::{Form, Job};
-use super::pairs::{self, Paired};
-use super::slices::Slices;
 use crate::failure::Failure;
-use crate::layout;
 
 /// What is scored.
 pub(super) struct Found {
@@ -30,12 +29,12 @@ pub(super) fn cases(
 ) -> Result<Found, Failure> {
     let mut predictions = match &job.form {
         Form::Masks { predictions, .. } => {
-            pairs::masks(predictions, true)?.into_iter().map(|(name, mask)| (name, (mask, None))).collect()
+            masks(predictions, true)?.into_iter().map(|(name, mask)| (name, (mask, None))).collect()
         }
-        _ => pairs::images(&args.inputs)?,
+        _ => images(&args.inputs)?,
     };
     let folder = slices.map_or_else(|| layout::masks(references), |slices| slices.masks().to_path_buf());
-    let mut masks = pairs::masks(&folder, false)?;
+    let mut references_by_name = masks(&folder, false)?;
     if let Some(split) = args.split {
         let slices = slices.ok_or_else(|| {
             Failure::usage(format!(
@@ -43,10 +42,10 @@ pub(super) fn cases(
                 references.display()
             ))
         })?;
-        let names: BTreeSet<&str> = slices.of_split(split).collect();
+        let names: BTreeSet<&str> = slices.of_split(split.into()).collect();
         predictions.retain(|name, _| names.contains(name.as_str()));
-        masks.retain(|name, _| names.contains(name.as_str()));
-        if masks.is_empty() {
+        references_by_name.retain(|name, _| names.contains(name.as_str()));
+        if references_by_name.is_empty() {
             return Err(Failure::usage(format!(
                 "{}: marks no slice in {} as {}; `unet3p prepare` marks those of --validation or --validate-on",
                 slices.path().display(),
@@ -56,10 +55,10 @@ pub(super) fn cases(
         }
     }
     let is_predicted = args.predictions.is_none();
-    let Paired { pairs, missing } = pairs::pair(predictions, masks, is_predicted, args.allow_missing)?;
+    let Paired { pairs, missing } = pair(predictions, references_by_name, is_predicted, args.allow_missing)?;
     match &job.form {
-        Form::Masks { .. } => pairs::warn_of_same(&pairs),
-        _ => pairs::check_distinct(&pairs)?,
+        Form::Masks { .. } => warn_of_same(&pairs),
+        _ => check_distinct(&pairs)?,
     }
     if let Form::Images { run: Some(run), .. } = &job.form {
         run.warn_of_own(pairs.iter().map(|pair| pair.prediction.path.as_path()));

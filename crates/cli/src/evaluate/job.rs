@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use unet3p::plan::layout;
 use unet3p_data::MaskOptions;
 use unet3p_train::TrainConfig;
 
-use super::EvaluateArgs;
+use super::args::EvaluateArgs;
 use super::run_folder::RunFolder;
 use crate::failure::{Failure, describe};
-use crate::layout;
 
 /// The scores of a run's own data, in the run's folder.
 const OWN_SCORES: &str = "evaluation.json";

@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use unet3p::evaluate::{Case, Content, Pair, Slices};
+use unet3p::plan::{Input, Kind};
 use unet3p_data::{Slice, SliceDataset};
 
-use super::Split;
-use super::cases::{Case, Content};
-use super::pairs::Pair;
+use super::args::Split;
 use super::run_folder::RunFolder;
-use super::slices::Slices;
+use crate::config::failure;
 use crate::failure::{Failure, describe};
-use crate::predict::{Input, Kind};
 use crate::report;
-use crate::train::failure;
 
 /// Where a slice lies in its volume, and the distance in mm between slices, rows and columns.
 type Place = (usize, [f64; 3]);

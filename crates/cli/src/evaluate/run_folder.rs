@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use unet3p_train::TrainConfig;
 
+use crate::config::read_config;
 use crate::failure::Failure;
 use crate::model::{self, MODELS_OF_RUN};
-use crate::train::read_config;
 
 /// The file that tells a run's folder from others.
 const CONFIG: &str = "config.toml";

@@ -1,9 +1,7 @@
 //! The scores as a table on the terminal.
 
+use unet3p::evaluate::{Classes, Total, Totals};
 use unet3p_metrics::Summary;
-
-use super::classes::Classes;
-use super::summary::{Total, Totals};
 
 /// The lines of a table for each class, and of one for all where there are several.
 pub(super) fn lines(totals: &Totals, classes: &Classes) -> Vec<String> {

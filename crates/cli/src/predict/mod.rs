@@ -1,39 +1,22 @@
 //! `unet3p predict`: images and volumes to masks.
 
-mod channels;
-mod earlier;
-mod inputs;
-mod journal;
-mod lock;
-mod plan;
-mod record;
-mod settings;
-mod target;
 mod work;
 
-pub(crate) use channels::{by_case, files as case_files};
-pub(crate) use earlier::{read as read_record, without_written};
-pub(crate) use inputs::{Input, Kind, discover};
-pub(crate) use lock::lock_file;
-pub(crate) use plan::{check_folder, stems};
-pub(crate) use record::text;
-pub(crate) use settings::Settings;
-pub(crate) use target::{RECORD, record_beside};
-
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use unet3p::{Segmenter, read_npy_shape};
+use unet3p::Segmenter;
+use unet3p::plan::{
+    Earlier, Extras, Item, Journal, Kept, PlanError, Run, Target, by_case, check_folder, check_new,
+    create_folder, discover, is_list, layout, listed_cases, lock, may_be_channel, plan, without_written,
+};
+use unet3p::record::{Entry, FILE_NAME, Identity, Options, RecordError, text};
 
 use crate::args::Global;
 use crate::failure::{Failure, describe};
-use crate::{layout, model, report};
-use earlier::{Earlier, Kept};
-use journal::Journal;
-use plan::{Extras, Item};
-use record::{Entry, Identity, Options};
-use target::Target;
+use crate::model;
+use crate::report;
+use crate::settings::Settings;
 
 /// Arguments of `unet3p predict`.
 #[derive(Debug, Args)]
@@ -68,24 +51,23 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     let extras = Extras { overlay: args.overlay, probabilities: args.save_probabilities };
     let skip = matches!(target, Target::Folder(_)).then(|| target.folder());
     let roots: Vec<PathBuf> = args.inputs.iter().map(|path| images_of_dataset(path)).collect();
-    let (lists, roots): (Vec<PathBuf>, Vec<PathBuf>) =
-        roots.into_iter().partition(|path| channels::is_list(path));
+    let (lists, roots): (Vec<PathBuf>, Vec<PathBuf>) = roots.into_iter().partition(|path| is_list(path));
     let mut inputs = if roots.is_empty() { Vec::new() } else { discover(&roots, skip, false)? };
     // How a model puts channels together is asked for only where there may be some.
     let mut source = None;
-    if !lists.is_empty() || inputs.iter().any(channels::may_be_channel) {
+    if !lists.is_empty() || inputs.iter().any(may_be_channel) {
         let found = model::resolve(args.settings.model(), global)?;
         let how = found.load_preprocessor().map_err(|e| Failure::run(describe(&e)))?.unwrap_or_default();
         if how.files_per_case() > 1 {
             inputs = by_case(inputs);
         }
         for list in &lists {
-            inputs.extend(channels::listed(list, &how)?);
+            inputs.extend(listed_cases(list, &how)?);
         }
         source = Some(found);
     }
     let inputs = without_written(inputs, &roots, Some(&target))?;
-    let items = plan::plan(inputs, &target, extras, images_of)?;
+    let items = plan(inputs, &target, extras)?;
     check_folder(target.folder())?;
     let options = Options {
         model: args.settings.model().to_string(),
@@ -93,23 +75,26 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
         tta: args.settings.tta,
         tile: args.settings.tile,
     };
-    let earlier = || -> Result<Option<Earlier>, Failure> {
+    let earlier = || -> Result<Option<Earlier>, PlanError> {
         let earlier = if args.go_on { Earlier::read(&target, &options)? } else { None };
         if !args.overwrite && earlier.is_none() {
-            plan::check_new(&items, &target.record())?;
+            check_new(&items, &target.record())?;
         }
         Ok(earlier)
     };
-    let mut lock = lock::lock(&target)?;
+    let mut held = lock(&target)?;
     let mut found = earlier()?;
     let device = global.device.open()?;
     let source = source.map_or_else(|| model::resolve(&options.model, global), Ok)?;
     let segmenter = args.settings.open_source(&source, &device)?;
-    let identity = Identity { labels: segmenter.labels(), weights: Some(model::digest(&source)?) };
+    let identity = Identity {
+        labels: segmenter.labels(),
+        weights: Some(source.digest().map_err(|e| Failure::run(describe(&e)))?),
+    };
     create_folder(target.folder())?;
-    if lock.is_none() {
+    if held.is_none() {
         // Another process may have made the folder, and filled it.
-        lock = lock::lock(&target)?;
+        held = lock(&target)?;
         found = earlier()?;
     }
     let kept = match found {
@@ -119,15 +104,17 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
         }
         None => Kept { finished: items.iter().map(|_| Vec::new()).collect(), others: Vec::new() },
     };
-    let mut journal = Journal::begin(target.record(), options, identity, kept)?;
+    let mut journal =
+        Journal::begin(Run { record: target.record(), options, identity }, kept, report::warnings)
+            .map_err(|e| unwritten(&e))?;
     let finished = (0..items.len()).filter(|&i| journal.is_finished(i)).count();
     if args.go_on {
         report::note(format!("{finished} of {} inputs are finished already", items.len()));
     }
     segment_all(&segmenter, &items, target.folder(), &mut journal);
     let failed = journal.failed();
-    journal.end()?;
-    drop(lock);
+    journal.end().map_err(|e| unwritten(&e))?;
+    drop(held);
     finish(items.len(), failed, &target)
 }
 
@@ -144,23 +131,8 @@ fn images_of_dataset(path: &Path) -> PathBuf {
     images
 }
 
-/// How many images the array in `path` holds, `None` when it is a single one. An array that cannot be read is
-/// named when its turn comes.
-pub(crate) fn images_of(path: &Path) -> Option<usize> {
-    match read_npy_shape(path).ok()?.as_slice() {
-        // an empty array of any number of images is as long as its header
-        shape @ [images, _, _, _] if !shape.contains(&0) => Some(*images),
-        _ => None,
-    }
-}
-
-/// Makes a folder for outputs, with those above it.
-pub(crate) fn create_folder(folder: &Path) -> Result<(), Failure> {
-    if folder.as_os_str().is_empty() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder)
-        .map_err(|e| Failure::run(format!("{}: cannot create the folder: {e}", folder.display())))
+fn unwritten(error: &RecordError) -> Failure {
+    Failure::run(describe(error))
 }
 
 /// Segments one input after the other; one that fails is named at once and recorded.
@@ -171,19 +143,19 @@ fn segment_all(segmenter: &Segmenter, items: &[Item], folder: &Path, journal: &m
             bar.inc(1);
             continue;
         }
-        bar.set_message(record::text(&item.input.path));
+        bar.set_message(text(&item.input.path));
         let entries = match work::segment(segmenter, item, folder) {
             Ok(done) => {
                 for done in &done {
                     done.warnings.iter().for_each(|warning| report::warning(&done.input, warning));
-                    report::result_line(done.summary(folder));
+                    report::result_line(work::summary(done, folder));
                 }
                 done.into_iter().map(|done| Entry::Done(Box::new(done))).collect()
             }
             Err(e) => {
                 let error = describe(&e);
                 report::error(&error);
-                vec![Entry::Failed { input: record::text(&item.input.path), error }]
+                vec![Entry::Failed { input: text(&item.input.path), error }]
             }
         };
         journal.add(index, entries);
@@ -197,7 +169,9 @@ fn finish(inputs: usize, failed: usize, target: &Target) -> Result<(), Failure> 
     let record = target.record();
     if failed == 0 {
         report::result_line(match target {
-            Target::Folder(folder) => format!("done: outputs and {RECORD} are in {}", folder.display()),
+            Target::Folder(folder) => {
+                format!("done: outputs and {} are in {}", FILE_NAME, folder.display())
+            }
             Target::File(file) => {
                 format!("done: the mask is {}, its record {}", file.display(), record.display())
             }

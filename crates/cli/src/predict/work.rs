@@ -5,12 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use unet3p::plan::{Item, Kind, Outputs, case_files};
+use unet3p::record::{ClassShare, Done, Stamp, text};
 use unet3p::{Segmentation, Segmenter};
 
-use super::channels::files as case_files;
-use super::inputs::Kind;
-use super::plan::{Item, Outputs};
-use super::record::{ClassShare, Done, Files, Stamp, text};
 use crate::failure::caught;
 use crate::report;
 
@@ -90,7 +88,7 @@ fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> 
         input: text(path),
         source: None,
         index: None,
-        outputs: Files::relative(outputs, folder),
+        outputs: outputs.relative_to(folder),
         size: vec![found.mask.height, found.mask.width],
         spacing_mm: None,
         classes: ClassShare::of_image(&found.classes),
@@ -126,7 +124,7 @@ fn volume(
         input: text(path),
         source: None,
         index: None,
-        outputs: Files::relative(outputs, folder),
+        outputs: outputs.relative_to(folder),
         size: found.mask.shape.to_vec(),
         spacing_mm: Some(found.mask.spacing()),
         classes: ClassShare::of_volume(&found.classes, found.voxel_mm3()),
@@ -145,16 +143,14 @@ fn make_parent(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(parent).map_err(|source| Error::Folder { path: parent.to_path_buf(), source })
 }
 
-impl Done {
-    /// The line that tells what was found and where it lies.
-    pub(crate) fn summary(&self, folder: &Path) -> String {
-        let mut line = format!("{} -> {}", self.input, folder.join(self.outputs.mask()).display());
-        for class in &self.classes {
-            line.push_str(&format!(", {class}"));
-        }
-        if let Some(presence) = self.presence {
-            line.push_str(&format!(", presence {presence:.2}"));
-        }
-        line
+/// The line that tells what was found and where it lies.
+pub(crate) fn summary(done: &Done, folder: &Path) -> String {
+    let mut line = format!("{} -> {}", done.input, folder.join(&done.outputs.mask).display());
+    for class in &done.classes {
+        line.push_str(&format!(", {class}"));
     }
+    if let Some(presence) = done.presence {
+        line.push_str(&format!(", presence {presence:.2}"));
+    }
+    line
 }

@@ -9,8 +9,8 @@ use unet3p_data::prepare::{
 };
 use unet3p_data::{Size, Window};
 
+use super::cut::{Grid, Scaling, cut};
 use super::parse::{parse_class, parse_pattern, parse_size, parse_spacing, parse_window};
-use super::{Grid, Scaling, cut};
 use crate::failure::{Failure, describe};
 
 /// Arguments of `unet3p prepare folder`.

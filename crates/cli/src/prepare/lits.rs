@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use unet3p_data::Size;
 use unet3p_data::prepare::{FolderOptions, Lits, Tumors};
 
+use super::cut::{Grid, Scaling, cut};
 use super::parse::{parse_size, parse_window};
-use super::{Grid, Scaling, cut};
 use crate::failure::{Failure, describe};
 
 /// What becomes of tumours.

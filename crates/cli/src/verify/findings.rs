@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use unet3p_data::{Inspection, Parts, SliceDataset, Split};
 
-use super::record::{Part, Record};
+use super::part::Part;
+use super::record::Record;
 use crate::failure::describe;
 use crate::report;
 

@@ -1,6 +1,7 @@
 //! `unet3p verify`: what is in a dataset, and what is wrong with it.
 
 mod findings;
+mod part;
 mod record;
 
 use std::fs;
@@ -12,14 +13,15 @@ use unet3p_data::{
 };
 use unet3p_train::TrainConfig;
 
+use unet3p::plan::check_folder;
+
+use crate::config::{failure, read_config};
 use crate::failure::{Failure, describe};
-use crate::predict::check_folder;
 use crate::report;
-use crate::train::{failure, read_config};
 
 use self::findings::Findings;
 pub(crate) use self::findings::{missing_classes, no_validation};
-pub(crate) use self::record::Part;
+pub(crate) use self::part::Part;
 use self::record::Record;
 
 /// Slices on the contact sheet.
@@ -202,7 +204,7 @@ fn write(
         let sheet = dataset.contact_sheet(shown, &[]).map_err(failed)?;
         sheet.write_png(&folder.join(SHEET_FILE)).map_err(failed)?;
     }
-    let text = record.json(findings);
+    let text = record.json(&findings.problems, &findings.warnings);
     write_atomically(&folder.join(RECORD_FILE), |file| std::io::Write::write_all(file, text.as_bytes()))
         .map_err(failed)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use candle_core::{DType, Device, Tensor};
-use unet3p_hub::encoder::name_in_timm;
+use unet3p_convert::encoder::name_in_timm;
 use unet3p_models::{Encoder, UNet3Plus, UNet3PlusConfig, Variant};
 
 use crate::hub_server::{COMMIT, Repo, Server};

@@ -290,7 +290,7 @@ fn ctrl_c_saves_what_the_run_goes_on_from() {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            // The first epoch of the sitting is done: the run is under way.
+            // The first epoch of the session is done: the run is under way.
             let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
             let begun = lines.any(|line| line.starts_with("epoch "));
             if begun && stops < 2 {

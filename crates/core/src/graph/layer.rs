@@ -29,7 +29,7 @@ impl Default for BatchNormOptions {
 
 /// A convolution and, where it has them, batch normalisation and ReLU.
 #[derive(Debug, Clone)]
-pub(super) struct Layer {
+pub(super) struct ConvLayer {
     conv: Conv,
     pub(super) weight: Var,
     pub(super) bias: Option<Var>,
@@ -45,7 +45,7 @@ pub(super) struct BatchNorm {
     running_var: Var,
 }
 
-impl Layer {
+impl ConvLayer {
     /// The layer of a node called `name`.
     pub(super) fn new(name: &str, conv: &Conv, parameters: &VarBuilder<'_>) -> Result<Self> {
         let at = |name: &str| if name.is_empty() { parameters.clone() } else { parameters.pp(name) };

@@ -7,7 +7,7 @@ use candle_nn::VarBuilder;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::layer::{BatchNormOptions, Layer};
+use super::layer::{BatchNormOptions, ConvLayer};
 use super::{Graph, NodeId, Op, fuse_upsampling};
 use crate::backend::Backend;
 use crate::ops::{dropout, global_max_pool, max_pool2d, relu, upsample_bilinear2d};
@@ -18,7 +18,7 @@ use crate::training::MapMemory;
 pub struct GraphModule {
     pub(super) graph: Graph,
     /// By node.
-    pub(super) layers: Vec<Option<Layer>>,
+    pub(super) layers: Vec<Option<ConvLayer>>,
     pub(super) batch_norm: BatchNormOptions,
     backend: Option<Backend>,
     /// What dropout draws from.
@@ -44,7 +44,7 @@ impl GraphModule {
     pub fn new(mut graph: Graph, parameters: VarBuilder<'_>) -> Result<Self> {
         fuse_upsampling(&mut graph);
         let layer = |(_, node): (_, &super::Node)| match &node.op {
-            Op::Conv(conv) => Layer::new(&node.name, conv, &parameters).map(Some),
+            Op::Conv(conv) => ConvLayer::new(&node.name, conv, &parameters).map(Some),
             _ => Ok(None),
         };
         let layers = graph.nodes().map(layer).collect::<Result<_>>()?;

@@ -9,7 +9,7 @@ use crate::training::{self, Map, Tape};
 
 /// Where a training pass computes a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Computed {
     /// On the tape, as a map.
     Map,
     /// On the tape, as planes: a convolution to few channels without batch normalisation.
@@ -26,7 +26,7 @@ impl GraphModule {
     /// # Errors
     /// As [`GraphModule::forward_t`], and where `x` is not of f32 on the CPU.
     pub fn forward_on_tape(&self, x: &Tensor, outputs: &[NodeId]) -> Result<Vec<Tensor>> {
-        let places = places(&self.graph, outputs);
+        let computed = computed(&self.graph, outputs);
         let (mut tape, input) = Tape::new(x, &self.memory)?;
         let size = [x.dim(2)?, x.dim(3)?];
         let mut maps: Vec<Option<Map>> = vec![None; self.graph.len()];
@@ -35,31 +35,32 @@ impl GraphModule {
         let mut given = Vec::new();
         for (id, node) in self.graph.nodes() {
             let from = |maps: &[Option<Map>]| node.inputs.first().and_then(|input| maps[input.0].clone());
-            match (places[id.0], &node.op, from(&maps)) {
-                (Some(Place::Map), Op::Input, _) => maps[id.0] = input.take(),
-                (Some(Place::Map), Op::Conv(conv), Some(x)) => {
-                    let slot = self.slot(&mut tape, &mut maps, &places, id, size);
+            match (computed[id.0], &node.op, from(&maps)) {
+                (Some(Computed::Map), Op::Input, _) => maps[id.0] = input.take(),
+                (Some(Computed::Map), Op::Conv(conv), Some(x)) => {
+                    let slot = self.slot(&mut tape, &mut maps, &computed, id, size);
                     maps[id.0] = Some(self.layer_on_tape(&mut tape, id, conv, &x, slot)?);
                 }
-                (Some(Place::Map), Op::AddRelu, Some(x)) => {
+                (Some(Computed::Map), Op::AddRelu, Some(x)) => {
                     if let Some(shortcut) = &maps[node.inputs[1].0] {
                         maps[id.0] = Some(tape.add_relu(&x, shortcut)?);
                     }
                 }
-                (Some(Place::Map), Op::MaxPool(_), Some(x)) if self.graph.halvings(id).is_none() => {
+                (Some(Computed::Map), Op::MaxPool(_), Some(x)) if self.graph.halvings(id).is_none() => {
                     maps[id.0] = Some(tape.overlapping_pool(&x)?);
                 }
-                (Some(Place::Map), Op::MaxPool(_), Some(x)) if maps[id.0].is_none() => {
+                (Some(Computed::Map), Op::MaxPool(_), Some(x)) if maps[id.0].is_none() => {
                     let [source] = node.inputs[..] else { continue };
-                    let pools: Vec<(NodeId, usize)> = self.halvings_of(source, &places);
+                    let pools: Vec<(NodeId, usize)> = self.halvings_of(source, &computed);
                     let deepest = pools.iter().map(|&(_, halvings)| halvings).max().unwrap_or(0);
                     let pooled = tape.max_pools(&x, deepest)?;
                     pools.into_iter().for_each(|(pool, halvings)| {
                         maps[pool.0] = Some(pooled[halvings - 1].clone());
                     });
                 }
-                (Some(Place::Planes), Op::Conv(_), Some(x)) => {
-                    if let Some(super::layer::Layer { weight, bias: Some(bias), .. }) = &self.layers[id.0] {
+                (Some(Computed::Planes), Op::Conv(_), Some(x)) => {
+                    if let Some(super::layer::ConvLayer { weight, bias: Some(bias), .. }) = &self.layers[id.0]
+                    {
                         tape.head(weight.as_tensor(), bias.as_tensor(), &x)?;
                         given.push(id);
                     }
@@ -70,7 +71,7 @@ impl GraphModule {
         // maps that are read, or wanted, as tensors
         let readers = self.graph.readers(outputs);
         for (id, _) in self.graph.nodes() {
-            let as_tensor = |reader: &NodeId| places[reader.0] == Some(Place::Tensor);
+            let as_tensor = |reader: &NodeId| computed[reader.0] == Some(Computed::Tensor);
             if let Some(map) = &maps[id.0]
                 && (outputs.contains(&id) || readers[id.0].iter().any(as_tensor))
             {
@@ -103,7 +104,7 @@ impl GraphModule {
         else {
             candle_core::bail!("{}: no batch normalisation", self.graph[id].name);
         };
-        let parameters = training::Layer {
+        let parameters = training::LayerParameters {
             weight: layer.weight.as_tensor(),
             bias: layer.bias.as_ref().map(|bias| bias.as_tensor()),
             gamma: norm.gamma.as_tensor(),
@@ -120,13 +121,15 @@ impl GraphModule {
         &self,
         tape: &mut Tape,
         maps: &mut [Option<Map>],
-        places: &[Option<Place>],
+        computed: &[Option<Computed>],
         id: NodeId,
         size: [usize; 2],
     ) -> Option<Map> {
         let reads = |node: &super::Node| node.op == Op::Concat && node.inputs.contains(&id);
-        let (whole, node) =
-            self.graph.nodes().find(|(whole, node)| places[whole.0] == Some(Place::Map) && reads(node))?;
+        let (whole, node) = self
+            .graph
+            .nodes()
+            .find(|(whole, node)| computed[whole.0] == Some(Computed::Map) && reads(node))?;
         if maps[whole.0].is_none() {
             let parts: Vec<usize> = node.inputs.iter().map(|&input| self.graph[input].channels).collect();
             let map = tape.concatenation(&parts, size.map(|side| side / node.reduction));
@@ -137,19 +140,19 @@ impl GraphModule {
     }
 
     /// The poolings of a map by 2, 4, 8, ... that are computed on the tape.
-    fn halvings_of(&self, source: NodeId, places: &[Option<Place>]) -> Vec<(NodeId, usize)> {
-        let all = self.graph.nodes().filter(|(id, node)| places[id.0].is_some() && node.inputs == [source]);
+    fn halvings_of(&self, source: NodeId, computed: &[Option<Computed>]) -> Vec<(NodeId, usize)> {
+        let all = self.graph.nodes().filter(|(id, node)| computed[id.0].is_some() && node.inputs == [source]);
         all.filter_map(|(id, _)| Some((id, self.graph.halvings(id)? as usize))).collect()
     }
 }
 
 /// Where each node that `outputs` need is computed.
-fn places(graph: &Graph, outputs: &[NodeId]) -> Vec<Option<Place>> {
+fn computed(graph: &Graph, outputs: &[NodeId]) -> Vec<Option<Computed>> {
     let readers = graph.readers(outputs);
     let needed = graph.needed(outputs);
-    let mut places: Vec<Option<Place>> = vec![None; graph.len()];
+    let mut computed: Vec<Option<Computed>> = vec![None; graph.len()];
     for (id, node) in graph.nodes().filter(|(id, _)| needed[id.0]) {
-        let from_maps = node.inputs.iter().all(|input| places[input.0] == Some(Place::Map));
+        let from_maps = node.inputs.iter().all(|input| computed[input.0] == Some(Computed::Map));
         // a slot of a concatenation is written by a convolution whose output no one else reads
         let is_slot = |input: &NodeId| {
             matches!(&graph[*input].op, Op::Conv(conv) if conv.batch_norm.is_some())
@@ -157,18 +160,18 @@ fn places(graph: &Graph, outputs: &[NodeId]) -> Vec<Option<Place>> {
                 && !outputs.contains(input)
         };
         let place = match &node.op {
-            Op::Input => Place::Map,
-            Op::Conv(conv) if from_maps && is_layer(conv) => Place::Map,
-            Op::Conv(conv) if from_maps && is_head(conv) => Place::Planes,
-            Op::MaxPool(_) if from_maps && graph.halvings(id).is_some() => Place::Map,
-            Op::MaxPool(Window { side: 3, stride: 2, padding: 1 }) if from_maps => Place::Map,
-            Op::AddRelu if from_maps && node.inputs[0] != node.inputs[1] => Place::Map,
-            Op::Concat if from_maps && node.inputs.iter().all(is_slot) => Place::Map,
-            _ => Place::Tensor,
+            Op::Input => Computed::Map,
+            Op::Conv(conv) if from_maps && is_layer(conv) => Computed::Map,
+            Op::Conv(conv) if from_maps && is_head(conv) => Computed::Planes,
+            Op::MaxPool(_) if from_maps && graph.halvings(id).is_some() => Computed::Map,
+            Op::MaxPool(Window { side: 3, stride: 2, padding: 1 }) if from_maps => Computed::Map,
+            Op::AddRelu if from_maps && node.inputs[0] != node.inputs[1] => Computed::Map,
+            Op::Concat if from_maps && node.inputs.iter().all(is_slot) => Computed::Map,
+            _ => Computed::Tensor,
         };
-        places[id.0] = Some(place);
+        computed[id.0] = Some(place);
     }
-    places
+    computed
 }
 
 fn is_layer(conv: &Conv) -> bool {

@@ -1,5 +1,5 @@
 //! Differentiable operations on `[batch, channels, height, width]`, each on the CPU kernels and as a
-//! composition of Candle ops.
+//! set of Candle operations.
 //!
 //! They exist because several of Candle's own lack a backward pass or have a wrong one. At a tie the first
 //! maximum of a window, in row-major order, takes the whole gradient; the derivative of ReLU at 0 is 0.

@@ -7,7 +7,7 @@ use unet3p_kernels::{
     max_pools2d_blocked_backward,
 };
 
-use super::tape::{LayerStep, Map, Step, Tape, with_values};
+use super::tape::{Map, Tape, TapeLayer, TapeStep, with_values};
 
 /// Gradients of maps, by id.
 struct Gradients(Vec<Option<AlignedBuffer>>);
@@ -20,12 +20,12 @@ impl Tape {
         let mut grads = Gradients((0..self.maps.len()).map(|_| None).collect());
         while let Some(step) = self.steps.pop() {
             match step {
-                Step::Layer { layer, norm, parameters } => {
+                TapeStep::Layer { layer, norm, parameters } => {
                     self.layer_backward(&mut grads, &mut found[parameters..], &layer, &norm)?;
                     self.release(&mut grads, layer.z);
                     self.release(&mut grads, layer.y.id);
                 }
-                Step::OverlappingPool { x, y } => {
+                TapeStep::OverlappingPool { x, y } => {
                     if let Some(grad) = grads.0[y.id].take() {
                         let grad_y = self.shape(&y).batch(self.images, &grad);
                         self.write_gradient(&mut grads, &x, |grad_x, write| {
@@ -36,20 +36,20 @@ impl Tape {
                     }
                     self.release(&mut grads, y.id);
                 }
-                Step::AddRelu { a, b, y } => {
+                TapeStep::AddRelu { a, b, y } => {
                     self.add_relu_backward(&mut grads, [&a, &b], &y);
                     self.release(&mut grads, y.id);
                 }
-                Step::Pools { x, pooled } => {
+                TapeStep::Pools { x, pooled } => {
                     self.pools_backward(&mut grads, &x, &pooled);
                     pooled.iter().for_each(|map| self.release(&mut grads, map.id));
                 }
-                Step::Head { x, output, parameters } => {
+                TapeStep::Head { x, output, parameters } => {
                     if let Some(grad) = &outputs[output] {
                         self.head_backward(&mut grads, &mut found, parameters, &x, grad)?;
                     }
                 }
-                Step::Planes { x, output } => {
+                TapeStep::Planes { x, output } => {
                     if let Some(grad) = &outputs[output] {
                         self.planes_backward(&mut grads, &x, grad)?;
                     }
@@ -63,10 +63,10 @@ impl Tape {
         &self,
         grads: &mut Gradients,
         found: &mut [Option<Tensor>],
-        layer: &LayerStep,
+        layer: &TapeLayer,
         norm: &BlockedBatchNorm,
     ) -> Result<()> {
-        let &LayerStep { ref x, kernel, scale, z, ref y, has_bias } = layer;
+        let &TapeLayer { ref x, kernel, scale, z, ref y, has_bias } = layer;
         let Some(mut grad) = grads.0[y.id].take() else { return Ok(()) };
         let parameters = self.parameters.len() - found.len();
         let shape = self.shape(y);
@@ -80,7 +80,7 @@ impl Tape {
         let mut grad_w = vec![0.0; weight.elem_count()];
         with_values(weight, |weight| {
             if scale == 1 {
-                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, outputs, kernel, weight);
+                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, kernel, weight);
                 let mut memory = self.memory.take_scratch();
                 conv.weight_gradient(self.view(x), grad_z, &mut grad_w, &mut memory);
                 if self.values(x.id).needs_gradient {
@@ -90,7 +90,7 @@ impl Tape {
                 }
                 self.memory.give_back_scratch(memory);
             } else {
-                let conv = BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight);
+                let conv = BlockedUpsampledConv2d::new(self.isa, scale, inputs, weight);
                 self.write_gradient(grads, x, |grad_x, write| {
                     conv.backward(self.view(x), grad_z, grad_x, write, &mut grad_w);
                 });
@@ -153,7 +153,7 @@ impl Tape {
         let mut grad_w = vec![0.0; weight.elem_count()];
         let bias = with_values(grad, |grad| {
             with_values(weight, |weight| {
-                let head = BlockedHead::new(self.isa, inputs, outputs, weight);
+                let head = BlockedHead::new(self.isa, inputs, weight);
                 self.write_gradient(grads, x, |grad_x, write| {
                     head.backward(self.view(x), grad, grad_x, write, &mut grad_w);
                 });

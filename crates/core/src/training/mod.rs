@@ -12,4 +12,4 @@ mod memory;
 mod tape;
 
 pub(crate) use memory::MapMemory;
-pub(crate) use tape::{Layer, Map, Tape};
+pub(crate) use tape::{LayerParameters, Map, Tape};

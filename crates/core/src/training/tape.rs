@@ -43,7 +43,7 @@ pub(super) struct Values {
 }
 
 /// The parameters of a convolution with batch normalisation behind it.
-pub(crate) struct Layer<'a> {
+pub(crate) struct LayerParameters<'a> {
     pub(crate) weight: &'a Tensor,
     pub(crate) bias: Option<&'a Tensor>,
     pub(crate) gamma: &'a Tensor,
@@ -52,10 +52,10 @@ pub(crate) struct Layer<'a> {
 }
 
 /// What has been computed.
-pub(super) enum Step {
+pub(super) enum TapeStep {
     /// Convolution, of the input upsampled by `scale`, batch normalisation and ReLU. Parameters: weight, gamma, beta and,
     /// where there is one, bias, the first of which is number `parameters`.
-    Layer { layer: LayerStep, norm: BlockedBatchNorm, parameters: usize },
+    Layer { layer: TapeLayer, norm: BlockedBatchNorm, parameters: usize },
     /// Max pooling by 2, 4, 8, ...
     Pools { x: Map, pooled: Vec<Map> },
     /// Max pooling by windows of 3x3 with stride 2.
@@ -69,7 +69,7 @@ pub(super) enum Step {
 }
 
 /// The maps and the form of a convolution with batch normalisation behind it.
-pub(super) struct LayerStep {
+pub(super) struct TapeLayer {
     pub(super) x: Map,
     pub(super) kernel: Kernel,
     pub(super) scale: usize,
@@ -88,7 +88,7 @@ pub(crate) struct Tape {
     pub(super) memory: MapMemory,
     /// By id; none where the memory has gone back.
     pub(super) maps: Vec<Option<Values>>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<TapeStep>,
     pub(super) parameters: Vec<Tensor>,
     pub(super) outputs: Vec<(Vec<f32>, [usize; 4])>,
 }
@@ -207,7 +207,7 @@ impl Tape {
     pub(crate) fn layer(
         &mut self,
         conv: &Conv,
-        layer: &Layer<'_>,
+        layer: &LayerParameters<'_>,
         x: &Map,
         slot: Option<Map>,
     ) -> Result<(Map, ChannelStatistics)> {
@@ -236,17 +236,17 @@ impl Tape {
             let to = shape.batch_mut(images, &mut to.data);
             if scale == 1 {
                 let mut scratch = self.memory.take_scratch();
-                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, outputs, kernel, weight);
+                let conv = BlockedConv2d::with_kernel(self.isa, &x.parts, kernel, weight);
                 conv.run(from, to, &mut scratch);
                 self.memory.give_back_scratch(scratch);
             } else {
-                BlockedUpsampledConv2d::new(self.isa, scale, inputs, outputs, weight).run(from, to);
+                BlockedUpsampledConv2d::new(self.isa, scale, inputs, weight).run(from, to);
             }
         })?;
         self.wrote(&z, to);
         let norm = with_values(layer.gamma, |gamma| {
             with_values(layer.beta, |beta| {
-                BlockedBatchNorm::new(self.isa, self.view(&z), gamma, beta, layer.eps)
+                BlockedBatchNorm::new(self.isa, self.view(&z), [gamma, beta], layer.eps)
             })
         })??;
         let norm = if conv.relu { norm } else { norm.without_relu() };
@@ -264,8 +264,8 @@ impl Tape {
         }
         let parameters = self.register([Some(layer.weight), Some(layer.gamma), Some(layer.beta), layer.bias]);
         let (x, has_bias) = (x.clone(), layer.bias.is_some());
-        let layer = LayerStep { x, kernel, scale, z: z.id, y: y.clone(), has_bias };
-        self.steps.push(Step::Layer { layer, norm, parameters });
+        let layer = TapeLayer { x, kernel, scale, z: z.id, y: y.clone(), has_bias };
+        self.steps.push(TapeStep::Layer { layer, norm, parameters });
         Ok((y, statistics))
     }
 
@@ -282,7 +282,7 @@ impl Tape {
         let mut to = self.writing(&y);
         max_pool2d_3x3_blocked(self.isa, self.view(x), to.shape.batch_mut(self.images, &mut to.data));
         self.wrote(&y, to);
-        self.steps.push(Step::OverlappingPool { x: x.clone(), y: y.clone() });
+        self.steps.push(TapeStep::OverlappingPool { x: x.clone(), y: y.clone() });
         Ok(y)
     }
 
@@ -299,7 +299,7 @@ impl Tape {
         to.data.copy_from_slice(&self.values(a.id).data);
         add_relu_blocked(self.isa, self.view(b), to.shape.batch_mut(self.images, &mut to.data));
         self.wrote(&y, to);
-        self.steps.push(Step::AddRelu { a: a.clone(), b: b.clone(), y: y.clone() });
+        self.steps.push(TapeStep::AddRelu { a: a.clone(), b: b.clone(), y: y.clone() });
         Ok(y)
     }
 
@@ -324,7 +324,7 @@ impl Tape {
         for (map, values) in pooled.iter().zip(values) {
             self.wrote(map, values);
         }
-        self.steps.push(Step::Pools { x: x.clone(), pooled: pooled.clone() });
+        self.steps.push(TapeStep::Pools { x: x.clone(), pooled: pooled.clone() });
         Ok(pooled)
     }
 
@@ -337,11 +337,11 @@ impl Tape {
         let [height, width] = self.size(x);
         let mut planes = vec![0.0; self.images * outputs * height * width];
         with_values(weight, |weight| {
-            let head = BlockedHead::new(self.isa, inputs, outputs, weight);
+            let head = BlockedHead::new(self.isa, inputs, weight);
             with_values(bias, |bias| head.run(self.view(x), bias, &mut planes))
         })??;
         let parameters = self.register([Some(weight), Some(bias)]);
-        self.steps.push(Step::Head { x: x.clone(), output: self.outputs.len(), parameters });
+        self.steps.push(TapeStep::Head { x: x.clone(), output: self.outputs.len(), parameters });
         self.outputs.push((planes, [self.images, outputs, height, width]));
         Ok(())
     }
@@ -354,7 +354,7 @@ impl Tape {
         for (image, planes) in planes.chunks_exact_mut(area).enumerate() {
             self.view(x).image(image).unpack(channels, planes);
         }
-        self.steps.push(Step::Planes { x: x.clone(), output: self.outputs.len() });
+        self.steps.push(TapeStep::Planes { x: x.clone(), output: self.outputs.len() });
         self.outputs.push((planes, [self.images, channels, height, width]));
     }
 

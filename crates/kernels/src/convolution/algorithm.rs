@@ -58,7 +58,7 @@ impl Product {
 impl ConvAlgorithm {
     const ALL: [Self; 3] = [Self::Direct, Self::Winograd(Tile::Two), Self::Winograd(Tile::Four)];
 
-    /// The cheapest for `images` maps of `size`, `[height, width]`, whose channels are a concatenation of `parts`, to
+    /// The cheapest for a batch of maps, `[images, height, width]`, whose channels are a concatenation of `parts`, to
     /// `outputs` channels.
     ///
     /// # Panics
@@ -67,32 +67,26 @@ impl ConvAlgorithm {
     /// ```
     /// use unet3p_kernels::{ConvAlgorithm, ConvCosts, Tile};
     ///
-    /// let cheapest = |inputs| ConvAlgorithm::cheapest(ConvCosts::INFERENCE, &[inputs], 64, 1, [320, 320]);
+    /// let cheapest = |inputs| ConvAlgorithm::cheapest(ConvCosts::INFERENCE, &[inputs], 64, [1, 320, 320]);
     /// assert_eq!(cheapest(3), ConvAlgorithm::Direct);
     /// assert_eq!(cheapest(64), ConvAlgorithm::Winograd(Tile::Four));
     /// ```
     #[must_use]
-    pub fn cheapest(
-        costs: ConvCosts,
-        parts: &[usize],
-        outputs: usize,
-        images: usize,
-        size: [usize; 2],
-    ) -> Self {
+    pub fn cheapest(costs: ConvCosts, parts: &[usize], outputs: usize, batch: [usize; 3]) -> Self {
         total(parts);
         let blocks: f64 = parts.iter().map(|part| part.div_ceil(LANES) as f64).sum();
         let longest = parts.iter().fold(0, |longest, &part| part.max(longest)).min(LANES);
         let product = Product::new(blocks, longest.next_multiple_of(SEGMENT_STEP), outputs);
-        Self::choose(costs, &product, images, size)
+        Self::choose(costs, &product, batch)
     }
 
     /// [`ConvAlgorithm::cheapest`] for a product; the first of equal ones has the smallest weights.
-    pub(crate) fn choose(costs: ConvCosts, product: &Product, images: usize, size: [usize; 2]) -> Self {
-        let cost = |algorithm: &Self| algorithm.cost(costs, product, images, size);
+    pub(crate) fn choose(costs: ConvCosts, product: &Product, batch: [usize; 3]) -> Self {
+        let cost = |algorithm: &Self| algorithm.cost(costs, product, batch);
         Self::ALL.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Self::Direct)
     }
 
-    fn cost(self, costs: ConvCosts, product: &Product, images: usize, size: [usize; 2]) -> f64 {
+    fn cost(self, costs: ConvCosts, product: &Product, [images, height, width]: [usize; 3]) -> f64 {
         let &Product { depth, columns, lanes } = product;
         // outputs of a tile along a side, multiplications of a tile
         let (tile, values, share, transforms) = match self {
@@ -100,7 +94,7 @@ impl ConvAlgorithm {
             Self::Winograd(Tile::Two) => (2, 16.0, 1.0, costs.transform),
             Self::Winograd(Tile::Four) => (4, 36.0, 1.0, costs.transform),
         };
-        let [rows, cols] = size.map(|side| side.div_ceil(tile) as f64);
+        let [rows, cols] = [height, width].map(|side| side.div_ceil(tile) as f64);
         let weights = depth * columns;
         let tiles = images as f64 * rows * cols;
         share * values * (tiles * (weights + (lanes + columns) * transforms) + weights * WEIGHT_COST)
@@ -136,7 +130,7 @@ mod tests {
                 let given =
                     exceptions.iter().find(|&&(of, to, at, _)| (of, to, at) == (&parts[..], outputs, side));
                 let want = given.map_or(FOUR, |given| given.3);
-                let got = ConvAlgorithm::cheapest(costs, &parts, outputs, images, [side, side]);
+                let got = ConvAlgorithm::cheapest(costs, &parts, outputs, [images, side, side]);
                 assert_eq!(got, want, "{parts:?} to {outputs} at {side}, {costs:?}");
             }
         }
@@ -188,8 +182,9 @@ mod tests {
                 for side in [1, 4, 9, 32, 80] {
                     let inputs = crate::convolution::channels::InputBlocks::new(parts);
                     let product = Product::new(inputs.len() as f64, inputs.segment, 40);
-                    let by_blocks = ConvAlgorithm::choose(costs, &product, 3, [side, 2 * side]);
-                    assert_eq!(ConvAlgorithm::cheapest(costs, parts, 40, 3, [side, 2 * side]), by_blocks);
+                    let batch = [3, side, 2 * side];
+                    let by_blocks = ConvAlgorithm::choose(costs, &product, batch);
+                    assert_eq!(ConvAlgorithm::cheapest(costs, parts, 40, batch), by_blocks);
                 }
             }
         }

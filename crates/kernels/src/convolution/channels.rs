@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::aligned::AlignedBuffer;
 use crate::panel::SEGMENT_STEP;
 use crate::simd::{Isa, LANES, Simd, Task};
-use crate::sizes::{check_len, count, total};
+use crate::sizes::{check_whole, count, total};
 
 /// The input channels of a convolution, block by block.
 ///
@@ -108,21 +108,21 @@ impl ColumnGroups {
     }
 
     /// Where row `k` of column block `block` lies, sixteen neighbouring columns.
-    pub(crate) fn place(self, k: usize, block: usize) -> usize {
+    pub(crate) fn layout(self, k: usize, block: usize) -> usize {
         let first = block - block % self.group;
         let width = self.group.min(self.blocks - first);
         self.start(first) + (k * width + block - first) * LANES
     }
 }
 
-/// Packs `weight` (`[outputs, inputs, 3, 3]`) for `S`: `place(block, lane, tap, output)` is the row and the column of the
+/// Packs `weight` (`[outputs, inputs, 3, 3]`) for `S`: `position(block, lane, tap, output)` is the row and the column of the
 /// matrix that a weight goes to, `[rows, columns]` are the matrix's.
 pub(crate) fn pack_weights(
     isa: Isa,
     inputs: &InputBlocks,
     weight: &[f32],
     [rows, columns]: [usize; 2],
-    place: impl Fn(usize, usize, usize, usize) -> [usize; 2],
+    position: impl Fn(usize, usize, usize, usize) -> [usize; 2],
 ) -> AlignedBuffer {
     let groups = isa.run(Groups { columns, depth: rows });
     let mut packed = AlignedBuffer::zeroed(groups.elements());
@@ -130,8 +130,8 @@ pub(crate) fn pack_weights(
         for (block, channels) in inputs.channels.iter().enumerate() {
             for (lane, channel) in channels.clone().enumerate() {
                 for (tap, &weight) in weight[channel * 9..][..9].iter().enumerate() {
-                    let [k, column] = place(block, lane, tap, o);
-                    packed[groups.place(k, column / LANES) + column % LANES] = weight;
+                    let [k, column] = position(block, lane, tap, o);
+                    packed[groups.layout(k, column / LANES) + column % LANES] = weight;
                 }
             }
         }
@@ -153,24 +153,17 @@ impl Task for Groups {
     }
 }
 
-/// The blocks of an input of `parts`, after checking that `[outputs, inputs, 3, 3]` weights fit it: what is packed is
-/// only as large as weights that exist.
+/// The blocks of an input of `parts`, and the outputs of a convolution of it with a kernel of `side` rows whose weights are
+/// `weight`: what is packed is only as large as weights that exist.
 #[track_caller]
-pub(crate) fn checked_inputs(parts: &[usize], outputs: usize, weight: &[f32]) -> InputBlocks {
-    check_len("weight", weight.len(), &[outputs, total(parts), 3, 3]);
-    InputBlocks::new(parts)
+pub(crate) fn checked_channels(parts: &[usize], side: usize, weight: &[f32]) -> (InputBlocks, usize) {
+    let outputs = check_whole("weight", weight.len(), &[total(parts), side, side]);
+    (InputBlocks::new(parts), outputs)
 }
 
 /// Multiply-adds of nine taps of every input and output for each of `height * width` pixels, at most `u64::MAX`.
 pub(crate) fn nine_taps(inputs: &InputBlocks, outputs: usize, height: usize, width: usize) -> u64 {
     count(&[9, inputs.total(), outputs, height, width])
-}
-
-/// A bias of `channels` values, filled with zeros to whole blocks.
-pub(crate) fn pack_bias(bias: &[f32]) -> AlignedBuffer {
-    let mut packed = AlignedBuffer::zeroed(bias.len().next_multiple_of(LANES));
-    packed[..bias.len()].copy_from_slice(bias);
-    packed
 }
 
 /// The taps of a block of outputs, of which there are `outputs`, for one input channel; zero beyond the outputs.

@@ -153,18 +153,11 @@ pub(crate) fn winograd(
     y: &mut [f32],
 ) {
     let Conv2d { batch, in_channels, out_channels, height, width, .. } = *shape;
-    let zeros = vec![0.0; if bias.is_some() { 0 } else { out_channels }];
-    let inputs = InputBlocks::new(&[in_channels]);
-    let layer = Winograd::new(
-        isa,
-        Tile::Four,
-        inputs,
-        out_channels,
-        taps,
-        bias.unwrap_or(&zeros),
-        false,
-        AlignedBuffer::zeroed(0),
-    );
+    let (inputs, memory) = (InputBlocks::new(&[in_channels]), AlignedBuffer::zeroed(0));
+    let mut layer = Winograd::new(isa, Tile::Four, inputs, out_channels, taps, memory);
+    if let Some(bias) = bias {
+        layer.epilogue.set_bias(bias);
+    }
     let source = PlaneSource { data: x, planes: Planes { channels: in_channels, height, width } };
     let sink = PlaneSink { data: Shared::new(y), planes: Planes { channels: out_channels, height, width } };
     layer.run(batch, &source, &sink);

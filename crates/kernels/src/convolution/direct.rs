@@ -6,25 +6,23 @@ use rayon::prelude::*;
 
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::convolution::channels::{
-    ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, taps_of_block,
-};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_channels, nine_taps, taps_of_block};
+use crate::convolution::epilogue::Epilogue;
 use crate::convolution::product::{Operands, Product};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::sizes::check_layer;
 use crate::write::Write;
 
-/// A 3x3 convolution computed as it is written, with bias and ReLU, between blocked maps:
-/// `y[o, i, j] = max(0, bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1])`.
+/// A 3x3 convolution computed as it is written, with bias and ReLU where asked, between blocked maps:
+/// `y[o, i, j] = bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1]`.
 pub struct DirectConv2d {
     isa: Isa,
     inputs: InputBlocks,
     outputs: usize,
     /// One packed matrix, rows `[block][tap][lane]`.
     weights: AlignedBuffer,
-    bias: AlignedBuffer,
-    floor: f32,
+    epilogue: Epilogue,
 }
 
 impl DirectConv2d {
@@ -32,16 +30,31 @@ impl DirectConv2d {
     ///
     /// # Panics
     /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
-    pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = checked_inputs(parts, bias.len(), weight);
-        let (outputs, total) = (bias.len(), inputs.total());
+    pub fn new(isa: Isa, parts: &[usize], weight: &[f32]) -> Self {
+        let (inputs, outputs) = checked_channels(parts, 3, weight);
+        let total = inputs.total();
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        let layer = Self::packed(isa, inputs, outputs, taps, AlignedBuffer::zeroed(0));
-        Self { bias: pack_bias(bias), floor, ..layer }
+        Self::packed(isa, inputs, outputs, taps, AlignedBuffer::zeroed(0))
     }
 
-    /// Without bias and ReLU, packed into `memory` where that suffices; `taps(o, c)` are the weights of output `o` and
+    /// With a bias for each output, in place of 0.
+    ///
+    /// # Panics
+    /// Where there are not as many: `bias: ...`.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        self.epilogue.set_bias(bias);
+        self
+    }
+
+    /// With ReLU behind it.
+    #[must_use]
+    pub fn with_relu(mut self) -> Self {
+        self.epilogue.set_relu();
+        self
+    }
+
+    /// [`DirectConv2d::new`], packed into `memory` where that suffices; `taps(o, c)` are the weights of output `o` and
     /// input `c`.
     pub(crate) fn packed(
         isa: Isa,
@@ -51,8 +64,7 @@ impl DirectConv2d {
         memory: AlignedBuffer,
     ) -> Self {
         let weights = isa.run(Pack { inputs: &inputs, outputs, taps, memory });
-        let bias = AlignedBuffer::zeroed(outputs.next_multiple_of(LANES));
-        Self { isa, inputs, outputs, weights, bias, floor: f32::NEG_INFINITY }
+        Self { isa, inputs, outputs, weights, epilogue: Epilogue::new(outputs) }
     }
 
     pub(crate) fn into_memory(self) -> AlignedBuffer {
@@ -69,21 +81,20 @@ impl DirectConv2d {
 
     pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let (inputs, outputs) = (self.inputs.len(), self.outputs.div_ceil(LANES));
-        check_layer([("x", x.place.dims()), ("y", y.place.dims())], [inputs, outputs]);
+        check_layer([("x", x.layout.dims()), ("y", y.layout.dims())], [inputs, outputs]);
         x.check_reach(1, 1);
         let segments: Vec<usize> = (0..inputs)
             .flat_map(|block| (0..9).map(move |tap| (block, tap)))
-            .map(|(block, tap)| block * x.place.plane + tap / 3 * x.place.pitch + tap % 3 * LANES)
+            .map(|(block, tap)| block * x.layout.plane + tap / 3 * x.layout.pitch + tap % 3 * LANES)
             .collect();
         self.isa.run(Product {
-            x: Operands::of(&x, x.place.pitch + LANES, 1),
+            x: Operands::of(&x, x.layout.pitch + LANES, 1),
             y,
             y_step: 1,
             segments: &segments,
             segment: self.inputs.segment,
             weights: &self.weights,
-            bias: &self.bias,
-            floor: self.floor,
+            epilogue: &self.epilogue,
             outputs: self.outputs,
             write,
         });
@@ -116,7 +127,7 @@ impl<W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, W> {
                 for (lane, channel) in channels.clone().enumerate() {
                     let taps = taps_of_block(&taps, outputs, block, channel);
                     for (tap, taps) in taps.iter().enumerate() {
-                        let at = groups.place((input_block * 9 + tap) * inputs.segment + lane, block);
+                        let at = groups.layout((input_block * 9 + tap) * inputs.segment + lane, block);
                         // SAFETY: this column block is this task's alone.
                         unsafe { out.slice(at, LANES) }.copy_from_slice(taps);
                     }

@@ -28,10 +28,10 @@ impl Products<'_> {
         let ([_, height, width], [_, rows, cols]) = (x.size(), grad.size());
         assert!(kernel.side == 1 || kernel.side == 3, "{kernel:?}");
         assert!(
-            kernel.output([height, width]) == [rows, cols] && x.place.images == grad.place.images,
+            kernel.output([height, width]) == [rows, cols] && x.layout.images == grad.layout.images,
             "sizes"
         );
-        assert!(kernel.stride > 1 || x.place.pitch == grad.place.pitch, "pitches");
+        assert!(kernel.stride > 1 || x.layout.pitch == grad.layout.pitch, "pitches");
         // windows around each pixel, and as many pixels behind the last as fill a step
         x.check_reach(1, kernel.stride * SEGMENT_STEP);
         grad.check_reach(0, SEGMENT_STEP - 1);
@@ -50,23 +50,23 @@ impl<F: Fn(usize, usize, &[[[f32; LANES]; LANES]]) + Sync> Task for Run<'_, F> {
     fn run<S: Simd>(self, simd: S) {
         let Self { products: &Products { x, grad, kernel: Kernel { side, stride } }, take } = self;
         let (inputs, [outputs, height, width]) = (x.size()[0], grad.size());
-        let (taps, pitch) = (side * side, x.place.pitch);
-        let rows = (PIXELS / (grad.place.pitch / LANES)).clamp(1, height);
+        let (taps, pitch) = (side * side, x.layout.pitch);
+        let rows = (PIXELS / (grad.layout.pitch / LANES)).clamp(1, height);
         let groups = outputs.div_ceil(S::BLOCKS);
         (0..inputs * groups).into_par_iter().for_each(|task| {
             let (block, first) = (task % inputs, task / inputs * S::BLOCKS);
             let count = S::BLOCKS.min(outputs - first);
             let mut total = vec![[[0.0f32; LANES]; LANES]; count * taps];
             let mut part = [[[0.0f32; LANES]; LANES]; MOST_BLOCKS];
-            for image in 0..x.place.images {
+            for image in 0..x.layout.images {
                 for top in (0..height).step_by(rows) {
                     let rows = rows.min(height - top);
                     // without a stride all rows at once, halo included: there the gradient is zero
                     let (runs, run) =
                         if stride == 1 { (1, (rows - 1) * pitch / LANES + width) } else { (rows, width) };
                     let run = run.next_multiple_of(SEGMENT_STEP);
-                    let from = image * x.place.image + x.place.at(block, top * stride, 0);
-                    let b = &grad.data[image * grad.place.image + grad.place.at(first, top, 0)..];
+                    let from = image * x.layout.image + x.layout.at(block, top * stride, 0);
+                    let b = &grad.data[image * grad.layout.image + grad.layout.at(first, top, 0)..];
                     for tap in 0..taps {
                         let corner = from - side / 2 * (pitch + LANES);
                         let a = &x.data[corner + tap / side * pitch + tap % side * LANES..];
@@ -81,13 +81,13 @@ impl<F: Fn(usize, usize, &[[[f32; LANES]; LANES]]) + Sync> Task for Run<'_, F> {
                                     a_stride: stride * LANES,
                                     segments: &[0],
                                     segment: run,
-                                    b: b[i * grad.place.pitch..].as_ptr(),
-                                    b_strides: [LANES, grad.place.plane],
+                                    b: b[i * grad.layout.pitch..].as_ptr(),
+                                    b_strides: [LANES, grad.layout.plane],
                                     c: part.as_flattened_mut().as_flattened_mut()[row * LANES..].as_mut_ptr(),
                                     c_stride: LANES,
                                     block_stride: LANES * LANES,
                                     start: if i == 0 { Start::Zero } else { Start::Output },
-                                    floor: f32::NEG_INFINITY,
+                                    lower_bound: f32::NEG_INFINITY,
                                 };
                                 simd.outer_panel(count, &panel);
                             }

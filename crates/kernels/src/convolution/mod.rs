@@ -5,6 +5,7 @@ pub(crate) mod channels;
 pub(crate) mod dense;
 pub(crate) mod direct;
 pub(crate) mod direct_weight_gradient;
+pub(crate) mod epilogue;
 mod im2col;
 mod kernel;
 pub(crate) mod pointwise;

@@ -4,15 +4,16 @@ use rayon::prelude::*;
 
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::convolution::channels::{Groups, pack_bias};
+use crate::convolution::channels::Groups;
+use crate::convolution::epilogue::Epilogue;
 use crate::convolution::product::{Operands, Product};
 use crate::panel::SEGMENT_STEP;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
-use crate::sizes::{check_layer, check_len, count};
+use crate::sizes::{check_layer, check_whole, count};
 use crate::write::Write;
 
-/// A 1x1 convolution with bias, and with ReLU where asked, between blocked maps:
+/// A 1x1 convolution, with bias and ReLU where asked, between blocked maps:
 /// `y[o, i, j] = bias[o] + sum over c of w[o, c] x[c, i, j]`.
 pub struct PointwiseConv2d {
     inputs: usize,
@@ -23,17 +24,32 @@ impl PointwiseConv2d {
     /// Packs `weight` (`[out, in]`).
     ///
     /// # Panics
-    /// Where it is not of `bias.len() * inputs` values, or those are none: `weight: ...`.
-    pub fn new(isa: Isa, inputs: usize, weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let outputs = bias.len();
-        check_len("weight", weight.len(), &[outputs, inputs]);
+    /// Where its length is not a multiple of `inputs`, or 0: `weight: ...`.
+    pub fn new(isa: Isa, inputs: usize, weight: &[f32]) -> Self {
+        let outputs = check_whole("weight", weight.len(), &[inputs]);
         let at = |block: usize, lane: usize| {
             let channel = block * LANES + lane;
             move |o: usize| if channel < inputs { weight[o * inputs + channel] } else { 0.0 }
         };
         let layer = Pointwise::new(isa, inputs.div_ceil(LANES), inputs.min(LANES), outputs, at);
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Self { inputs, layer: Pointwise { bias: pack_bias(bias), floor, ..layer } }
+        Self { inputs, layer }
+    }
+
+    /// With a bias for each output, in place of 0.
+    ///
+    /// # Panics
+    /// Where there are not as many: `bias: ...`.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        self.layer.epilogue.set_bias(bias);
+        self
+    }
+
+    /// With ReLU behind it.
+    #[must_use]
+    pub fn with_relu(mut self) -> Self {
+        self.layer.epilogue.set_relu();
+        self
     }
 
     /// Convolves `x` into `y`: rows, columns and the convolution's channels of both must agree.
@@ -58,8 +74,7 @@ pub(crate) struct Pointwise {
     segment: usize,
     outputs: usize,
     weights: AlignedBuffer,
-    bias: AlignedBuffer,
-    floor: f32,
+    epilogue: Epilogue,
 }
 
 impl Pointwise {
@@ -95,7 +110,7 @@ impl Pointwise {
             for block in 0..inputs {
                 for lane in 0..segment {
                     // SAFETY: this block of columns is this task's alone.
-                    let to = unsafe { out.slice(groups.place(block * segment + lane, column), LANES) };
+                    let to = unsafe { out.slice(groups.layout(block * segment + lane, column), LANES) };
                     to.fill(0.0);
                     if lane < lanes {
                         let weight = weight(block, lane);
@@ -106,15 +121,14 @@ impl Pointwise {
                 }
             }
         });
-        let bias = AlignedBuffer::zeroed(outputs.next_multiple_of(LANES));
-        Self { isa, inputs, segment, outputs, weights, bias, floor: f32::NEG_INFINITY }
+        Self { isa, inputs, segment, outputs, weights, epilogue: Epilogue::new(outputs) }
     }
 
     pub(crate) fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let blocks = [self.inputs, self.outputs.div_ceil(LANES)];
-        check_layer([("x", x.place.dims()), ("y", y.place.dims())], blocks);
+        check_layer([("x", x.layout.dims()), ("y", y.layout.dims())], blocks);
         x.check_reach(0, 0);
-        let segments: Vec<usize> = (0..self.inputs).map(|block| block * x.place.plane).collect();
+        let segments: Vec<usize> = (0..self.inputs).map(|block| block * x.layout.plane).collect();
         self.gather(Operands::of(&x, 0, 1), &segments, y, 1, write);
     }
 
@@ -140,8 +154,7 @@ impl Pointwise {
             segments,
             segment: self.segment,
             weights: &self.weights,
-            bias: &self.bias,
-            floor: self.floor,
+            epilogue: &self.epilogue,
             outputs: self.outputs,
             write,
         });

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::convolution::channels::ColumnGroups;
+use crate::convolution::epilogue::Epilogue;
 use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::simd::{LANES, Simd, Task};
 use crate::write::Write;
@@ -25,12 +26,12 @@ pub(crate) struct Operands<'a> {
 impl<'a> Operands<'a> {
     /// Every `step`-th pixel of a map, less `corner` elements.
     pub(crate) fn of(x: &BlockedView<'a>, corner: usize, step: usize) -> Self {
-        let strides = [x.place.image, step * x.place.pitch, step * LANES];
-        Self { data: x.data, start: x.place.at(0, 0, 0) - corner, strides }
+        let strides = [x.layout.image, step * x.layout.pitch, step * LANES];
+        Self { data: x.data, start: x.layout.at(0, 0, 0) - corner, strides }
     }
 }
 
-/// `y = max(floor, bias + W x)` at each pixel, or `y += W x`.
+/// `y = max(lower_bound, bias + W x)` at each pixel, or `y = max(lower_bound, y + W x)`.
 pub(crate) struct Product<'a> {
     /// Checked to hold `segments` for each pixel.
     pub(crate) x: Operands<'a>,
@@ -43,9 +44,7 @@ pub(crate) struct Product<'a> {
     pub(crate) segment: usize,
     /// Packed, as deep as the segments.
     pub(crate) weights: &'a [f32],
-    /// Whole blocks.
-    pub(crate) bias: &'a [f32],
-    pub(crate) floor: f32,
+    pub(crate) epilogue: &'a Epilogue,
     pub(crate) outputs: usize,
     pub(crate) write: Write,
 }
@@ -54,11 +53,11 @@ impl Task for Product<'_> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
-        let Self { x, ref y, y_step, segments, segment, weights, bias, floor, outputs, write } = self;
-        let [height, width] = [y.place.height, y.place.width].map(|side| side.div_ceil(y_step));
+        let Self { x, ref y, y_step, segments, segment, weights, epilogue, outputs, write } = self;
+        let [height, width] = [y.layout.height, y.layout.width].map(|side| side.div_ceil(y_step));
         let [x_image, x_row, x_pixel] = x.strides;
         let groups = ColumnGroups::new(simd, outputs, segments.len() * segment);
-        let (lines, count) = (y.place.images * height, groups.count());
+        let (lines, count) = (y.layout.images * height, groups.count());
         let by_columns = groups.elements() > CACHED_WEIGHTS;
         let tasks = (0..lines * count).into_par_iter();
         tasks.with_min_len(if by_columns { 1 } else { count }).for_each(|task| {
@@ -66,17 +65,17 @@ impl Task for Product<'_> {
                 if by_columns { (task % lines, task / lines) } else { (task / count, task % count) };
             let (image, row, columns) = (line / height, line % height, groups.at(group));
             let weights = &weights[groups.start(columns.start)..];
-            let bias = &bias[columns.start * LANES..columns.end * LANES];
+            let bias = &epilogue.bias[columns.start * LANES..columns.end * LANES];
             let start = match write {
                 Write::Replace => Start::Columns(bias.as_ptr()),
                 Write::Add => Start::Output,
             };
             for pixels in Panels::new(width, S::ROWS).iter() {
                 let from = x.start + image * x_image + row * x_row + pixels.start * x_pixel;
-                let to = y.place.at(columns.start, row * y_step, pixels.start * y_step);
-                let to = image * y.place.image + to;
+                let to = y.layout.at(columns.start, row * y_step, pixels.start * y_step);
+                let to = image * y.layout.image + to;
                 let reach =
-                    (columns.len() - 1) * y.place.plane + ((pixels.len() - 1) * y_step + 1) * LANES - 1;
+                    (columns.len() - 1) * y.layout.plane + ((pixels.len() - 1) * y_step + 1) * LANES - 1;
                 // SAFETY: `x` holds the operands of its pixels (see the field); weights and bias are those of the columns;
                 // this row of these columns is this task's alone.
                 unsafe {
@@ -89,9 +88,9 @@ impl Task for Product<'_> {
                         b_strides: PACKED,
                         c: y.data.at(to, reach),
                         c_stride: y_step * LANES,
-                        block_stride: y.place.plane,
+                        block_stride: y.layout.plane,
                         start,
-                        floor,
+                        lower_bound: epilogue.lower_bound,
                     };
                     simd.panel(pixels.len(), columns.len(), &panel);
                 }

@@ -3,7 +3,7 @@
 
 use super::{BlockedConv2d, Kernel};
 use crate::aligned::AlignedBuffer;
-use crate::blocked::{BlockedView, BlockedViewMut, Place};
+use crate::blocked::{BlockedView, BlockedViewMut, Layout};
 use crate::convolution::direct_weight_gradient::Products;
 use crate::convolution::pointwise::Pointwise;
 use crate::convolution::product::Operands;
@@ -12,10 +12,10 @@ use crate::simd::LANES;
 use crate::write::Write;
 
 /// Where the segments of `taps`, rows and columns behind a corner, lie in each block of a map.
-fn segments(place: &Place, taps: &[[usize; 2]]) -> Vec<usize> {
+fn segments(layout: &Layout, taps: &[[usize; 2]]) -> Vec<usize> {
     let of_block =
-        |block: usize| taps.iter().map(move |[y, x]| block * place.plane + y * place.pitch + x * LANES);
-    (0..place.blocks).flat_map(of_block).collect()
+        |block: usize| taps.iter().map(move |[y, x]| block * layout.plane + y * layout.pitch + x * LANES);
+    (0..layout.blocks).flat_map(of_block).collect()
 }
 
 /// The taps of one side of a kernel that lead from pixels of a phase of the input, `phase`, `phase + stride`, ..., to pixels
@@ -45,8 +45,8 @@ impl BlockedConv2d<'_> {
         let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
         let layer =
             Pointwise::packed(self.isa, inputs.len() * count, inputs.segment, self.outputs, weight, taken);
-        let operands = Operands::of(&x, pad * (x.place.pitch + LANES), stride);
-        layer.gather(operands, &segments(&x.place, &taps), y, 1, Write::Replace);
+        let operands = Operands::of(&x, pad * (x.layout.pitch + LANES), stride);
+        layer.gather(operands, &segments(&x.layout, &taps), y, 1, Write::Replace);
         *memory = layer.into_memory();
     }
 
@@ -67,7 +67,7 @@ impl BlockedConv2d<'_> {
             grad_x.reborrow().clear(); // most pixels are read by no tap
         }
         let phases = (0..kernel.stride).flat_map(|row| (0..kernel.stride).map(move |col| [row, col]));
-        let Place { height, width, .. } = grad_x.place;
+        let Layout { height, width, .. } = grad_x.layout;
         let channels: Vec<Option<usize>> =
             (0..inputs.len() * LANES).map(|lane| inputs.channel(lane)).collect();
         for [row, col] in phases.filter(|&[row, col]| row < height && col < width) {
@@ -87,12 +87,12 @@ impl BlockedConv2d<'_> {
                 }
             };
             let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
-            let depth = grad_y.place.blocks * taps.len();
+            let depth = grad_y.layout.blocks * taps.len();
             let layer = Pointwise::packed(self.isa, depth, outputs.min(LANES), channels.len(), weight, taken);
-            let operands = Operands::of(&grad_y, grad_y.place.pitch + LANES, 1);
+            let operands = Operands::of(&grad_y, grad_y.layout.pitch + LANES, 1);
             let to = grad_x.reborrow();
-            let to = BlockedViewMut { place: to.place.starting_at(row, col), ..to };
-            layer.gather(operands, &segments(&grad_y.place, &behind), to, kernel.stride, write);
+            let to = BlockedViewMut { layout: to.layout.starting_at(row, col), ..to };
+            layer.gather(operands, &segments(&grad_y.layout, &behind), to, kernel.stride, write);
             *memory = layer.into_memory();
         }
     }

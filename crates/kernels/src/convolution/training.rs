@@ -4,11 +4,11 @@ use super::Kernel;
 use crate::aligned::AlignedBuffer;
 use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::convolution::algorithm::{ConvAlgorithm, ConvCosts, Product};
-use crate::convolution::channels::InputBlocks;
+use crate::convolution::channels::{InputBlocks, checked_channels};
 use crate::convolution::direct::DirectConv2d;
 use crate::convolution::winograd::{WinogradConv2d, weight_gradient};
 use crate::simd::{Isa, LANES};
-use crate::sizes::{check_len, check_size, total};
+use crate::sizes::{check_len, check_size};
 use crate::write::Write;
 
 /// The direct weight gradient's multiply-adds cost more than those of a product with packed operands.
@@ -33,7 +33,7 @@ const SUM_COST: usize = 120;
 /// for image in 0..2 {
 ///     map.batch_mut(2, &mut x).image(image).pack(1, &[1.0; 16]);
 /// }
-/// let conv = BlockedConv2d::new(Isa::current(), &[1], 1, &[1.0; 9]);
+/// let conv = BlockedConv2d::new(Isa::current(), &[1], &[1.0; 9]);
 /// let mut memory = AlignedBuffer::zeroed(0);
 /// let mut y = AlignedBuffer::zeroed(2 * map.elements());
 /// conv.run(map.batch(2, &x), map.batch_mut(2, &mut y), &mut memory);
@@ -50,7 +50,7 @@ const SUM_COST: usize = 120;
 /// let kernel = Kernel { side: 1, stride: 2 };
 /// let half = BlockedShape { channels: 1, height: 2, width: 2 };
 /// let mut y = AlignedBuffer::zeroed(2 * half.elements());
-/// let conv = BlockedConv2d::with_kernel(Isa::current(), &[1], 1, kernel, &[3.0]);
+/// let conv = BlockedConv2d::with_kernel(Isa::current(), &[1], kernel, &[3.0]);
 /// conv.run(map.batch(2, &x), half.batch_mut(2, &mut y), &mut memory);
 /// let mut planes = [0.0; 4];
 /// half.batch(2, &y).image(1).unpack(1, &mut planes);
@@ -70,8 +70,8 @@ impl<'a> BlockedConv2d<'a> {
     ///
     /// # Panics
     /// As [`BlockedConv2d::with_kernel`].
-    pub fn new(isa: Isa, parts: &[usize], outputs: usize, weight: &'a [f32]) -> Self {
-        Self::with_kernel(isa, parts, outputs, Kernel::SAME, weight)
+    pub fn new(isa: Isa, parts: &[usize], weight: &'a [f32]) -> Self {
+        Self::with_kernel(isa, parts, Kernel::SAME, weight)
     }
 
     /// With weights `[outputs, sum of parts, kernel.side, kernel.side]`.
@@ -79,10 +79,10 @@ impl<'a> BlockedConv2d<'a> {
     /// # Panics
     /// Where the side of the kernel is even or its stride neither 1 nor 2, the parts, or the length of `weight`, do not fit:
     /// `kernel: ...`, `parts: ...`, `weight: ...`.
-    pub fn with_kernel(isa: Isa, parts: &[usize], outputs: usize, kernel: Kernel, weight: &'a [f32]) -> Self {
+    pub fn with_kernel(isa: Isa, parts: &[usize], kernel: Kernel, weight: &'a [f32]) -> Self {
         kernel.check();
-        check_len("weight", weight.len(), &[outputs, total(parts), kernel.side, kernel.side]);
-        Self { isa, inputs: InputBlocks::new(parts), outputs, kernel, weight }
+        let (inputs, outputs) = checked_channels(parts, kernel.side, weight);
+        Self { isa, inputs, outputs, kernel, weight }
     }
 
     /// Checks the maps by their names: channels of both, images, rows and columns of the second.
@@ -100,7 +100,7 @@ impl<'a> BlockedConv2d<'a> {
     /// Where `x` or `y` has other channels, `y` is of another size, or `x` some rows of a map and the kernel larger than 3x3:
     /// `x: ...`, `y: ...`.
     pub fn run(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, memory: &mut AlignedBuffer) {
-        self.check([("x", x.place.dims()), ("y", y.place.dims())]);
+        self.check([("x", x.layout.dims()), ("y", y.layout.dims())]);
         match self.kernel {
             Kernel::SAME => {}
             Kernel { side: 1 | 3, .. } => return self.run_taps(x, y, memory),
@@ -123,15 +123,15 @@ impl<'a> BlockedConv2d<'a> {
         write: Write,
         memory: &mut AlignedBuffer,
     ) {
-        let [images, _, rows, cols] = grad_y.place.dims();
-        check_size("grad_y", grad_y.place.dims(), [images, self.outputs.div_ceil(LANES), rows, cols]);
-        let [_, _, height, width] = grad_x.place.dims();
+        let [images, _, rows, cols] = grad_y.layout.dims();
+        check_size("grad_y", grad_y.layout.dims(), [images, self.outputs.div_ceil(LANES), rows, cols]);
+        let [_, _, height, width] = grad_x.layout.dims();
         let sides = if self.kernel.output([height, width]) == [rows, cols] {
             [height, width]
         } else {
             [rows, cols].map(|side| side * self.kernel.stride)
         };
-        check_size("grad_x", grad_x.place.dims(), [images, self.inputs.len(), sides[0], sides[1]]);
+        check_size("grad_x", grad_x.layout.dims(), [images, self.inputs.len(), sides[0], sides[1]]);
         match self.kernel {
             Kernel::SAME => {}
             Kernel { side: 1 | 3, .. } => return self.input_gradient_taps(grad_y, grad_x, write, memory),
@@ -158,23 +158,23 @@ impl<'a> BlockedConv2d<'a> {
         grad_w: &mut [f32],
         memory: &mut AlignedBuffer,
     ) {
-        self.check([("x", x.place.dims()), ("grad_y", grad_y.place.dims())]);
+        self.check([("x", x.layout.dims()), ("grad_y", grad_y.layout.dims())]);
         let side = self.kernel.side;
         // a tile at the last row takes in what lies behind it, which has to be the halo's zeros
-        assert!(grad_y.place.has_all_rows(), "grad_y: some rows of a map, where all of them fit");
+        assert!(grad_y.layout.has_all_rows(), "grad_y: some rows of a map, where all of them fit");
         check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs.total(), side, side]);
         match self.kernel {
             Kernel::SAME => {}
             Kernel { side: 1 | 3, .. } => return self.weight_gradient_taps(x, grad_y, grad_w),
             _ => return self.weight_gradient_wide(x, grad_y, grad_w, memory),
         }
-        let [images, blocks, height, width] = x.place.dims();
+        let [images, blocks, height, width] = x.layout.dims();
         let (depth, columns) = (blocks * LANES, self.outputs.next_multiple_of(LANES));
         let products = depth * columns;
         let transforms = (depth + columns) as f64 * ConvCosts::TRAINING.transform;
         let tiles = images * height.div_ceil(4) * width.div_ceil(4);
         let by_tiles = 36.0 * (tiles as f64 * (products as f64 + transforms) + (products * SUM_COST) as f64);
-        let pixels = images * height * (x.place.pitch / LANES);
+        let pixels = images * height * (x.layout.pitch / LANES);
         let direct = 9.0 * products as f64 * (pixels as f64 * STRIDED_COST + SUM_COST as f64);
         if by_tiles < direct {
             x.check_reach(4, 4);
@@ -208,7 +208,7 @@ fn run(
     let [_, height, width] = x.size();
     let taken = std::mem::replace(memory, AlignedBuffer::zeroed(0));
     let product = Product::new(inputs.len() as f64, inputs.segment, outputs);
-    *memory = match ConvAlgorithm::choose(ConvCosts::TRAINING, &product, x.place.images, [height, width]) {
+    *memory = match ConvAlgorithm::choose(ConvCosts::TRAINING, &product, [x.layout.images, height, width]) {
         ConvAlgorithm::Direct => {
             let layer = DirectConv2d::packed(isa, inputs.clone(), outputs, taps, taken);
             layer.apply(x, y, write);

@@ -25,11 +25,11 @@ pub fn unfold2d_blocked(
     y: BlockedViewMut<'_>,
 ) {
     let ([_, height, width], [blocks, rows, cols]) = (x.size(), y.size());
-    check_size("x", x.place.dims(), [1, channels.div_ceil(LANES), height, width]);
+    check_size("x", x.layout.dims(), [1, channels.div_ceil(LANES), height, width]);
     check_stride(stride);
     let columns = elements("kernel", &[channels, kernel, kernel]);
     let taps = kernel * kernel;
-    check_size("y", y.place.dims(), [1, columns.div_ceil(LANES), height / stride, width / stride]);
+    check_size("y", y.layout.dims(), [1, columns.div_ceil(LANES), height / stride, width / stride]);
     // the output columns whose operand lies within the row
     let inside = |kx: usize| -> Range<usize> {
         let start = (kernel / 2).saturating_sub(kx).div_ceil(stride);
@@ -39,7 +39,7 @@ pub fn unfold2d_blocked(
     (0..blocks * rows).into_par_iter().for_each(|task| {
         let (block, row) = (task / rows, task % rows);
         // SAFETY: this row of this block is this task's alone.
-        let line = unsafe { y.data.slice(y.place.at(block, row, 0), cols * LANES) };
+        let line = unsafe { y.data.slice(y.layout.at(block, row, 0), cols * LANES) };
         line.fill(0.0);
         for (lane, column) in (block * LANES..columns).take(LANES).enumerate() {
             let (channel, tap) = (column / taps, column % taps);
@@ -47,7 +47,7 @@ pub fn unfold2d_blocked(
             let Some(from) = (row * stride + ky).checked_sub(kernel / 2).filter(|&from| from < height) else {
                 continue;
             };
-            let source = &x.data[x.place.at(channel / LANES, from, 0) + channel % LANES..];
+            let source = &x.data[x.layout.at(channel / LANES, from, 0) + channel % LANES..];
             for j in inside(kx) {
                 line[j * LANES + lane] = source[(j * stride + kx - kernel / 2) * LANES];
             }

@@ -35,8 +35,8 @@ impl<'a> Padded<'a> {
         Kernel { side, stride }: Kernel,
         memory: &'a mut AlignedBuffer,
     ) -> Self {
-        assert!(x.place.has_all_rows(), "x: some rows of a map, where all of them fit");
-        let ([images, _, height, width], channels, pad) = (x.place.dims(), inputs.total(), side / 2);
+        assert!(x.layout.has_all_rows(), "x: some rows of a map, where all of them fit");
+        let ([images, _, height, width], channels, pad) = (x.layout.dims(), inputs.total(), side / 2);
         let rows = height.saturating_add(side - 1);
         let sides = [images, rows, width.saturating_add(side - 1), channels];
         // read with a weight or a gradient of 0: the rest of a segment or of a panel, for pixels that fill a step
@@ -60,7 +60,7 @@ impl<'a> Padded<'a> {
             before.fill(0.0);
             after.fill(0.0);
             for (block, range) in inputs.channels.iter().enumerate() {
-                let from = &x.data[image * x.place.image + x.place.at(block, row, 0)..][..width * LANES];
+                let from = &x.data[image * x.layout.image + x.layout.at(block, row, 0)..][..width * LANES];
                 for (from, to) in from.as_chunks::<LANES>().0.iter().zip(inside.chunks_exact_mut(channels)) {
                     to[range.clone()].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
                 }
@@ -91,7 +91,7 @@ impl BlockedConv2d<'_> {
         };
         let layer = Pointwise::new(isa, side, side * channels, outputs, weight);
         let depth = (side * channels).next_multiple_of(SEGMENT_STEP);
-        padded.check_reach(kernel, [y.place.images, y.place.height, y.place.width], depth);
+        padded.check_reach(kernel, [y.layout.images, y.layout.height, y.layout.width], depth);
         let strides = [image, stride * line, stride * channels];
         let segments: Vec<usize> = (0..side).map(|ky| ky * line).collect();
         layer.gather(Operands { data: padded.data, start: 0, strides }, &segments, y, 1, Write::Replace);
@@ -107,7 +107,7 @@ impl BlockedConv2d<'_> {
     ) {
         let Self { isa, ref inputs, outputs, kernel, weight } = *self;
         let (count, channels) = (kernel.side * kernel.side, inputs.total());
-        let [images, blocks, height, width] = grad_y.place.dims();
+        let [images, blocks, height, width] = grad_y.layout.dims();
         let shape = BlockedShape { channels: count * channels, height, width };
         if memory.len() < shape.elements() {
             *memory = AlignedBuffer::zeroed(0); // the old one goes before the new one comes
@@ -156,7 +156,7 @@ fn fold(
     (0..inputs.len() * rows).into_par_iter().for_each(|task| {
         let (block, row) = (task / rows, task % rows);
         // SAFETY: this row of this block is this task's alone.
-        let line = unsafe { to.data.slice(to.place.at(block, row, 0), cols * LANES) };
+        let line = unsafe { to.data.slice(to.layout.at(block, row, 0), cols * LANES) };
         let line = line.as_chunks_mut::<LANES>().0;
         if write == Write::Replace {
             line.fill([0.0; LANES]);
@@ -171,7 +171,7 @@ fn fold(
                 (0..side).flat_map(|kx| inputs.channels[block].clone().enumerate().map(move |c| (kx, c)))
             {
                 let column = (ky * side + kx) * total + c;
-                let from = &taps.data[taps.place.at(column / LANES, from, 0)..][..width * LANES];
+                let from = &taps.data[taps.layout.at(column / LANES, from, 0)..][..width * LANES];
                 for (j, from) in from.as_chunks::<LANES>().0.iter().enumerate() {
                     if let Some(to) = (j * stride + kx).checked_sub(pad).and_then(|j| line.get_mut(j)) {
                         to[lane] += from[column % LANES];
@@ -198,7 +198,7 @@ impl Task for WeightGradient<'_> {
         let Self { x, grad, kernel, outputs, grad_w } = self;
         let Kernel { side, stride } = kernel;
         let [image_stride, line, channels] = x.strides;
-        let [images, blocks, height, width] = grad.place.dims();
+        let [images, blocks, height, width] = grad.layout.dims();
         let groups = blocks.div_ceil(S::BLOCKS);
         // a row of the kernel, padded to whole panels
         let depth = (side * channels).next_multiple_of(S::OUTER_ROWS);
@@ -215,7 +215,7 @@ impl Task for WeightGradient<'_> {
             {
                 for row in top..height.min(top + ROWS) {
                     let a = &x.data[image * image_stride + (row * stride + ky) * line..];
-                    let b = &grad.data[image * grad.place.image + grad.place.at(first, row, 0)..];
+                    let b = &grad.data[image * grad.layout.image + grad.layout.at(first, row, 0)..];
                     for k in (0..depth).step_by(S::OUTER_ROWS) {
                         // SAFETY: the padded input holds what the windows of a row read, filled up (checked above); the
                         // gradient, in every block, the pixels of its halo that fill a step; the sums are this task's own.
@@ -226,12 +226,12 @@ impl Task for WeightGradient<'_> {
                                 segments: &[0],
                                 segment: pixels,
                                 b: b.as_ptr(),
-                                b_strides: [LANES, grad.place.plane],
+                                b_strides: [LANES, grad.layout.plane],
                                 c: part.as_flattened_mut()[k * LANES..].as_mut_ptr(),
                                 c_stride: LANES,
                                 block_stride: depth * LANES,
                                 start: if row == top { Start::Zero } else { Start::Output },
-                                floor: f32::NEG_INFINITY,
+                                lower_bound: f32::NEG_INFINITY,
                             };
                             simd.outer_panel(count, &panel);
                         }

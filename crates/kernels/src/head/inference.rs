@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::BlockedView;
-use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_weights};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_channels, nine_taps, pack_weights};
 use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES, Simd, Task};
@@ -34,14 +34,24 @@ impl HeadConv2d {
     ///
     /// # Panics
     /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
-    pub fn new(isa: Isa, parts: &[usize], weight: &[f32], bias: &[f32]) -> Self {
-        let inputs = checked_inputs(parts, bias.len(), weight);
-        let outputs = bias.len();
+    pub fn new(isa: Isa, parts: &[usize], weight: &[f32]) -> Self {
+        let (inputs, outputs) = checked_channels(parts, 3, weight);
         let matrix = [inputs.len() * inputs.segment, 9 * outputs];
         let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
             [block * inputs.segment + lane, tap * outputs + o]
         });
-        Self { isa, inputs, outputs, weights, bias: bias.to_vec() }
+        Self { isa, inputs, outputs, weights, bias: vec![0.0; outputs] }
+    }
+
+    /// With a bias for each output, in place of 0.
+    ///
+    /// # Panics
+    /// Where there are not as many: `bias: ...`.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        check_len("bias", bias.len(), &[self.outputs]);
+        self.bias.copy_from_slice(bias);
+        self
     }
 
     /// Writes rows of `planes` (`[out, height, width]`): those that `x`, a view of rows, shows, from row `first` on.
@@ -51,7 +61,7 @@ impl HeadConv2d {
     /// such rows (`rows: ...`).
     pub fn run(&self, x: BlockedView<'_>, first: usize, height: usize, planes: &mut [f32]) {
         let [_, rows, width] = x.size();
-        check_size("x", x.place.dims(), [1, self.inputs.len(), rows, width]);
+        check_size("x", x.layout.dims(), [1, self.inputs.len(), rows, width]);
         check_len("planes", planes.len(), &[self.outputs, height, width]);
         check_range("rows", &(first..first.saturating_add(rows)), height);
         x.check_reach(1, 0);
@@ -79,7 +89,7 @@ impl Task for Run<'_> {
         let Self { layer, x, first, height, planes } = self;
         let [blocks, rows, width] = x.size();
         let groups = ColumnGroups::new(simd, 9 * layer.outputs, blocks * layer.inputs.segment);
-        let segments: Vec<usize> = (0..blocks).map(|block| block * x.place.plane).collect();
+        let segments: Vec<usize> = (0..blocks).map(|block| block * x.layout.plane).collect();
         let row_elements = groups.blocks * width * LANES;
         let out = Shared::new(planes);
         let tasks: Vec<Range<usize>> =
@@ -89,7 +99,7 @@ impl Task for Run<'_> {
                 let shared = Shared::new(z);
                 // row i of z belongs to row `rows.start + i - 1` of x
                 for i in 0..rows.len() + 2 {
-                    let row = x.place.at(0, rows.start + i, 0) - x.place.pitch;
+                    let row = x.layout.at(0, rows.start + i, 0) - x.layout.pitch;
                     for columns in groups.iter() {
                         for pixels in Panels::new(width, S::ROWS).iter() {
                             let at = i * row_elements + (columns.start * width + pixels.start) * LANES;
@@ -108,7 +118,7 @@ impl Task for Run<'_> {
                                     c_stride: LANES,
                                     block_stride: width * LANES,
                                     start: Start::Zero,
-                                    floor: f32::NEG_INFINITY,
+                                    lower_bound: f32::NEG_INFINITY,
                                 };
                                 simd.panel(pixels.len(), columns.len(), &panel);
                             }

@@ -10,7 +10,7 @@ use crate::convolution::pointwise::Pointwise;
 use crate::head::inference::HeadConv2d;
 use crate::shared::Shared;
 use crate::simd::{Isa, LANES};
-use crate::sizes::{check_len, check_size, elements};
+use crate::sizes::{check_len, check_size, check_whole, elements};
 use crate::write::Write;
 
 /// A segmentation head: `y = W x + b` by a 3x3 convolution (zero padding) from a blocked map to dense planes
@@ -27,17 +27,17 @@ impl<'a> BlockedHead<'a> {
     /// With weights `[outputs, inputs, 3, 3]`.
     ///
     /// # Panics
-    /// Where the channels or the length of `weight` do not fit: `weight: ...`.
-    pub fn new(isa: Isa, inputs: usize, outputs: usize, weight: &'a [f32]) -> Self {
-        check_len("weight", weight.len(), &[outputs, inputs, 3, 3]);
+    /// Where the length of `weight` does not fit the inputs: `weight: ...`.
+    pub fn new(isa: Isa, inputs: usize, weight: &'a [f32]) -> Self {
+        let outputs = check_whole("weight", weight.len(), &[inputs, 3, 3]);
         Self { isa, inputs, outputs, weight }
     }
 
     /// Checks `x` and the length of the planes, with their name.
     #[track_caller]
     fn check(&self, x: BlockedView<'_>, planes_name: &str, planes: usize) {
-        let [images, _, height, width] = x.place.dims();
-        check_size("x", x.place.dims(), [images, self.inputs.div_ceil(LANES), height, width]);
+        let [images, _, height, width] = x.layout.dims();
+        check_size("x", x.layout.dims(), [images, self.inputs.div_ceil(LANES), height, width]);
         check_len(planes_name, planes, &[images, self.outputs, height, width]);
     }
 
@@ -47,9 +47,8 @@ impl<'a> BlockedHead<'a> {
     /// Where `x` has other channels, or a length does not fit: `x: ...`, `bias: ...`, `planes: ...`.
     pub fn run(&self, x: BlockedView<'_>, bias: &[f32], planes: &mut [f32]) {
         self.check(x, "planes", planes.len());
-        check_len("bias", bias.len(), &[self.outputs]);
         let [_, height, width] = x.size();
-        let layer = HeadConv2d::new(self.isa, &[self.inputs], self.weight, bias);
+        let layer = HeadConv2d::new(self.isa, &[self.inputs], self.weight).with_bias(bias);
         for (image, planes) in planes.chunks_exact_mut(self.outputs * height * width).enumerate() {
             layer.run(x.image(image), 0, height, planes);
         }
@@ -69,9 +68,9 @@ impl<'a> BlockedHead<'a> {
         grad_w: &mut [f32],
     ) {
         self.check(x, "grad", grad.len());
-        check_size("grad_x", grad_x.place.dims(), x.place.dims());
+        check_size("grad_x", grad_x.layout.dims(), x.layout.dims());
         check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs, 3, 3]);
-        let [images, _, height, width] = x.place.dims();
+        let [images, _, height, width] = x.layout.dims();
         let shape = BlockedShape { channels: 9 * self.outputs, height, width };
         let mut taps = AlignedBuffer::zeroed(elements("taps", &[images, shape.elements()]));
         shift_by_taps(shape.batch_mut(images, &mut taps), self.outputs, grad);
@@ -103,12 +102,12 @@ impl<'a> BlockedHead<'a> {
 fn shift_by_taps(to: BlockedViewMut<'_>, outputs: usize, grad: &[f32]) {
     let [_, height, width] = to.size();
     let area = height * width;
-    (0..to.place.images * height).into_par_iter().for_each(|task| {
+    (0..to.layout.images * height).into_par_iter().for_each(|task| {
         let (image, row) = (task / height, task % height);
         let grad = &grad[image * outputs * area..][..outputs * area];
         for column in 0..9 * outputs {
             let (tap, o) = (column / outputs, column % outputs);
-            let start = image * to.place.image + to.place.at(column / LANES, row, 0);
+            let start = image * to.layout.image + to.layout.at(column / LANES, row, 0);
             // SAFETY: this row is this task's alone.
             let line = unsafe { to.data.slice(start, width * LANES) };
             // the input's row i is tap ky of output row i - ky + 1

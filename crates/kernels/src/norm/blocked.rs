@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::blocked::{BlockedView, BlockedViewMut, Place};
+use crate::blocked::{BlockedView, BlockedViewMut, Layout};
 use crate::norm::dense::ChannelStatistics;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::sizes::{check_len, check_size};
@@ -19,7 +19,7 @@ const ROWS: usize = 16;
 /// let map = BlockedShape { channels: 1, height: 1, width: 2 };
 /// let (mut z, mut y) = (AlignedBuffer::zeroed(map.elements()), AlignedBuffer::zeroed(map.elements()));
 /// map.view_mut(&mut z).pack(1, &[3.0, 7.0]);
-/// let norm = BlockedBatchNorm::new(Isa::current(), map.view(&z), &[1.0], &[0.0], 0.0);
+/// let norm = BlockedBatchNorm::new(Isa::current(), map.view(&z), [&[1.0], &[0.0]], 0.0);
 /// let mut planes = [0.0; 2];
 /// norm.run(map.view(&z), map.view_mut(&mut y));
 /// map.view(&y).unpack(1, &mut planes);
@@ -39,15 +39,15 @@ pub struct BlockedBatchNorm {
 }
 
 impl BlockedBatchNorm {
-    /// With the statistics over images, rows and columns of `z`, whose first channels are those of `gamma` and `beta`.
+    /// With `gamma` and `beta`, and the statistics over images, rows and columns of `z`, whose first channels are theirs.
     ///
     /// # Panics
     /// Where `beta` is of another length than `gamma`, or `z` has other channels: `beta: ...`, `z: ...`.
-    pub fn new(isa: Isa, z: BlockedView<'_>, gamma: &[f32], beta: &[f32], eps: f64) -> Self {
+    pub fn new(isa: Isa, z: BlockedView<'_>, [gamma, beta]: [&[f32]; 2], eps: f64) -> Self {
         let channels = gamma.len();
         check_len("beta", beta.len(), &[channels]);
-        let [images, _, height, width] = z.place.dims();
-        check_size("z", z.place.dims(), [images, channels.div_ceil(LANES), height, width]);
+        let [images, _, height, width] = z.layout.dims();
+        check_size("z", z.layout.dims(), [images, channels.div_ceil(LANES), height, width]);
         let statistics = isa.run(Statistics { z, channels });
         let scale = |(&gamma, variance): (&f32, &f64)| f64::from(gamma) / (variance + eps).sqrt();
         let scales: Vec<f64> = gamma.iter().zip(&statistics.variance).map(scale).collect();
@@ -90,7 +90,7 @@ impl BlockedBatchNorm {
     /// # Panics
     /// Where `z` has other channels or `y` another size: `z: ...`, `y: ...`.
     pub fn run(&self, z: BlockedView<'_>, y: BlockedViewMut<'_>) {
-        self.check(z.place.dims(), "y", y.place.dims());
+        self.check(z.layout.dims(), "y", y.layout.dims());
         self.isa.run(Normalise { norm: self, z, y });
     }
 
@@ -99,12 +99,12 @@ impl BlockedBatchNorm {
     /// # Panics
     /// Where `z` has other channels or `grad` another size: `z: ...`, `grad: ...`.
     pub fn backward(&self, z: BlockedView<'_>, mut grad: BlockedViewMut<'_>) -> [Vec<f32>; 2] {
-        self.check(z.place.dims(), "grad", grad.place.dims());
+        self.check(z.layout.dims(), "grad", grad.layout.dims());
         let channels = self.statistics.mean.len();
         let sums = self.isa.run(GradientSums { norm: self, z, grad: grad.reborrow() });
         let [mut gamma, mut beta] = [vec![0.0; channels], vec![0.0; channels]];
         let (mut slope, mut constant) = (vec![0.0; channels], vec![0.0; channels]);
-        let count = (z.place.images * z.place.height * z.place.width) as f64;
+        let count = (z.layout.images * z.layout.height * z.layout.width) as f64;
         for c in 0..channels {
             let [centred, sum] = [0, 1].map(|i| sums[c / LANES][i][c % LANES]);
             let reciprocal = 1.0 / (self.statistics.variance[c] + self.eps).sqrt();
@@ -174,8 +174,8 @@ struct Band {
 
 impl Band {
     /// The bands of a map, block by block.
-    fn all(place: &Place) -> Vec<Self> {
-        let &Place { images, blocks, height, .. } = place;
+    fn all(layout: &Layout) -> Vec<Self> {
+        let &Layout { images, blocks, height, .. } = layout;
         let band = |block, image, row| Self { image, block, row, rows: ROWS.min(height - row) };
         (0..blocks)
             .flat_map(|block| (0..images).map(move |image| (block, image)))
@@ -184,16 +184,16 @@ impl Band {
     }
 
     /// Where each of its rows starts in a map, and elements of a row.
-    fn lines(self, place: &Place) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let start = place.at(self.block, self.row, 0) + self.image * place.image;
-        let (pitch, len) = (place.pitch, place.width * LANES);
+    fn lines(self, layout: &Layout) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let start = layout.at(self.block, self.row, 0) + self.image * layout.image;
+        let (pitch, len) = (layout.pitch, layout.width * LANES);
         (0..self.rows).map(move |row| (start + row * pitch, len))
     }
 }
 
 /// Partial sums of bands, added block by block in order.
-fn total(place: &Place, partial: &[[[f64; LANES]; 2]]) -> Vec<[[f64; LANES]; 2]> {
-    let bands = partial.len() / place.blocks;
+fn total(layout: &Layout, partial: &[[[f64; LANES]; 2]]) -> Vec<[[f64; LANES]; 2]> {
+    let bands = partial.len() / layout.blocks;
     let add = |sums: &[[[f64; LANES]; 2]]| {
         let mut total = [[0.0; LANES]; 2];
         for sum in sums {
@@ -217,25 +217,25 @@ impl Task for Statistics<'_> {
     #[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
     fn run<S: Simd>(self, s: S) -> ChannelStatistics {
         let Self { z, channels } = self;
-        let place = z.place;
+        let layout = z.layout;
         let line = |(start, len): (usize, usize)| z.data[start..start + len].as_chunks::<LANES>().0;
         // sums of (z - c) and (z - c)^2, where c is the mean of a row in the middle: close enough to the mean that
         // their difference loses little
-        let centres: Vec<Block> = (0..place.blocks)
+        let centres: Vec<Block> = (0..layout.blocks)
             .map(|block| {
-                let row = line((place.at(block, place.height / 2, 0), place.width * LANES));
+                let row = line((layout.at(block, layout.height / 2, 0), layout.width * LANES));
                 let mut sums = [0.0f64; LANES];
                 for pixel in row {
                     sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += f64::from(value));
                 }
-                sums.map(|sum| (sum / place.width as f64) as f32)
+                sums.map(|sum| (sum / layout.width as f64) as f32)
             })
             .collect();
-        let partial: Vec<_> = Band::all(&place)
+        let partial: Vec<_> = Band::all(&layout)
             .into_par_iter()
             .map(|band| {
                 let mut sums = [[0.0f64; LANES]; 2];
-                for at in band.lines(&place) {
+                for at in band.lines(&layout) {
                     let row = line(at);
                     let mut of_row = [[0.0f32; LANES]; 2];
                     s.vectorize(
@@ -259,8 +259,8 @@ impl Task for Statistics<'_> {
                 sums
             })
             .collect();
-        let count = (place.images * place.height * place.width) as f64;
-        let sums = total(&place, &partial);
+        let count = (layout.images * layout.height * layout.width) as f64;
+        let sums = total(&layout, &partial);
         let of = |channel: usize| {
             let (block, lane) = (channel / LANES, channel % LANES);
             let [sum, squares] = sums[block].map(|sums| sums[lane] / count);
@@ -283,8 +283,8 @@ impl Task for Normalise<'_> {
     #[allow(clippy::needless_range_loop)] // as above
     fn run<S: Simd>(self, s: S) {
         let Self { norm, z, y } = self;
-        Band::all(&z.place).into_par_iter().for_each(|band| {
-            for ((from, len), (to, _)) in band.lines(&z.place).zip(band.lines(&y.place)) {
+        Band::all(&z.layout).into_par_iter().for_each(|band| {
+            for ((from, len), (to, _)) in band.lines(&z.layout).zip(band.lines(&y.layout)) {
                 let z = z.data[from..from + len].as_chunks::<LANES>().0;
                 // SAFETY: the rows of a band are its task's alone.
                 let y = unsafe { y.data.slice(to, len) }.as_chunks_mut::<LANES>().0;
@@ -292,10 +292,10 @@ impl Task for Normalise<'_> {
                     #[inline(always)]
                     || {
                         let lowest = if norm.relu { 0.0 } else { f32::NEG_INFINITY };
-                        let (affine, floor) = (norm.affine[band.block].load(s), s.splat(lowest));
+                        let (affine, lower_bound) = (norm.affine[band.block].load(s), s.splat(lowest));
                         for i in 0..y.len() {
                             let [_, value] = affine.apply(s, &z[i]);
-                            s.store(s.at_least(value, floor), &mut y[i]);
+                            s.store(s.at_least(value, lower_bound), &mut y[i]);
                         }
                     },
                 );
@@ -317,11 +317,11 @@ impl Task for GradientSums<'_> {
     #[allow(clippy::needless_range_loop)] // as above
     fn run<S: Simd>(self, s: S) -> Self::Output {
         let Self { norm, z, ref grad } = self;
-        let partial: Vec<_> = Band::all(&z.place)
+        let partial: Vec<_> = Band::all(&z.layout)
             .into_par_iter()
             .map(|band| {
                 let mut sums = [[0.0f64; LANES]; 2];
-                for ((from, len), (at, _)) in band.lines(&z.place).zip(band.lines(&grad.place)) {
+                for ((from, len), (at, _)) in band.lines(&z.layout).zip(band.lines(&grad.layout)) {
                     let z = z.data[from..from + len].as_chunks::<LANES>().0;
                     // SAFETY: the rows of a band are its task's alone.
                     let grad = unsafe { grad.data.slice(at, len) }.as_chunks::<LANES>().0;
@@ -348,7 +348,7 @@ impl Task for GradientSums<'_> {
                 sums
             })
             .collect();
-        let mut sums = total(&z.place, &partial);
+        let mut sums = total(&z.layout, &partial);
         // the mean was rounded: put the difference right
         for (c, &mean) in norm.statistics.mean.iter().enumerate() {
             let sums = &mut sums[c / LANES];
@@ -373,8 +373,8 @@ impl Task for InputGradient<'_> {
     #[allow(clippy::needless_range_loop)] // as above
     fn run<S: Simd>(self, s: S) {
         let Self { norm, z, grad, slope, constant } = self;
-        Band::all(&z.place).into_par_iter().for_each(|band| {
-            for ((from, len), (at, _)) in band.lines(&z.place).zip(band.lines(&grad.place)) {
+        Band::all(&z.layout).into_par_iter().for_each(|band| {
+            for ((from, len), (at, _)) in band.lines(&z.layout).zip(band.lines(&grad.layout)) {
                 let z = z.data[from..from + len].as_chunks::<LANES>().0;
                 // SAFETY: the rows of a band are its task's alone.
                 let grad = unsafe { grad.data.slice(at, len) }.as_chunks_mut::<LANES>().0;

@@ -12,7 +12,7 @@ use crate::sizes::check_size;
 /// # Panics
 /// Where the sides of `x` are no such multiples, or a map has other channels or another size: `x: ...`, `pooled: ...`.
 pub fn max_pools2d_blocked(isa: Isa, x: BlockedView<'_>, pooled: &mut [BlockedViewMut<'_>]) {
-    check(x, "pooled", pooled.iter().map(|y| y.place.dims()));
+    check(x, "pooled", pooled.iter().map(|y| y.layout.dims()));
     if !pooled.is_empty() {
         isa.run(Forward { x, pooled });
     }
@@ -32,9 +32,9 @@ pub fn max_pools2d_blocked_backward(
 ) {
     check_size("grads", grads.len(), pooled.len());
     for (what, maps) in [("pooled", pooled), ("grads", grads)] {
-        check(x, what, maps.iter().map(|y| y.place.dims()));
+        check(x, what, maps.iter().map(|y| y.layout.dims()));
     }
-    check_size("grad_x", grad_x.place.dims(), x.place.dims());
+    check_size("grad_x", grad_x.layout.dims(), x.layout.dims());
     if !pooled.is_empty() {
         isa.run(Backward { x, pooled, grads, grad_x });
     }
@@ -43,7 +43,7 @@ pub fn max_pools2d_blocked_backward(
 /// Checks maps of `x` pooled by 2, 4, 8, ..., with their name.
 #[track_caller]
 fn check(x: BlockedView<'_>, what: &str, pooled: impl Iterator<Item = [usize; 4]>) {
-    let [images, blocks, height, width] = x.place.dims();
+    let [images, blocks, height, width] = x.layout.dims();
     for (i, size) in pooled.enumerate() {
         let window = 2usize << i;
         assert!(
@@ -68,24 +68,24 @@ impl Task for Forward<'_, '_> {
         // a task is the rows of one largest window
         let window = 1 << pooled.len();
         let bands = height / window;
-        (0..x.place.images * blocks * bands).into_par_iter().for_each(|task| {
+        (0..x.layout.images * blocks * bands).into_par_iter().for_each(|task| {
             let (image, block, band) = (task / bands / blocks, task / bands % blocks, task % bands);
             for (level, to) in pooled.iter().enumerate() {
                 let (rows, width) = (window >> (level + 1), width >> (level + 1));
                 for row in band * rows..(band + 1) * rows {
                     let line = |row: usize| {
                         let start =
-                            |place: &crate::blocked::Place| image * place.image + place.at(block, row, 0);
+                            |layout: &crate::blocked::Layout| image * layout.image + layout.at(block, row, 0);
                         match level.checked_sub(1) {
-                            None => &x.data[start(&x.place)..][..2 * width * LANES],
+                            None => &x.data[start(&x.layout)..][..2 * width * LANES],
                             Some(finer) => {
                                 let finer = &pooled[finer];
                                 // SAFETY: these rows are this task's alone, and were written above.
-                                unsafe { &*finer.data.slice(start(&finer.place), 2 * width * LANES) }
+                                unsafe { &*finer.data.slice(start(&finer.layout), 2 * width * LANES) }
                             }
                         }
                     };
-                    let at = image * to.place.image + to.place.at(block, row, 0);
+                    let at = image * to.layout.image + to.layout.at(block, row, 0);
                     // SAFETY: this row of this block is this task's alone.
                     let to = unsafe { to.data.slice(at, width * LANES) };
                     halve(s, [line(2 * row), line(2 * row + 1)], to);
@@ -128,30 +128,30 @@ impl<'a> Task for Backward<'a> {
         let [blocks, height, width] = x.size();
         let largest = 1 << pooled.len();
         let bands = height / largest;
-        (0..x.place.images * blocks * bands).into_par_iter().for_each(|task| {
+        (0..x.layout.images * blocks * bands).into_par_iter().for_each(|task| {
             let (image, block, band) = (task / bands / blocks, task / bands % blocks, task % bands);
             for level in 0..pooled.len() {
                 let window = 2 << level;
                 let width = width / window;
                 for row in band * largest / window..(band + 1) * largest / window {
                     let line = |map: &BlockedView<'a>| -> &'a [Block] {
-                        let start = image * map.place.image + map.place.at(block, row, 0);
+                        let start = image * map.layout.image + map.layout.at(block, row, 0);
                         map.data[start..][..width * LANES].as_chunks::<LANES>().0
                     };
                     let (maxima, grads) = (line(&pooled[level]), line(&grads[level]));
-                    let from = image * x.place.image + x.place.at(block, row * window, 0);
-                    let to = image * grad_x.place.image + grad_x.place.at(block, row * window, 0);
+                    let from = image * x.layout.image + x.layout.at(block, row * window, 0);
+                    let to = image * grad_x.layout.image + grad_x.layout.at(block, row * window, 0);
                     let row_len = width * window * LANES;
-                    let x_rows = &x.data[from..][..(window - 1) * x.place.pitch + row_len];
-                    let reach = (window - 1) * grad_x.place.pitch + row_len;
+                    let x_rows = &x.data[from..][..(window - 1) * x.layout.pitch + row_len];
+                    let reach = (window - 1) * grad_x.layout.pitch + row_len;
                     // SAFETY: the rows of a band are its task's alone.
                     let grad_rows = unsafe { grad_x.data.slice(to, reach) };
                     scatter(
                         s,
                         window,
                         [maxima, grads],
-                        (x_rows, x.place.pitch),
-                        (grad_rows, grad_x.place.pitch),
+                        (x_rows, x.layout.pitch),
+                        (grad_rows, grad_x.layout.pitch),
                     );
                 }
             }

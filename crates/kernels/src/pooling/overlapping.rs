@@ -13,9 +13,9 @@ use crate::write::Write;
 /// # Panics
 /// Where the sizes do not fit: `x: ...` for odd sides, `y: ...`.
 pub fn max_pool2d_3x3_blocked(isa: Isa, x: BlockedView<'_>, y: BlockedViewMut<'_>) {
-    let [images, blocks, height, width] = x.place.dims();
+    let [images, blocks, height, width] = x.layout.dims();
     assert!(height % 2 == 0 && width % 2 == 0, "x: sides of {height}x{width}, where even ones fit");
-    check_size("y", y.place.dims(), [images, blocks, height / 2, width / 2]);
+    check_size("y", y.layout.dims(), [images, blocks, height / 2, width / 2]);
     isa.run(Pool { x, y });
 }
 
@@ -49,11 +49,11 @@ pub fn max_pool2d_3x3_blocked_backward(
     grad_x: BlockedViewMut<'_>,
     write: Write,
 ) {
-    let [images, blocks, height, width] = x.place.dims();
+    let [images, blocks, height, width] = x.layout.dims();
     assert!(height % 2 == 0 && width % 2 == 0, "x: sides of {height}x{width}, where even ones fit");
-    check_size("y", y.place.dims(), [images, blocks, height / 2, width / 2]);
-    check_size("grad_y", grad_y.place.dims(), y.place.dims());
-    check_size("grad_x", grad_x.place.dims(), x.place.dims());
+    check_size("y", y.layout.dims(), [images, blocks, height / 2, width / 2]);
+    check_size("grad_y", grad_y.layout.dims(), y.layout.dims());
+    check_size("grad_x", grad_x.layout.dims(), x.layout.dims());
     isa.run(PoolBackward { x, y, grad_y, grad_x, write });
 }
 
@@ -68,15 +68,15 @@ impl Task for Pool<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { x, y } = self;
         let [blocks, rows, cols] = y.size();
-        (0..x.place.images * blocks * rows).into_par_iter().for_each(|task| {
+        (0..x.layout.images * blocks * rows).into_par_iter().for_each(|task| {
             let (image, block, row) = (task / rows / blocks, task / rows % blocks, task % rows);
             let line = |row: usize| {
-                let start = image * x.place.image + x.place.at(block, row, 0);
+                let start = image * x.layout.image + x.layout.at(block, row, 0);
                 x.data[start..][..2 * cols * LANES].as_chunks::<LANES>().0
             };
             // the row before the first takes no part: the first stands for it
             let lines = [line((2 * row).saturating_sub(1)), line(2 * row), line(2 * row + 1)];
-            let at = image * y.place.image + y.place.at(block, row, 0);
+            let at = image * y.layout.image + y.layout.at(block, row, 0);
             // SAFETY: this row of this block is this task's alone.
             let y = unsafe { y.data.slice(at, cols * LANES) };
             pool_line(s, lines, y.as_chunks_mut::<LANES>().0);
@@ -124,14 +124,14 @@ impl<'a> Task for PoolBackward<'a> {
         let Self { x, y, grad_y, grad_x, write } = self;
         let [blocks, rows, cols] = y.size();
         // a task writes the two rows that a row of windows begins at, less the one that the windows before begin with
-        (0..x.place.images * blocks * rows).into_par_iter().for_each(|task| {
+        (0..x.layout.images * blocks * rows).into_par_iter().for_each(|task| {
             let (image, block, row) = (task / rows / blocks, task / rows % blocks, task % rows);
             let line = |map: &BlockedView<'a>, row: usize| -> &'a [Block] {
-                let start = image * map.place.image + map.place.at(block, row, 0);
-                map.data[start..][..map.place.width * LANES].as_chunks::<LANES>().0
+                let start = image * map.layout.image + map.layout.at(block, row, 0);
+                map.data[start..][..map.layout.width * LANES].as_chunks::<LANES>().0
             };
             let [upper, lower] = [0, 1].map(|i| {
-                let at = image * grad_x.place.image + grad_x.place.at(block, 2 * row + i, 0);
+                let at = image * grad_x.layout.image + grad_x.layout.at(block, 2 * row + i, 0);
                 // SAFETY: these rows of this block are this task's alone.
                 let line = unsafe { grad_x.data.slice(at, 2 * cols * LANES) };
                 if write == Write::Replace {

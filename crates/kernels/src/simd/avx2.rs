@@ -119,9 +119,9 @@ impl Simd for Avx2 {
         both!(_mm256_fmadd_ps, a, b, c)
     }
     #[inline(always)]
-    fn at_least(self, v: Pair, floor: Pair) -> Pair {
+    fn at_least(self, v: Pair, lower_bound: Pair) -> Pair {
         // the instruction gives its second operand where either is NaN
-        both!(_mm256_max_ps, floor, v)
+        both!(_mm256_max_ps, lower_bound, v)
     }
     #[inline(always)]
     fn max(self, a: Pair, b: Pair) -> Pair {

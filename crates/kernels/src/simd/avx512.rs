@@ -80,9 +80,9 @@ impl Simd for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    fn at_least(self, v: __m512, floor: __m512) -> __m512 {
+    fn at_least(self, v: __m512, lower_bound: __m512) -> __m512 {
         // SAFETY: features by the token. The instruction gives its second operand where either is NaN.
-        unsafe { _mm512_max_ps(floor, v) }
+        unsafe { _mm512_max_ps(lower_bound, v) }
     }
     #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {

@@ -46,8 +46,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a b + c`.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The larger of `v` and `floor`; `v` where it is NaN, so that a NaN is not lost in a ReLU.
-    fn at_least(self, v: Self::V, floor: Self::V) -> Self::V;
+    /// The larger of `v` and `lower_bound`; `v` where it is NaN, so that a NaN is not lost in a ReLU.
+    fn at_least(self, v: Self::V, lower_bound: Self::V) -> Self::V;
     /// The larger of the two; NaN where either is NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `v` where `gate` is above 0, else 0.

@@ -69,8 +69,8 @@ impl Simd for Portable {
         lanes!(i => a[i] * b[i] + c[i])
     }
     #[inline(always)]
-    fn at_least(self, v: Block, floor: Block) -> Block {
-        lanes!(i => if floor[i] > v[i] { floor[i] } else { v[i] })
+    fn at_least(self, v: Block, lower_bound: Block) -> Block {
+        lanes!(i => if lower_bound[i] > v[i] { lower_bound[i] } else { v[i] })
     }
     #[inline(always)]
     fn max(self, a: Block, b: Block) -> Block {

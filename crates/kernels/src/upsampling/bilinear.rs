@@ -7,20 +7,20 @@ use crate::sizes::{check_len, check_whole, elements, scaled};
 
 /// Where an upsampled coordinate reads: two source positions and the weight of the second.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Source<T> {
+pub(crate) struct Neighbours<T> {
     pub(crate) low: usize,
     pub(crate) high: usize,
     pub(crate) fraction: T,
 }
 
 /// Sources of all `len * scale` positions: centre `(i + 0.5) / scale - 0.5`, clamped to `[0, len - 1]`.
-pub(crate) fn sources<T: Scalar>(len: usize, scale: usize) -> Vec<Source<T>> {
+pub(crate) fn sources<T: Scalar>(len: usize, scale: usize) -> Vec<Neighbours<T>> {
     (0..len * scale)
         .map(|i| {
             let centre = ((i as f64 + 0.5) / scale as f64 - 0.5).max(0.0);
             let low = (centre as usize).min(len - 1);
             let high = (low + 1).min(len - 1);
-            Source { low, high, fraction: T::from_f64(centre - low as f64) }
+            Neighbours { low, high, fraction: T::from_f64(centre - low as f64) }
         })
         .collect()
 }

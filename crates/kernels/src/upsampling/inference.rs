@@ -12,17 +12,16 @@ use rayon::prelude::*;
 
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{BlockedView, BlockedViewMut};
-use crate::convolution::channels::{
-    ColumnGroups, InputBlocks, checked_inputs, nine_taps, pack_bias, pack_weights,
-};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_channels, nine_taps, pack_weights};
+use crate::convolution::epilogue::Epilogue;
 use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
 use crate::sizes::{check_range, check_scale, check_size, elements, scaled};
-use crate::upsampling::bilinear::{Source, sources};
+use crate::upsampling::bilinear::{Neighbours, sources};
 
-/// `y = max(0, bias + conv3x3(U x))` between blocked maps, where `U` is bilinear upsampling by a whole factor (half-pixel
-/// centres, edges clamped) and the convolution pads with zeros.
+/// `y = bias + conv3x3(U x)`, with bias and ReLU where asked, between blocked maps, where `U` is bilinear upsampling by a
+/// whole factor (half-pixel centres, edges clamped) and the convolution pads with zeros.
 pub struct UpsampledConv2d {
     isa: Isa,
     scale: usize,
@@ -30,15 +29,14 @@ pub struct UpsampledConv2d {
     outputs: usize,
     /// One packed matrix, columns `[tap][output]`, each tap from a new block on.
     weights: AlignedBuffer,
-    bias: AlignedBuffer,
-    floor: f32,
+    epilogue: Epilogue,
 }
 
-/// Rows of `z` that are at hand, in a ring: what one strip of output rows leaves for the next.
+/// Rows of `z` that are at hand, in a ring buffer: what one strip of output rows leaves for the next.
 #[derive(Debug)]
 pub struct TapRows {
     memory: AlignedBuffer,
-    /// Rows of the ring.
+    /// Rows that it holds.
     capacity: usize,
     present: Range<usize>,
 }
@@ -48,70 +46,85 @@ impl UpsampledConv2d {
     ///
     /// # Panics
     /// Where the parts, the length of `weight` or the scale do not fit: `parts: ...`, `weight: ...`, `scale: ...`.
-    pub fn new(isa: Isa, scale: usize, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = checked_inputs(parts, bias.len(), weight);
-        let outputs = bias.len();
+    pub fn new(isa: Isa, scale: usize, parts: &[usize], weight: &[f32]) -> Self {
+        let (inputs, outputs) = checked_channels(parts, 3, weight);
         check_scale(scale);
         let columns = outputs.next_multiple_of(LANES);
         let matrix = [inputs.len() * inputs.segment, 9 * columns];
         let weights = pack_weights(isa, &inputs, weight, matrix, |block, lane, tap, o| {
             [block * inputs.segment + lane, tap * columns + o]
         });
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Self { isa, scale, inputs, outputs, weights, bias: pack_bias(bias), floor }
+        Self { isa, scale, inputs, outputs, weights, epilogue: Epilogue::new(outputs) }
     }
 
-    /// An empty ring for strips of at most `rows` output rows of a map whose low-resolution rows are `width` long.
+    /// With a bias for each output, in place of 0.
     ///
     /// # Panics
-    /// Where there are no such rows, or their size exceeds the address space: `ring: ...`.
+    /// Where there are not as many: `bias: ...`.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        self.epilogue.set_bias(bias);
+        self
+    }
+
+    /// With ReLU behind it.
+    #[must_use]
+    pub fn with_relu(mut self) -> Self {
+        self.epilogue.set_relu();
+        self
+    }
+
+    /// An empty buffer for strips of at most `rows` output rows of a map whose low-resolution rows are `width` long.
+    ///
+    /// # Panics
+    /// Where there are no such rows, or their size exceeds the address space: `tap_rows: ...`.
     pub fn rows_for(&self, rows: usize, width: usize) -> TapRows {
         // a row of neighbours on each side, and the row below each of them
-        elements("ring", &[rows, width]);
+        elements("tap_rows", &[rows, width]);
         let capacity = rows.div_ceil(self.scale).saturating_add(3);
         let sides = [capacity, 9, self.output_blocks(), width, LANES];
-        let memory = AlignedBuffer::zeroed(elements("ring", &sides));
+        let memory = AlignedBuffer::zeroed(elements("tap_rows", &sides));
         TapRows { memory, capacity, present: 0..0 }
     }
 
     /// Writes output rows `rows` into `y`, whose first row is the first of them; `x` is the whole low-resolution map.
-    /// Strips follow one another downwards; a ring starts again with row 0.
+    /// Strips follow one another downwards; `tap_rows` start again with row 0.
     ///
     /// # Panics
     /// Where `x` or `y` has other channels, several images or another size (`x: ...`, `y: ...`, `scale: ...`), there are no
-    /// such rows (`rows: ...`), or the ring is for another map or fewer rows, or further down (`ring: ...`).
-    pub fn run(&self, x: BlockedView<'_>, rows: Range<usize>, y: BlockedViewMut<'_>, ring: &mut TapRows) {
+    /// such rows (`rows: ...`), or the `tap_rows` are for another map or fewer rows, or further down (`tap_rows: ...`).
+    pub fn run(&self, x: BlockedView<'_>, rows: Range<usize>, y: BlockedViewMut<'_>, tap_rows: &mut TapRows) {
         let [_, height, width] = x.size();
-        check_size("x", x.place.dims(), [1, self.inputs.len(), height, width]);
+        check_size("x", x.layout.dims(), [1, self.inputs.len(), height, width]);
         let [full_height, full_width] = scaled([height, width], self.scale);
         check_range("rows", &rows, full_height);
-        check_size("y", y.place.dims(), [1, self.output_blocks(), rows.len(), full_width]);
+        check_size("y", y.layout.dims(), [1, self.output_blocks(), rows.len(), full_width]);
         x.check_reach(0, 0);
         let vertical = sources::<f32>(height, self.scale);
         let needed =
             vertical[rows.start.saturating_sub(1)].low..vertical[rows.end.min(vertical.len() - 1)].high + 1;
-        check_size("ring", ring.memory.len() / ring.capacity, self.row_elements(width));
-        check_range("ring", &(0..needed.len()), ring.capacity);
+        check_size("tap_rows", tap_rows.memory.len() / tap_rows.capacity, self.row_elements(width));
+        check_range("tap_rows", &(0..needed.len()), tap_rows.capacity);
         if rows.start == 0 {
-            ring.present = 0..0;
+            tap_rows.present = 0..0;
         }
-        assert!(needed.start >= ring.present.start, "ring: {needed:?} behind {:?}", ring.present);
-        let missing = needed.start.max(ring.present.end)..needed.end;
-        ring.present = needed.start..needed.end.max(ring.present.end);
+        assert!(needed.start >= tap_rows.present.start, "tap_rows: {needed:?} behind {:?}", tap_rows.present);
+        let missing = needed.start.max(tap_rows.present.end)..needed.end;
+        tap_rows.present = needed.start..needed.end.max(tap_rows.present.end);
         self.isa.run(Products {
             layer: self,
             x,
             rows: missing,
-            capacity: ring.capacity,
-            z: &mut ring.memory,
+            capacity: tap_rows.capacity,
+            z: &mut tap_rows.memory,
         });
         self.isa.run(Sums {
             layer: self,
             rows,
             width,
             y,
-            capacity: ring.capacity,
-            z: &ring.memory,
+            capacity: tap_rows.capacity,
+            z: &tap_rows.memory,
             vertical: &vertical,
         });
     }
@@ -151,7 +164,7 @@ impl Task for Products<'_> {
         let Self { layer, x, rows, capacity, z } = self;
         let [blocks, _, width] = x.size();
         let groups = ColumnGroups::new(simd, 9 * layer.output_blocks() * LANES, layer.depth());
-        let segments: Vec<usize> = (0..blocks).map(|block| block * x.place.plane).collect();
+        let segments: Vec<usize> = (0..blocks).map(|block| block * x.layout.plane).collect();
         let row_elements = layer.row_elements(width);
         let z = Shared::new(z);
         // a task is some columns of all rows, so that its weights stay in the cache
@@ -165,7 +178,7 @@ impl Task for Products<'_> {
                     // SAFETY: `x` was checked to hold its pixels; these columns of `z` are this task's alone.
                     unsafe {
                         let panel = Panel {
-                            a: x.data[x.place.at(0, row, pixels.start)..].as_ptr(),
+                            a: x.data[x.layout.at(0, row, pixels.start)..].as_ptr(),
                             a_stride: LANES,
                             segments: &segments,
                             segment: layer.inputs.segment,
@@ -175,7 +188,7 @@ impl Task for Products<'_> {
                             c_stride: LANES,
                             block_stride: width * LANES,
                             start: Start::Zero,
-                            floor: f32::NEG_INFINITY,
+                            lower_bound: f32::NEG_INFINITY,
                         };
                         simd.panel(pixels.len(), columns.len(), &panel);
                     }
@@ -193,7 +206,7 @@ struct Sums<'a> {
     y: BlockedViewMut<'a>,
     capacity: usize,
     z: &'a [f32],
-    vertical: &'a [Source<f32>],
+    vertical: &'a [Neighbours<f32>],
 }
 
 /// A row of `z` and the weight with which it enters; none where the weight is 0.
@@ -211,9 +224,9 @@ impl Task for Sums<'_> {
             let (row, block) = (task / blocks, task % blocks);
             let terms: [Vec<Term>; 3] = std::array::from_fn(|kx| self.terms(rows.start + row, kx, block));
             // SAFETY: this row of this block is this task's alone.
-            let to = unsafe { y.data.slice(y.place.at(block, row, 0), horizontal.len() * LANES) };
+            let to = unsafe { y.data.slice(y.layout.at(block, row, 0), horizontal.len() * LANES) };
             let to = to.as_chunks_mut::<LANES>().0;
-            let bias = &layer.bias[block * LANES..].as_chunks::<LANES>().0[0];
+            let bias = &layer.epilogue.bias[block * LANES..].as_chunks::<LANES>().0[0];
             with_scratch(3 * width * LANES, |lines| {
                 let lines = lines.as_chunks_mut::<LANES>().0;
                 s.vectorize(
@@ -222,7 +235,7 @@ impl Task for Sums<'_> {
                         for kx in 0..3 {
                             weighted_sum(s, &terms[kx], &mut lines[kx * width..][..width]);
                         }
-                        let (bias, floor) = (s.load(bias), s.splat(layer.floor));
+                        let (bias, lower_bound) = (s.load(bias), s.splat(layer.epilogue.lower_bound));
                         for j in 0..to.len() {
                             let mut sum = bias;
                             for kx in 0..3 {
@@ -234,7 +247,7 @@ impl Task for Sums<'_> {
                                     sum = s.mul_add(s.splat(source.fraction), high, sum);
                                 }
                             }
-                            s.store(s.at_least(sum, floor), &mut to[j]);
+                            s.store(s.at_least(sum, lower_bound), &mut to[j]);
                         }
                     },
                 );

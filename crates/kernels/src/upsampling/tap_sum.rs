@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::sizes::{check_len, check_whole, scaled};
-use crate::upsampling::bilinear::{Source, add_scaled, sources};
+use crate::upsampling::bilinear::{Neighbours, add_scaled, sources};
 
 /// Sum over the nine taps: with `z` of `[planes, 9, height, width]` (taps row-major) and `U` the bilinear
 /// upsampling by `scale`, `y[p, i, j] = sum over ky, kx of U(z[p, 3 ky + kx])[i + ky - 1, j + kx - 1]`, zero
@@ -112,7 +112,10 @@ fn column_taps<T: Scalar>(width: usize, scale: usize) -> Vec<[ColumnTap<T>; 6]> 
 }
 
 /// The row taps that fall inside for output row `i`, with the sources of the row they read.
-fn shifted_rows<T: Scalar>(rows: &[Source<T>], i: usize) -> impl Iterator<Item = (usize, &Source<T>)> {
+fn shifted_rows<T: Scalar>(
+    rows: &[Neighbours<T>],
+    i: usize,
+) -> impl Iterator<Item = (usize, &Neighbours<T>)> {
     (0..3).filter_map(move |ky| Some((ky, rows.get((i + ky).checked_sub(1)?)?)))
 }
 

@@ -12,7 +12,7 @@ use crate::convolution::direct_weight_gradient::Products;
 use crate::convolution::pointwise::Pointwise;
 use crate::shared::Shared;
 use crate::simd::{Block, Isa, LANES, Simd, Task};
-use crate::sizes::{check_len, check_scale, check_size, elements, scaled};
+use crate::sizes::{check_len, check_scale, check_size, check_whole, elements, scaled};
 use crate::upsampling::bilinear::sources;
 use crate::upsampling::inference::UpsampledConv2d;
 use crate::write::Write;
@@ -32,10 +32,10 @@ impl<'a> BlockedUpsampledConv2d<'a> {
     /// With weights `[outputs, inputs, 3, 3]`.
     ///
     /// # Panics
-    /// Where the channels or the length of `weight` do not fit, or `scale` is 0: `weight: ...`, `scale: ...`.
-    pub fn new(isa: Isa, scale: usize, inputs: usize, outputs: usize, weight: &'a [f32]) -> Self {
+    /// Where the length of `weight` does not fit the inputs, or `scale` is 0: `weight: ...`, `scale: ...`.
+    pub fn new(isa: Isa, scale: usize, inputs: usize, weight: &'a [f32]) -> Self {
         check_scale(scale);
-        check_len("weight", weight.len(), &[outputs, inputs, 3, 3]);
+        let outputs = check_whole("weight", weight.len(), &[inputs, 3, 3]);
         Self { isa, scale, inputs, outputs, weight }
     }
 
@@ -53,13 +53,12 @@ impl<'a> BlockedUpsampledConv2d<'a> {
     /// # Panics
     /// Where `x` or `y` has other channels, or `y` is not `scale` times as large: `x: ...`, `y: ...`, `scale: ...`.
     pub fn run(&self, x: BlockedView<'_>, mut y: BlockedViewMut<'_>) {
-        self.check(x.place.dims(), "y", y.place.dims());
-        let bias = vec![0.0; self.outputs];
-        let layer = UpsampledConv2d::new(self.isa, self.scale, &[self.inputs], self.weight, &bias, false);
+        self.check(x.layout.dims(), "y", y.layout.dims());
+        let layer = UpsampledConv2d::new(self.isa, self.scale, &[self.inputs], self.weight);
         let ([_, _, width], [_, rows, _]) = (x.size(), y.size());
-        let mut ring = layer.rows_for(rows, width);
-        for image in 0..x.place.images {
-            layer.run(x.image(image), 0..rows, y.reborrow().image(image), &mut ring);
+        let mut tap_rows = layer.rows_for(rows, width);
+        for image in 0..x.layout.images {
+            layer.run(x.image(image), 0..rows, y.reborrow().image(image), &mut tap_rows);
         }
     }
 
@@ -76,10 +75,10 @@ impl<'a> BlockedUpsampledConv2d<'a> {
         write: Write,
         grad_w: &mut [f32],
     ) {
-        self.check(x.place.dims(), "grad_y", grad_y.place.dims());
-        check_size("grad_x", grad_x.place.dims(), x.place.dims());
+        self.check(x.layout.dims(), "grad_y", grad_y.layout.dims());
+        check_size("grad_x", grad_x.layout.dims(), x.layout.dims());
         check_len("grad_w", grad_w.len(), &[self.outputs, self.inputs, 3, 3]);
-        let ([images, _, height, width], blocks) = (x.place.dims(), grad_y.place.blocks);
+        let ([images, _, height, width], blocks) = (x.layout.dims(), grad_y.layout.blocks);
         let shape = BlockedShape { channels: 9 * blocks * LANES, height, width };
         let mut taps = AlignedBuffer::zeroed(elements("taps", &[images, shape.elements()]));
         self.isa.run(Adjoint { scale: self.scale, grad_y, taps: shape.batch_mut(images, &mut taps) });
@@ -135,11 +134,11 @@ impl Task for Adjoint<'_> {
         let [_, height, width] = taps.size();
         let [blocks, full_height, full_width] = grad_y.size();
         let (vertical, horizontal) = (readers(height, scale), readers(width, scale));
-        let images = grad_y.place.images;
+        let images = grad_y.layout.images;
         (0..images * blocks * height).into_par_iter().for_each(|task| {
             let (image, block, row) = (task / height / blocks, task / height % blocks, task % height);
             let line = |row: usize| {
-                let start = image * grad_y.place.image + grad_y.place.at(block, row, 0);
+                let start = image * grad_y.layout.image + grad_y.layout.at(block, row, 0);
                 grad_y.data[start..start + full_width * LANES].as_chunks::<LANES>().0
             };
             // output row i reads, with tap ky, the upsampled row i + ky - 1
@@ -173,8 +172,8 @@ impl Task for Adjoint<'_> {
                         horizontal.iter().map(|readers| shifted(readers, kx, full_width)).collect();
                     for ky in 0..3 {
                         let sums = &lines[ky * full_width..][..full_width];
-                        let at =
-                            image * taps.place.image + taps.place.at((3 * ky + kx) * blocks + block, row, 0);
+                        let at = image * taps.layout.image
+                            + taps.layout.at((3 * ky + kx) * blocks + block, row, 0);
                         // SAFETY: this row of these products is this task's alone.
                         let to = unsafe { taps.data.slice(at, width * LANES) }.as_chunks_mut::<LANES>().0;
                         s.vectorize(

@@ -6,7 +6,7 @@ use crate::{Dims, each, each_map, len, lengths, on_every_isa, refused, view, vie
 
 /// Parts that do not fit 32 channels.
 const PARTS: [&[usize]; 7] =
-    [&[], &[0, 32], &[16], &[16, 17], &[1 << 63, 1 << 63], &[16, 16 + (1 << 63)], &[usize::MAX, 33]];
+    [&[], &[0, 32], &[31], &[16, 17], &[1 << 63, 1 << 63], &[16, 16 + (1 << 63)], &[usize::MAX, 33]];
 
 /// The operand that a message about such parts names.
 fn named(parts: &[usize]) -> &'static str {
@@ -14,7 +14,7 @@ fn named(parts: &[usize]) -> &'static str {
     if parts.is_empty() || parts.contains(&0) || sum.is_none() { "parts" } else { "weight" }
 }
 
-/// Weights of 32 to 20 channels that do not fit, for a constructor of parts, weights and bias.
+/// Parts, weights and biases of which one does not fit 32 to 20 channels.
 fn constructor(what: &str, new: impl Fn(&[usize], &[f32], &[f32])) {
     let refused = |operand, call: &dyn Fn()| refused::<f32>(what, operand, 0, |_| call());
     let (weight, bias) = (vec![0.0; 20 * 32 * 9], [0.0; 20]);
@@ -25,7 +25,7 @@ fn constructor(what: &str, new: impl Fn(&[usize], &[f32], &[f32])) {
         refused("weight", &|| new(&[16, 16], &vec![0.0; count], &bias));
     }
     for count in lengths(20) {
-        refused("weight", &|| new(&[16, 16], &weight, &vec![0.0; count]));
+        refused("bias", &|| new(&[16, 16], &weight, &vec![0.0; count]));
     }
     refused("weight", &|| new(&[16, 16], &[], &[]));
 }
@@ -33,12 +33,10 @@ fn constructor(what: &str, new: impl Fn(&[usize], &[f32], &[f32])) {
 #[test]
 fn convolutions_of_the_same_size() {
     on_every_isa(|isa| {
-        let parts = [16, 16];
-        let (weight, bias) = (vec![0.0; 20 * 32 * 9], [0.0; 20]);
-        let direct = DirectConv2d::new(isa, &parts, &weight, &bias, true);
-        let winograd =
-            [Tile::Two, Tile::Four].map(|tile| WinogradConv2d::new(isa, tile, &parts, &weight, &bias, false));
-        let pointwise = PointwiseConv2d::new(isa, 32, &weight[..20 * 32], &bias, true);
+        let (parts, weight) = ([16, 16], vec![0.0; 20 * 32 * 9]);
+        let direct = DirectConv2d::new(isa, &parts, &weight);
+        let winograd = [Tile::Two, Tile::Four].map(|tile| WinogradConv2d::new(isa, tile, &parts, &weight));
+        let pointwise = PointwiseConv2d::new(isa, 32, &weight[..20 * 32]);
         each_map(["x", "y"], [[2, 32, 4, 6], [2, 20, 4, 6]], |[x, y], operand| {
             let (what, data) = (format!("{isa} {x:?} {y:?}"), zeros(x));
             let run = |run: &dyn Fn(BlockedView, BlockedViewMut)| {
@@ -49,16 +47,15 @@ fn convolutions_of_the_same_size() {
             run(&|x, y| pointwise.run(x, y));
         });
         constructor("direct", |parts, weight, bias| {
-            let _ = DirectConv2d::new(isa, parts, weight, bias, true);
+            let _ = DirectConv2d::new(isa, parts, weight).with_bias(bias);
         });
         for tile in [Tile::Two, Tile::Four] {
             constructor("winograd", |parts, weight, bias| {
-                let _ = WinogradConv2d::new(isa, tile, parts, weight, bias, true);
+                let _ = WinogradConv2d::new(isa, tile, parts, weight).with_bias(bias);
             });
         }
-        let names = ["weight"; 3];
         each(
-            names,
+            ["weight", "bias", "weight"],
             [20 * 32, 20, 32],
             |n| [0, n - 1, n + 1, n + (1 << 62)],
             |[weight, bias, inputs], operand| {
@@ -67,7 +64,7 @@ fn convolutions_of_the_same_size() {
                 }
                 let (weight, bias) = (vec![0.0; weight], vec![0.0; bias]);
                 refused::<f32>("pointwise", operand, 0, |_| {
-                    let _ = PointwiseConv2d::new(isa, inputs, &weight, &bias, true);
+                    let _ = PointwiseConv2d::new(isa, inputs, &weight).with_bias(&bias);
                 });
             },
         );
@@ -85,7 +82,7 @@ fn convolutions_of_the_same_size() {
 #[test]
 fn heads() {
     on_every_isa(|isa| {
-        let head = HeadConv2d::new(isa, &[16, 16], &vec![0.0; 2 * 32 * 9], &[0.0; 2]);
+        let head = HeadConv2d::new(isa, &[16, 16], &vec![0.0; 2 * 32 * 9]);
         let run = |x: Dims, [first, height, planes]: [usize; 3], operand: &str| {
             let (what, data) = (format!("{isa} {x:?} at {first} of {height}, {planes}"), zeros(x));
             refused::<f32>(&what, operand, planes, |out| head.run(view(x, &data), first, height, out));
@@ -107,7 +104,7 @@ fn heads() {
         }
         lengths(96).into_iter().for_each(|planes| run(x, [4, 8, planes], "planes"));
         constructor("head", |parts, weight, bias| {
-            let _ = HeadConv2d::new(isa, parts, weight, bias);
+            let _ = HeadConv2d::new(isa, parts, weight).with_bias(bias);
         });
         assert_eq!(head.multiply_adds(1 << 63, 2), u64::MAX);
     });
@@ -116,8 +113,8 @@ fn heads() {
 #[test]
 fn convolutions_of_upsampled_maps() {
     on_every_isa(|isa| {
-        let (weight, bias) = (vec![0.0; 20 * 32 * 9], [0.0; 20]);
-        let layer = |scale| UpsampledConv2d::new(isa, scale, &[32], &weight, &bias, true);
+        let weight = vec![0.0; 20 * 32 * 9];
+        let layer = |scale| UpsampledConv2d::new(isa, scale, &[32], &weight);
         let two = layer(2);
         let run = |layer: &UpsampledConv2d, x: Dims, y: Dims, rows: std::ops::Range<usize>, operand: &str| {
             let (what, data) = (format!("{isa} {x:?} {y:?} {rows:?}"), zeros(x));
@@ -138,16 +135,16 @@ fn convolutions_of_upsampled_maps() {
         run(&layer(3), x, y, 0..16, "y");
 
         let refused_ring = |what: &str, call: &dyn Fn(BlockedViewMut)| {
-            refused::<f32>(&format!("{isa} {what}"), "ring", len(y), |out| call(view_mut(y, out)));
+            refused::<f32>(&format!("{isa} {what}"), "tap_rows", len(y), |out| call(view_mut(y, out)));
         };
         let data = zeros(x);
         let x = view(x, &data);
         refused_ring("for fewer rows", &|y| two.run(x, 0..16, y, &mut two.rows_for(1, 6)));
         refused_ring("for another width", &|y| two.run(x, 0..16, y, &mut two.rows_for(16, 5)));
         refused_ring("further down", &|y| {
-            let (mut ring, mut done) = (two.rows_for(8, 6), zeros([1, 20, 2, 12]));
-            two.run(x, 12..14, view_mut([1, 20, 2, 12], &mut done), &mut ring);
-            two.run(x, 2..4, y.rows(2..4), &mut ring);
+            let (mut tap_rows, mut done) = (two.rows_for(8, 6), zeros([1, 20, 2, 12]));
+            two.run(x, 12..14, view_mut([1, 20, 2, 12], &mut done), &mut tap_rows);
+            two.run(x, 2..4, y.rows(2..4), &mut tap_rows);
         });
         for (rows, width) in
             [(0, 6), (8, 0), (8, 6 + (1 << 63)), (usize::MAX, 6), (8, usize::MAX), (1 << 60, 1 << 10)]
@@ -155,7 +152,7 @@ fn convolutions_of_upsampled_maps() {
             refused_ring("of no size", &|_| drop(two.rows_for(rows, width)));
         }
         constructor("upsampled", |parts, weight, bias| {
-            let _ = UpsampledConv2d::new(isa, 2, parts, weight, bias, true);
+            let _ = UpsampledConv2d::new(isa, 2, parts, weight).with_bias(bias);
         });
         refused::<f32>("scale 0", "scale", 0, |_| drop(layer(0).rows_for(1, 1)));
         assert_eq!(two.multiply_adds(1 << 63, 2), u64::MAX);

@@ -2,7 +2,7 @@
 
 use unet3p_kernels::*;
 
-use crate::{Dims, each, each_map, len, lengths, on_every_isa, refused, view, view_mut, zeros};
+use crate::{Dims, each_map, len, lengths, on_every_isa, refused, view, view_mut, zeros};
 
 const INPUTS: usize = 32;
 const OUTPUTS: usize = 20;
@@ -15,16 +15,14 @@ fn views(maps: &[(Dims, Vec<f32>)]) -> Vec<BlockedView<'_>> {
     maps.iter().map(|(dims, data)| view(*dims, data)).collect()
 }
 
-/// Counts of channels that do not fit a slice: the last wraps to none.
-fn channels(count: usize) -> [usize; 4] {
-    [0, count + 1, count + (1 << 63), 1 << 63]
-}
+/// Counts of input channels that do not fit the weights; with the last, products wrap to nothing.
+const OTHER_INPUTS: [usize; 4] = [0, INPUTS + 1, INPUTS + (1 << 63), 1 << 63];
 
 #[test]
 fn convolution_and_its_gradients() {
     on_every_isa(|isa| {
         let weight = vec![0.0; WEIGHTS];
-        let conv = BlockedConv2d::new(isa, &[16, 16], OUTPUTS, &weight);
+        let conv = BlockedConv2d::new(isa, &[16, 16], &weight);
         let none = || AlignedBuffer::zeroed(0);
         for [height, width] in SIZES {
             let (x, y) = ([2, INPUTS, height, width], [2, OUTPUTS, height, width]);
@@ -57,21 +55,19 @@ fn convolution_and_its_gradients() {
                 conv.weight_gradient(view(x, &zeros(x)), grad, out, &mut none());
             });
         }
-        let parts = |parts: &[usize], outputs: usize, operand: &str| {
-            refused::<f32>(&format!("{parts:?} {outputs}"), operand, 0, |_| {
-                let _ = BlockedConv2d::new(isa, parts, outputs, &weight);
+        let build = |parts: &[usize], weight: &[f32], operand: &str| {
+            refused::<f32>(&format!("{parts:?}"), operand, 0, |_| {
+                let _ = BlockedConv2d::new(isa, parts, weight);
             });
         };
-        parts(&[], OUTPUTS, "parts");
-        parts(&[0, 32], OUTPUTS, "parts");
-        parts(&[usize::MAX, 33], OUTPUTS, "parts");
-        each(["weight", "weight"], [INPUTS, OUTPUTS], channels, |[inputs, outputs], operand| {
-            parts(&[inputs], outputs, if inputs == 0 { "parts" } else { operand });
-        });
+        for parts in [&[][..], &[0, 32], &[usize::MAX, 33]] {
+            build(parts, &weight, "parts");
+        }
+        for inputs in OTHER_INPUTS {
+            build(&[inputs], &weight, if inputs == 0 { "parts" } else { "weight" });
+        }
         for len in lengths(WEIGHTS) {
-            refused::<f32>("weights", "weight", 0, |_| {
-                let _ = BlockedConv2d::new(isa, &[INPUTS], OUTPUTS, &vec![0.0; len]);
-            });
+            build(&[INPUTS], &vec![0.0; len], "weight");
         }
     });
 }
@@ -80,7 +76,7 @@ fn convolution_and_its_gradients() {
 fn convolution_of_an_upsampled_map_and_its_gradients() {
     on_every_isa(|isa| {
         let weight = vec![0.0; WEIGHTS];
-        let conv = BlockedUpsampledConv2d::new(isa, 2, INPUTS, OUTPUTS, &weight);
+        let conv = BlockedUpsampledConv2d::new(isa, 2, INPUTS, &weight);
         let (x, y) = ([2, INPUTS, 4, 6], [2, OUTPUTS, 8, 12]);
         each_map(["x", "y"], [x, y], |[x, y], operand| {
             refused::<f32>(&format!("{isa} {x:?} {y:?}"), operand, len(y), |out| {
@@ -104,7 +100,7 @@ fn convolution_of_an_upsampled_map_and_its_gradients() {
         each_map(["x", "grad_y", "grad_x"], [x, y, x], |maps, operand| backward(maps, WEIGHTS, operand));
         lengths(WEIGHTS).into_iter().for_each(|len| backward([x, y, x], len, "grad_w"));
         // a scale that wraps
-        let wrapping = BlockedUpsampledConv2d::new(isa, 2 + (1 << 63), INPUTS, OUTPUTS, &weight);
+        let wrapping = BlockedUpsampledConv2d::new(isa, 2 + (1 << 63), INPUTS, &weight);
         refused::<f32>("a wrapping scale", "scale", len(y), |out| {
             wrapping.run(view(x, &zeros(x)), view_mut(y, out));
         });
@@ -113,13 +109,15 @@ fn convolution_of_an_upsampled_map_and_its_gradients() {
             let (x_data, y_data, grad_x) = (zeros(x), zeros(y), view_mut(x, grad_x));
             wrapping.backward(view(x, &x_data), view(y, &y_data), grad_x, Write::Replace, grad_w);
         });
-        each(["weight", "weight"], [INPUTS, OUTPUTS], channels, |[inputs, outputs], operand| {
-            refused::<f32>("channels", operand, 0, |_| {
-                let _ = BlockedUpsampledConv2d::new(isa, 2, inputs, outputs, &weight);
+        let build = |inputs: usize, weight: &[f32]| {
+            refused::<f32>("channels", "weight", 0, |_| {
+                let _ = BlockedUpsampledConv2d::new(isa, 2, inputs, weight);
             });
-        });
+        };
+        OTHER_INPUTS.into_iter().for_each(|inputs| build(inputs, &weight));
+        lengths(WEIGHTS).into_iter().for_each(|len| build(INPUTS, &vec![0.0; len]));
         refused::<f32>("scale 0", "scale", 0, |_| {
-            let _ = BlockedUpsampledConv2d::new(isa, 0, INPUTS, OUTPUTS, &weight);
+            let _ = BlockedUpsampledConv2d::new(isa, 0, INPUTS, &weight);
         });
     });
 }
@@ -128,7 +126,7 @@ fn convolution_of_an_upsampled_map_and_its_gradients() {
 fn head_and_its_gradients() {
     on_every_isa(|isa| {
         let weight = vec![0.0; 2 * INPUTS * 9];
-        let head = BlockedHead::new(isa, INPUTS, 2, &weight);
+        let head = BlockedHead::new(isa, INPUTS, &weight);
         let (x, planes) = ([2, INPUTS, 4, 6], 2 * 2 * 24);
         let run = |x: Dims, bias: usize, planes: usize, operand: &str| {
             refused::<f32>(&format!("{isa} {x:?} {bias} {planes}"), operand, planes, |out| {
@@ -154,11 +152,13 @@ fn head_and_its_gradients() {
         each_map(["x", "grad_x"], [x, x], |maps, operand| backward(maps, planes, weights, operand));
         lengths(planes).into_iter().for_each(|grad| backward([x, x], grad, weights, "grad"));
         lengths(weights).into_iter().for_each(|grad_w| backward([x, x], planes, grad_w, "grad_w"));
-        each(["weight", "weight"], [INPUTS, 2], channels, |[inputs, outputs], operand| {
-            refused::<f32>("channels", operand, 0, |_| {
-                let _ = BlockedHead::new(isa, inputs, outputs, &weight);
+        let build = |inputs: usize, weight: &[f32]| {
+            refused::<f32>("channels", "weight", 0, |_| {
+                let _ = BlockedHead::new(isa, inputs, weight);
             });
-        });
+        };
+        OTHER_INPUTS.into_iter().for_each(|inputs| build(inputs, &weight));
+        lengths(weights).into_iter().for_each(|len| build(INPUTS, &vec![0.0; len]));
     });
 }
 
@@ -167,7 +167,7 @@ fn batch_normalisation_and_its_gradients() {
     on_every_isa(|isa| {
         let z = [2, OUTPUTS, 4, 6];
         let (values, ones) = (zeros(z), [1.0; OUTPUTS]);
-        let norm = BlockedBatchNorm::new(isa, view(z, &values), &ones, &ones, 0.1);
+        let norm = BlockedBatchNorm::new(isa, view(z, &values), [&ones, &ones], 0.1);
         each_map(["z", "y"], [z, z], |[z, y], operand| {
             refused::<f32>(&format!("{isa} {z:?} {y:?}"), operand, len(y), |out| {
                 norm.run(view(z, &zeros(z)), view_mut(y, out));
@@ -183,7 +183,7 @@ fn batch_normalisation_and_its_gradients() {
         {
             let [gamma, beta] = [gamma, beta].map(|len| vec![0.0; len]);
             refused::<f32>("parameters", operand, 0, |_| {
-                drop(BlockedBatchNorm::new(isa, view(z, &values), &gamma, &beta, 0.1));
+                drop(BlockedBatchNorm::new(isa, view(z, &values), [&gamma, &beta], 0.1));
             });
         }
     });

@@ -7,7 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use unet3p_losses::{
     Activation, Bce, Classes, CrossEntropy, Dice, DiceCrossEntropy, Focal, FocalReference, Hybrid,
 };
-use unet3p_losses::{HybridPreset, Iou, LossConfig, MsSsim, SegmentationLoss, Ssim, Target, Tversky};
+use unet3p_losses::{
+    HybridPreset, Iou, LabelBatch, LossConfig, MsSsim, SegmentationLoss, Ssim, Target, Tversky,
+};
 use unet3p_tests::device;
 
 pub(crate) type Shape = (usize, usize, usize, usize);
@@ -70,8 +72,8 @@ pub(crate) fn labels((batch, classes, height, width): Shape, activation: Activat
 
 pub(crate) fn target(shape: Shape, activation: Activation, labels: &[u8], dtype: DType) -> Target {
     let (batch, classes, height, width) = shape;
-    Target::from_labels(labels, (batch, height, width), classes, activation, Some(255), dtype, &device())
-        .unwrap()
+    let labels = LabelBatch { ids: labels, shape: (batch, height, width), ignored: Some(255) };
+    Target::from_labels(&labels, classes, activation, &device()).unwrap().to_dtype(dtype).unwrap()
 }
 
 /// Signed logits that follow the target loosely: with no correlation at all MS-SSIM is at its clamp.

@@ -69,11 +69,12 @@ pub(super) fn compile(
         let folded = tensors.fold_batch_norm(&node.name, conv)?;
         let Folded { weight, bias } = &folded;
         layers[id.index()] = Some(match role {
-            Role::Head => Packed::Head(HeadConv2d::new(isa, &parts, weight, bias)),
+            Role::Head => Packed::Head(HeadConv2d::new(isa, &parts, weight).with_bias(bias)),
             Role::Scores => Packed::Scores(folded),
             Role::Map if conv.upsample > 1 => {
                 let scale = conv.upsample;
-                let layer = UpsampledConv2d::new(isa, scale, &parts, weight, bias, conv.relu);
+                let layer = UpsampledConv2d::new(isa, scale, &parts, weight).with_bias(bias);
+                let layer = if conv.relu { layer.with_relu() } else { layer };
                 Packed::Upsampled { scale, layer }
             }
             Role::Map if (conv.kernel, conv.stride) == (3, 1) => {
@@ -82,7 +83,8 @@ pub(super) fn compile(
             }
             Role::Map => {
                 let depth = conv.inputs * conv.kernel * conv.kernel;
-                Packed::Pointwise(PointwiseConv2d::new(isa, depth, weight, bias, conv.relu))
+                let layer = PointwiseConv2d::new(isa, depth, weight).with_bias(bias);
+                Packed::Pointwise(if conv.relu { layer.with_relu() } else { layer })
             }
         });
     }

@@ -58,13 +58,24 @@ pub(crate) enum Packed {
 }
 
 impl Packed {
-    /// A 3x3 convolution at its own resolution, by the algorithm that suits maps of `size`.
-    pub(crate) fn same(isa: Isa, parts: &[usize], folded: &Folded, relu: bool, size: [usize; 2]) -> Self {
+    /// A 3x3 convolution at its own resolution, by the algorithm that suits maps of `[height, width]`.
+    pub(crate) fn same(
+        isa: Isa,
+        parts: &[usize],
+        folded: &Folded,
+        relu: bool,
+        [height, width]: [usize; 2],
+    ) -> Self {
         let Folded { weight, bias } = folded;
-        let winograd = |tile| Self::Winograd(tile, WinogradConv2d::new(isa, tile, parts, weight, bias, relu));
-        match ConvAlgorithm::cheapest(ConvCosts::INFERENCE, parts, bias.len(), 1, size) {
-            ConvAlgorithm::Winograd(tile) => winograd(tile),
-            ConvAlgorithm::Direct => Self::Direct(DirectConv2d::new(isa, parts, weight, bias, relu)),
+        match ConvAlgorithm::cheapest(ConvCosts::INFERENCE, parts, bias.len(), [1, height, width]) {
+            ConvAlgorithm::Winograd(tile) => {
+                let layer = WinogradConv2d::new(isa, tile, parts, weight).with_bias(bias);
+                Self::Winograd(tile, if relu { layer.with_relu() } else { layer })
+            }
+            ConvAlgorithm::Direct => {
+                let layer = DirectConv2d::new(isa, parts, weight).with_bias(bias);
+                Self::Direct(if relu { layer.with_relu() } else { layer })
+            }
         }
     }
 

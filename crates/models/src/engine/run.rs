@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
                 Target::Planes(&mut logits)
             }
         };
-        let mut rings: Vec<Option<TapRows>> = first_layers
+        let mut tap_rows: Vec<Option<TapRows>> = first_layers
             .iter()
             .zip(&of_first)
             .map(|((_, layer), &source)| match layer {
@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
                 (None, Target::Whole(map)) => map.view_mut().rows(written.clone()),
                 (None, Target::Planes(_)) => unreachable!("a head reads a strip"),
             };
-            let branches = first_layers.iter().zip(&mut rings).zip(of_first.iter().map(|&i| &sources[i]));
+            let branches = first_layers.iter().zip(&mut tap_rows).zip(of_first.iter().map(|&i| &sources[i]));
             side_by_side(times, branches, written.clone(), to);
             let mut written = written;
             for (i, &(name, layer)) in followers.iter().enumerate() {
@@ -309,11 +309,11 @@ fn side_by_side<'a>(
     mut to: BlockedViewMut<'_>,
 ) {
     let blocks = to.size()[0] / branches.len();
-    for (i, (((name, layer), ring), x)) in branches.enumerate() {
+    for (i, (((name, layer), tap_rows), x)) in branches.enumerate() {
         let y = to.reborrow().blocks(i * blocks..(i + 1) * blocks);
-        match (layer, ring) {
-            (Packed::Upsampled { layer: upsampled, .. }, Some(ring)) => {
-                let run = || upsampled.run(x.view(), rows.clone(), y, ring);
+        match (layer, tap_rows) {
+            (Packed::Upsampled { layer: upsampled, .. }, Some(tap_rows)) => {
+                let run = || upsampled.run(x.view(), rows.clone(), y, tap_rows);
                 times.measure(name, layer.algorithm(), run);
             }
             _ => {

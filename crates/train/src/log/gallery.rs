@@ -14,7 +14,7 @@ pub(crate) fn strip(sample: &Sample, prediction: &LabelMap, layout: Layout) -> R
     Ok(Picture::side_by_side(&[input, label, prediction], GAP))
 }
 
-/// `count` validation slices spread over all of them, with foreground where any has some: the same in every sitting.
+/// `count` validation slices spread over all of them, with foreground where any has some: the same in every session.
 pub(crate) fn choose(dataset: &SliceDataset, parts: &Parts, count: usize) -> Vec<usize> {
     let with_foreground = parts.validation.iter().copied().filter(|&i| dataset.slices()[i].has_foreground());
     let mut slices: Vec<usize> = with_foreground.collect();

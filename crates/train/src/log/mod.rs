@@ -19,7 +19,7 @@ pub(crate) use self::cases::Cases;
 pub(crate) use self::report::{FILE_NAME as REPORT, Report};
 pub(crate) use self::table::FILE_NAME as METRICS;
 
-/// The logs of a sitting.
+/// The logs of a session.
 pub(crate) struct Logs {
     run_dir: PathBuf,
     table: Table,

@@ -28,7 +28,7 @@ impl Table {
     /// A table with columns for each of the classes `names`, and for the classification-guided module's score
     /// `with_presence`.
     ///
-    /// Of the lines that an earlier sitting wrote, those of the first `steps_done` steps are kept: the others are of
+    /// Of the lines that an earlier session wrote, those of the first `steps_done` steps are kept: the others are of
     /// steps that will be repeated.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use unet3p_models::UNet3Plus;
 
 use super::{Average, LOCK, Trainer};
 use crate::folders;
-use crate::loader::Recipe;
+use crate::loader::SampleSettings;
 use crate::objective::Objective;
 use crate::progress::Progress;
 use crate::sampling::{Order, Origin, Sampler};
@@ -30,17 +30,17 @@ impl Trainer {
         let classes = config.settle(&dataset, &parts)?;
         let crop = config.data.crop.unwrap_or_default();
 
-        let recipe = |seed, slices_per_step| {
+        let settings = |seed, slices_per_step| {
             let slices = parts.train.iter().map(|&i| (i, dataset.slices()[i].has_foreground()));
             let order =
                 Order { shuffle: config.data.shuffle, foreground_share: config.data.foreground_share };
             let sampler = Sampler::new(slices, order, slices_per_step, seed);
             let (dataset, augmentation) = (dataset.clone(), config.augmentation.clone());
-            Recipe { dataset, sampler, augmentation, crop, seed }
+            SampleSettings { dataset, sampler, augmentation, crop, seed }
         };
         let seed = config.train.seed;
-        let statistics = recipe(seed.wrapping_add(STATISTICS_SEED), config.train.batch_size);
-        let recipe = Arc::new(recipe(seed, config.slices_per_step()));
+        let statistics = settings(seed.wrapping_add(STATISTICS_SEED), config.train.batch_size);
+        let settings = Arc::new(settings(seed, config.slices_per_step()));
 
         let network = config.network()?;
         let class_names = config.class_names();
@@ -56,7 +56,7 @@ impl Trainer {
         };
         let objective = Objective::new(&config)?;
 
-        let steps_per_epoch = recipe.sampler.steps_per_epoch();
+        let steps_per_epoch = settings.sampler.steps_per_epoch();
         let steps = config.total_steps(Origin::default(), steps_per_epoch);
         let plan = Plan {
             steps,
@@ -77,7 +77,7 @@ impl Trainer {
             parts,
             split,
             classes,
-            recipe,
+            settings,
             statistics_batches,
             class_names,
             model,

@@ -114,7 +114,7 @@ impl Trainer {
     fn go_on(&mut self, former: &TrainConfig, changes: &Changes) -> Result<()> {
         self.changed_keys = changes.lines();
         let progress = &mut self.progress;
-        let sampler = &mut Arc::make_mut(&mut self.recipe).sampler;
+        let sampler = &mut Arc::make_mut(&mut self.settings).sampler;
         if progress.epochs.is_none() {
             // Older versions counted epochs by the step; one that was reported before its end has left no sums.
             let former_steps = sampler.steps_of(former.slices_per_step());

@@ -22,7 +22,7 @@ pub(super) const OPTIMIZER: &str = "optimizer.";
 
 impl Trainer {
     /// Validates the weights of this moment and saves them as a model.
-    pub(super) fn judge(&mut self, report: &mut EpochReport, logs: &mut Logs) -> Result<()> {
+    pub(super) fn take_validation(&mut self, report: &mut EpochReport, logs: &mut Logs) -> Result<()> {
         let start = std::time::Instant::now();
         let model = match &self.average {
             None => &self.model,
@@ -37,7 +37,7 @@ impl Trainer {
         report.validation = self.validation(model, report.step, logs)?;
         let (monitor, schedule) = (&self.config.train.monitor, &self.config.train.schedule);
         let value = monitor.value(report, &self.class_names);
-        let better = self.progress.judge(value, report.epoch, monitor, schedule);
+        let better = self.progress.take_validation(value, report.epoch, monitor, schedule);
         // Without anything to measure the best model is the last.
         report.is_best = better || self.progress.best.is_none();
         self.save_model(model, report, "last")?;
@@ -64,14 +64,14 @@ impl Trainer {
 
     /// The run's logs, after the steps that are done.
     pub(super) fn logs(&self) -> Result<Logs> {
-        let (dataset, steps) = (&self.recipe.dataset, self.progress.step);
+        let (dataset, steps) = (&self.settings.dataset, self.progress.step);
         Logs::open(&self.run_dir, &self.config, &self.class_names, dataset, &self.parts, steps)
     }
 
     fn validator(&self) -> Validator<'_> {
         Validator {
             config: &self.config,
-            dataset: &self.recipe.dataset,
+            dataset: &self.settings.dataset,
             objective: &self.objective,
             device: &self.device,
             step: self.progress.step,
@@ -97,7 +97,7 @@ impl Trainer {
     fn save_model(&self, model: &UNet3Plus, report: &EpochReport, folder: &str) -> Result<()> {
         let card = Card {
             config: &self.config,
-            dataset: &self.recipe.dataset,
+            dataset: &self.settings.dataset,
             parts: &self.parts,
             plan: &self.plan,
             class_names: &self.class_names,
@@ -107,7 +107,7 @@ impl Trainer {
         let io = |error| Error::io(&folder, "replace", error);
         let new = NewFolder::of(&folder).map_err(io)?;
         model.save_into(new.path(), DType::F32)?;
-        self.recipe.dataset.preprocessor().save(new.path())?;
+        self.settings.dataset.preprocessor().save(new.path())?;
         card.card().save(new.path(), model.config())?;
         new.replace(&MODEL_FILES).map_err(io)
     }

@@ -6,13 +6,14 @@ use rayon::prelude::*;
 
 use super::Tile;
 use super::pack::Pack;
-use super::source::{Adding, Sink, Source};
-use super::step::Step;
+use super::source::{Adding, Sink, TileInput};
+use super::step::TileBlock;
 use super::tiles::{Patch, blocks};
 use super::transform::{F2, F4, Transform};
 use crate::aligned::{AlignedBuffer, with_scratch};
 use crate::blocked::{AFTER, BEFORE, BlockedView, BlockedViewMut};
-use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_inputs, pack_bias};
+use crate::convolution::channels::{ColumnGroups, InputBlocks, checked_channels};
+use crate::convolution::epilogue::Epilogue;
 use crate::simd::{Isa, LANES, Simd, Task};
 use crate::sizes::{check_layer, count};
 use crate::write::Write;
@@ -27,7 +28,7 @@ const MOST_TOGETHER: usize = 448;
 /// Elements of transformed weights for each tile above which reading them costs more than sharing phases.
 const WEIGHTS_PER_TILE: usize = 1 << 15;
 
-/// A 3x3 convolution's weights, transformed and packed, with its bias.
+/// A 3x3 convolution's weights, transformed and packed.
 pub(crate) struct Winograd {
     isa: Isa,
     tile: Tile,
@@ -35,22 +36,18 @@ pub(crate) struct Winograd {
     pub(crate) outputs: usize,
     /// `[SIDE * SIDE]` packed matrices of `inputs` rows and `outputs` columns.
     pub(crate) weights: AlignedBuffer,
-    pub(crate) bias: AlignedBuffer,
-    pub(crate) floor: f32,
+    pub(crate) epilogue: Epilogue,
 }
 
 impl Winograd {
     /// `weight(o, c)` are the nine taps of output `o` and input `c`, row-major; `memory` is what the packed weights may
     /// lie in.
-    #[allow(clippy::too_many_arguments)] // a layer's own parts
     pub(crate) fn new(
         isa: Isa,
         tile: Tile,
         inputs: InputBlocks,
         outputs: usize,
         weight: impl Fn(usize, usize) -> [f32; 9] + Sync,
-        bias: &[f32],
-        relu: bool,
         memory: AlignedBuffer,
     ) -> Self {
         let inputs_ref = &inputs;
@@ -62,12 +59,11 @@ impl Winograd {
                 isa.run(Pack { transform: PhantomData::<F4>, inputs: inputs_ref, outputs, weight, memory })
             }
         };
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Self { isa, tile, inputs, outputs, weights, bias: pack_bias(bias), floor }
+        Self { isa, tile, inputs, outputs, weights, epilogue: Epilogue::new(outputs) }
     }
 
     /// Convolves `images` images.
-    pub(crate) fn run(&self, images: usize, x: &impl Source, y: &impl Sink) {
+    pub(crate) fn run(&self, images: usize, x: &impl TileInput, y: &impl Sink) {
         match self.tile {
             Tile::Two => self.isa.run(Run { transform: PhantomData::<F2>, layer: self, images, x, y }),
             Tile::Four => self.isa.run(Run { transform: PhantomData::<F4>, layer: self, images, x, y }),
@@ -75,27 +71,45 @@ impl Winograd {
     }
 }
 
-/// A 3x3 convolution by Winograd's algorithm, with bias and ReLU, between blocked maps.
+/// A 3x3 convolution by Winograd's algorithm, with bias and ReLU where asked, between blocked maps.
 ///
-/// `y[o, i, j] = max(0, bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1])`; the halo of `x`
+/// `y[o, i, j] = bias[o] + sum over c, ky, kx of w[o, c, ky, kx] x[c, i + ky - 1, j + kx - 1]`; the halo of `x`
 /// is its zero padding. The multiplications that [`Tile`] says, exact up to rounding: relative errors of 3e-7 (2x2)
 /// and 1e-6 (4x4) in f32.
 pub struct WinogradConv2d(Winograd);
 
 impl WinogradConv2d {
     /// Transforms and packs `weight` (`[out, in, 3, 3]`). `parts` are the channels of the maps that the input is a
-    /// concatenation of, each of which starts a block; without concatenation, the input channels alone.
+    /// concatenation of, each of which starts a block; without concatenation, the input channels alone. The outputs are as
+    /// many as `weight` is long enough for.
     ///
     /// # Panics
     /// Where the parts, or the length of `weight`, do not fit: `parts: ...`, `weight: ...`.
-    pub fn new(isa: Isa, tile: Tile, parts: &[usize], weight: &[f32], bias: &[f32], relu: bool) -> Self {
-        let inputs = checked_inputs(parts, bias.len(), weight);
+    pub fn new(isa: Isa, tile: Tile, parts: &[usize], weight: &[f32]) -> Self {
+        let (inputs, outputs) = checked_channels(parts, 3, weight);
         let total = inputs.total();
         let taps = |o: usize, c: usize| std::array::from_fn(|tap| weight[(o * total + c) * 9 + tap]);
-        Self(Winograd::new(isa, tile, inputs, bias.len(), taps, bias, relu, AlignedBuffer::zeroed(0)))
+        Self::packed(isa, tile, inputs, outputs, taps, AlignedBuffer::zeroed(0))
     }
 
-    /// Without bias and ReLU, packed into `memory` where that suffices.
+    /// With a bias for each output, in place of 0.
+    ///
+    /// # Panics
+    /// Where there are not as many: `bias: ...`.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Self {
+        self.0.epilogue.set_bias(bias);
+        self
+    }
+
+    /// With ReLU behind it.
+    #[must_use]
+    pub fn with_relu(mut self) -> Self {
+        self.0.epilogue.set_relu();
+        self
+    }
+
+    /// [`WinogradConv2d::new`], packed into `memory` where that suffices.
     pub(crate) fn packed(
         isa: Isa,
         tile: Tile,
@@ -104,8 +118,7 @@ impl WinogradConv2d {
         taps: impl Fn(usize, usize) -> [f32; 9] + Sync,
         memory: AlignedBuffer,
     ) -> Self {
-        let bias = vec![0.0; outputs];
-        Self(Winograd::new(isa, tile, inputs, outputs, taps, &bias, false, memory))
+        Self(Winograd::new(isa, tile, inputs, outputs, taps, memory))
     }
 
     pub(crate) fn into_memory(self) -> AlignedBuffer {
@@ -122,13 +135,13 @@ impl WinogradConv2d {
 
     pub(crate) fn apply(&self, x: BlockedView<'_>, y: BlockedViewMut<'_>, write: Write) {
         let blocks = [self.0.inputs.len(), self.0.outputs.div_ceil(LANES)];
-        check_layer([("x", x.place.dims()), ("y", y.place.dims())], blocks);
+        check_layer([("x", x.layout.dims()), ("y", y.layout.dims())], blocks);
         let [_, height, width] = x.size();
         let tile = if self.0.tile == Tile::Two { 2 } else { 4 };
         let over = |side: usize| side.next_multiple_of(tile) - side + 1;
         debug_assert!(over(1) <= AFTER && BEFORE == 1);
         x.check_reach(over(height), over(width));
-        let images = x.place.images;
+        let images = x.layout.images;
         match write {
             Write::Replace => self.0.run(images, &x, &y),
             Write::Add => self.0.run(images, &x, &Adding(y)),
@@ -151,7 +164,7 @@ struct Run<'a, T, X, Y> {
     y: &'a Y,
 }
 
-impl<T: Transform, X: Source, Y: Sink> Task for Run<'_, T, X, Y> {
+impl<T: Transform, X: TileInput, Y: Sink> Task for Run<'_, T, X, Y> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
@@ -166,7 +179,7 @@ impl<T: Transform, X: Source, Y: Sink> Task for Run<'_, T, X, Y> {
         let most = if together { MOST_TOGETHER } else { BLOCK_TILES };
         let step = |patches: &[Patch]| {
             let tiles = patches.iter().map(Patch::tiles).sum();
-            Step::<S, T, X, Y> {
+            TileBlock::<S, T, X, Y> {
                 simd,
                 layer,
                 x,

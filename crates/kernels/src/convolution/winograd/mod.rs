@@ -1,4 +1,4 @@
-//! 3x3 convolution by Winograd's algorithm: input transform, one matrix product for each of the 16 or 36 places of
+//! 3x3 convolution by Winograd's algorithm: input transform, one matrix product for each of the 16 or 36 positions of
 //! a transformed tile, output transform with bias and ReLU; over blocks of tiles that stay in the cache.
 
 mod forward;

@@ -25,10 +25,10 @@ impl<T: Transform, W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, T, 
     #[allow(clippy::needless_range_loop)] // iterator adapters are not always inlined where features differ
     fn run<S: Simd>(self, simd: S) -> AlignedBuffer {
         let Self { inputs, outputs, weight, memory, .. } = self;
-        let places = T::SIDE * T::SIDE;
+        let positions = T::SIDE * T::SIDE;
         let depth = inputs.len() * inputs.segment;
         let groups = ColumnGroups::new(simd, outputs, depth);
-        let mut packed = inputs.weights_memory(memory, places * groups.elements());
+        let mut packed = inputs.weights_memory(memory, positions * groups.elements());
         let out = Shared::new(&mut packed);
         let kernel = T::kernel();
         (0..groups.blocks).into_par_iter().for_each(|block| {
@@ -51,7 +51,7 @@ impl<T: Transform, W: Fn(usize, usize) -> [f32; 9] + Sync> Task for Pack<'_, T, 
                                 }
                                 for j in 0..T::SIDE {
                                     let g = kernel[j];
-                                    let at = (i * T::SIDE + j) * groups.elements() + groups.place(k, block);
+                                    let at = (i * T::SIDE + j) * groups.elements() + groups.layout(k, block);
                                     // SAFETY: this column block is this task's alone.
                                     let to = unsafe { out.slice(at, LANES) };
                                     for lane in 0..to.len() {

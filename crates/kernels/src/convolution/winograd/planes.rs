@@ -1,7 +1,7 @@
 //! Tiles of dense `[batch, channels, height, width]` tensors: a patch is turned into blocks of channels in scratch
-//! that stays in the cache, so that the transforms see the same layout as the inference kernels do.
+//! that stays in the cache, so that the transforms see the same position as the inference kernels do.
 
-use super::source::{Sink, Source};
+use super::source::{Sink, TileInput};
 use super::tiles::Patch;
 use crate::shared::Shared;
 use crate::simd::{Block, LANES, Simd};
@@ -37,7 +37,7 @@ fn groups(from: usize, to: usize) -> impl Iterator<Item = usize> {
     (from..to).step_by(LANES).map(move |x| x.min(to - LANES))
 }
 
-impl Source for PlaneSource<'_> {
+impl TileInput for PlaneSource<'_> {
     fn scratch(&self, rows: usize, cols: usize) -> usize {
         rows * cols * LANES
     }
@@ -113,7 +113,13 @@ impl Sink for PlaneSink<'_> {
         rows * cols * LANES
     }
 
-    unsafe fn place(&self, patch: &Patch, tile: usize, _: usize, scratch: &mut [f32]) -> (*mut f32, usize) {
+    unsafe fn position(
+        &self,
+        patch: &Patch,
+        tile: usize,
+        _: usize,
+        scratch: &mut [f32],
+    ) -> (*mut f32, usize) {
         (scratch.as_mut_ptr(), patch.cols.len() * tile * LANES)
     }
 

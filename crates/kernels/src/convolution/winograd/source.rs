@@ -5,7 +5,7 @@ use crate::blocked::{BlockedView, BlockedViewMut};
 use crate::simd::{LANES, Simd};
 
 /// Where the inputs of tiles come from.
-pub(crate) trait Source: Sync {
+pub(crate) trait TileInput: Sync {
     /// Elements of scratch that a patch of these rows and columns of pixels needs.
     fn scratch(&self, rows: usize, cols: usize) -> usize;
 
@@ -13,7 +13,7 @@ pub(crate) trait Source: Sync {
     /// to the first and the elements between rows.
     ///
     /// # Safety
-    /// `scratch` is as long as [`Source::scratch`] says, and the pointer is used while it lives.
+    /// `scratch` is as long as [`TileInput::scratch`] says, and the pointer is used while it lives.
     unsafe fn patch<S: Simd>(
         &self,
         simd: S,
@@ -38,8 +38,8 @@ pub(crate) trait Sink: Sync {
     /// Where to write the pixels of `patch`: a pointer to the first and the elements between rows.
     ///
     /// # Safety
-    /// As for [`Source::patch`], and no other task writes this patch of this block.
-    unsafe fn place(
+    /// As for [`TileInput::patch`], and no other task writes this patch of this block.
+    unsafe fn position(
         &self,
         patch: &Patch,
         tile: usize,
@@ -50,11 +50,11 @@ pub(crate) trait Sink: Sync {
     /// Called when the patch of this block is written.
     ///
     /// # Safety
-    /// As for [`Sink::place`].
+    /// As for [`Sink::position`].
     unsafe fn finish<S: Simd>(&self, simd: S, patch: &Patch, tile: usize, block: usize, scratch: &[f32]);
 }
 
-impl Source for BlockedView<'_> {
+impl TileInput for BlockedView<'_> {
     fn scratch(&self, _: usize, _: usize) -> usize {
         0
     }
@@ -67,30 +67,30 @@ impl Source for BlockedView<'_> {
         block: usize,
         _: &mut [f32],
     ) -> (*const f32, usize) {
-        let first = self.place.at(block, patch.rows.start * tile, patch.cols.start * tile);
-        let first = first + patch.image * self.place.image;
-        let corner = first - pad * (self.place.pitch + LANES);
-        (self.data[corner..].as_ptr(), self.place.pitch)
+        let first = self.layout.at(block, patch.rows.start * tile, patch.cols.start * tile);
+        let first = first + patch.image * self.layout.image;
+        let corner = first - pad * (self.layout.pitch + LANES);
+        (self.data[corner..].as_ptr(), self.layout.pitch)
     }
 }
 
 impl Sink for BlockedViewMut<'_> {
     fn size(&self) -> [usize; 2] {
-        [self.place.height, self.place.width]
+        [self.layout.height, self.layout.width]
     }
     fn scratch(&self, _: usize, _: usize) -> usize {
         0
     }
     #[inline(always)]
-    unsafe fn place(&self, patch: &Patch, tile: usize, block: usize, _: &mut [f32]) -> (*mut f32, usize) {
+    unsafe fn position(&self, patch: &Patch, tile: usize, block: usize, _: &mut [f32]) -> (*mut f32, usize) {
         let [row, col] = [patch.rows.start * tile, patch.cols.start * tile];
-        let last_row = self.place.height.min(patch.rows.end * tile) - 1;
-        let last_col = self.place.width.min(patch.cols.end * tile) - 1;
-        let first = self.place.at(block, row, col);
-        let reach = self.place.at(block, last_row, last_col) + LANES - 1 - first;
-        let first = first + patch.image * self.place.image;
+        let last_row = self.layout.height.min(patch.rows.end * tile) - 1;
+        let last_col = self.layout.width.min(patch.cols.end * tile) - 1;
+        let first = self.layout.at(block, row, col);
+        let reach = self.layout.at(block, last_row, last_col) + LANES - 1 - first;
+        let first = first + patch.image * self.layout.image;
         // SAFETY: the caller's promise.
-        (unsafe { self.data.at(first, reach) }, self.place.pitch)
+        (unsafe { self.data.at(first, reach) }, self.layout.pitch)
     }
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, _: S, _: &Patch, _: usize, _: usize, _: &[f32]) {}
@@ -109,7 +109,7 @@ impl Sink for Adding<'_> {
         Sink::scratch(&self.0, rows, cols)
     }
     #[inline(always)]
-    unsafe fn place(
+    unsafe fn position(
         &self,
         patch: &Patch,
         tile: usize,
@@ -117,7 +117,7 @@ impl Sink for Adding<'_> {
         scratch: &mut [f32],
     ) -> (*mut f32, usize) {
         // SAFETY: the caller's promise.
-        unsafe { self.0.place(patch, tile, block, scratch) }
+        unsafe { self.0.position(patch, tile, block, scratch) }
     }
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, _: S, _: &Patch, _: usize, _: usize, _: &[f32]) {}

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use rayon::prelude::*;
 
 use super::forward::Winograd;
-use super::source::{Sink, Source};
+use super::source::{Sink, TileInput};
 use super::tiles::Patch;
 use super::transform::{Transform, two_dimensional};
 use crate::aligned::with_scratch;
@@ -14,9 +14,9 @@ use crate::panel::{PACKED, Panel, Panels, Start};
 use crate::shared::Shared;
 use crate::simd::{Block, LANES, Simd};
 
-/// Transformed weights of one place above this size are read once for a block: columns outside, tiles inside.
+/// Transformed weights of one position above this size are read once for a block: columns outside, tiles inside.
 const CACHED_WEIGHTS: usize = 1 << 17;
-/// Elements between the places of a transformed block, beyond its own: keeps them off the same cache sets.
+/// Elements between the positions of a transformed block, beyond its own: keeps them off the same cache sets.
 const SKEW: usize = 17 * LANES;
 
 /// The blocks of a grid of them, `row` and `col` elements apart.
@@ -44,7 +44,7 @@ pub(crate) unsafe fn at_mut<'a>(
 }
 
 /// A block of tiles on its way.
-pub(crate) struct Step<'a, S, T, X, Y> {
+pub(crate) struct TileBlock<'a, S, T, X, Y> {
     pub(crate) simd: S,
     pub(crate) transform: PhantomData<T>,
     pub(crate) layer: &'a Winograd,
@@ -55,21 +55,21 @@ pub(crate) struct Step<'a, S, T, X, Y> {
     pub(crate) tiles: usize,
 }
 
-impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
-    const PLACES: usize = T::SIDE * T::SIDE;
+impl<S: Simd, T: Transform, X: TileInput, Y: Sink> TileBlock<'_, S, T, X, Y> {
+    const POSITIONS: usize = T::SIDE * T::SIDE;
 
-    /// Elements between places of the transformed inputs, `[place][panel][channel block][row][lane]`.
+    /// Elements between positions of the transformed inputs, `[position][panel][channel block][row][lane]`.
     fn input_stride(&self) -> usize {
         self.tiles * self.layer.inputs.len() * LANES + SKEW
     }
 
-    /// Elements between places of the products, `[place][channel block][tile][lane]`.
+    /// Elements between positions of the products, `[position][channel block][tile][lane]`.
     fn product_stride(&self) -> usize {
         self.tiles * self.groups.blocks * LANES + SKEW
     }
 
     pub(crate) fn memory(&self) -> usize {
-        Self::PLACES * (self.input_stride() + self.product_stride())
+        Self::POSITIONS * (self.input_stride() + self.product_stride())
     }
 
     pub(crate) fn patch_memory(&self) -> usize {
@@ -90,8 +90,8 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
         for block in 0..self.layer.inputs.len() {
             self.transform_inputs(block, memory, patch);
         }
-        for place in 0..Self::PLACES {
-            self.multiply(place, memory);
+        for position in 0..Self::POSITIONS {
+            self.multiply(position, memory);
         }
         for block in 0..self.groups.blocks {
             self.transform_outputs(block, memory, patch);
@@ -106,7 +106,7 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
         blocks.into_par_iter().for_each(|block| {
             with_scratch(scratch, |patch| self.transform_inputs(block, memory, patch));
         });
-        (0..Self::PLACES).into_par_iter().for_each(|place| self.multiply(place, memory));
+        (0..Self::POSITIONS).into_par_iter().for_each(|position| self.multiply(position, memory));
         (0..self.groups.blocks).into_par_iter().for_each(|block| {
             with_scratch(scratch, |patch| self.transform_outputs(block, memory, patch));
         });
@@ -130,7 +130,7 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
                         // SAFETY: the source gives `SIDE` rows and columns from each tile's corner.
                         let tile = unsafe { from.add(corner) };
                         // SAFETY: this task's tiles of this block are its own.
-                        let to = unsafe { memory.at(to, (Self::PLACES - 1) * stride + LANES - 1) };
+                        let to = unsafe { memory.at(to, (Self::POSITIONS - 1) * stride + LANES - 1) };
                         // SAFETY: the tile's inputs, and the reach asked for above.
                         let (load, store) =
                             unsafe { (at(tile, pitch, LANES), at_mut(to, T::SIDE * stride, stride)) };
@@ -150,18 +150,20 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
         }
     }
 
-    fn multiply(&self, place: usize, memory: Shared<'_, f32>) {
+    fn multiply(&self, position: usize, memory: Shared<'_, f32>) {
         let (inputs, groups) = (&self.layer.inputs, self.groups);
-        let (a_start, c_start) =
-            (place * self.input_stride(), Self::PLACES * self.input_stride() + place * self.product_stride());
-        let weights = &self.layer.weights[place * groups.elements()..][..groups.elements()];
+        let (a_start, c_start) = (
+            position * self.input_stride(),
+            Self::POSITIONS * self.input_stride() + position * self.product_stride(),
+        );
+        let weights = &self.layer.weights[position * groups.elements()..][..groups.elements()];
         let mut segments = Vec::new();
         let mut product = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
             segments.clear();
             segments.extend((0..inputs.len()).map(|block| block * rows.len() * LANES));
             let a_reach = rows.len() * inputs.len() * LANES - 1;
             let c_reach = ((columns.len() - 1) * self.tiles + rows.len()) * LANES - 1;
-            // SAFETY: inputs are read, and products written, at this place alone, which is this task's; the weights'
+            // SAFETY: inputs are read, and products written, at this position alone, which is this task's; the weights'
             // group is `columns` wide and as deep as the segments.
             unsafe {
                 let panel = Panel {
@@ -175,7 +177,7 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
                     c_stride: LANES,
                     block_stride: self.tiles * LANES,
                     start: Start::Zero,
-                    floor: f32::NEG_INFINITY,
+                    lower_bound: f32::NEG_INFINITY,
                 };
                 self.simd.panel(rows.len(), columns.len(), &panel);
             }
@@ -192,23 +194,23 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
     }
 
     fn transform_outputs(&self, block: usize, memory: Shared<'_, f32>, scratch: &mut [f32]) {
-        let (s, stride, floor) = (self.simd, self.product_stride(), self.layer.floor);
-        let start = Self::PLACES * self.input_stride() + block * self.tiles * LANES;
-        let bias = &self.layer.bias[block * LANES..].as_chunks::<LANES>().0[0];
+        let (s, stride, lower_bound) = (self.simd, self.product_stride(), self.layer.epilogue.lower_bound);
+        let start = Self::POSITIONS * self.input_stride() + block * self.tiles * LANES;
+        let bias = &self.layer.epilogue.bias[block * LANES..].as_chunks::<LANES>().0[0];
         let [height, width] = self.y.size();
         let mut done = 0;
         for patch in &self.patches {
             // SAFETY: patches and blocks are disjoint, and this one is this task's.
-            let (to, pitch) = unsafe { self.y.place(patch, T::TILE, block, scratch) };
+            let (to, pitch) = unsafe { self.y.position(patch, T::TILE, block, scratch) };
             let cols = patch.cols.len();
             s.vectorize(
                 #[inline(always)]
                 || {
-                    let (bias, floor) = (s.load(bias), s.splat(floor));
+                    let (bias, lower_bound) = (s.load(bias), s.splat(lower_bound));
                     for (i, [row, col]) in patch.iter().enumerate() {
                         let from = start + (done + i) * LANES;
                         // SAFETY: the products of this block, which nobody writes any more.
-                        let from = unsafe { memory.at(from, (Self::PLACES - 1) * stride + LANES - 1) };
+                        let from = unsafe { memory.at(from, (Self::POSITIONS - 1) * stride + LANES - 1) };
                         let rows_left = height - row * T::TILE;
                         let cols_left = width - col * T::TILE;
                         // SAFETY: the tile's corner lies in the patch.
@@ -226,7 +228,8 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
                             #[inline(always)]
                             |y, x, value| {
                                 if y < rows_left && x < cols_left {
-                                    let (value, to) = (s.at_least(s.add(value, bias), floor), store(y, x));
+                                    let (value, to) =
+                                        (s.at_least(s.add(value, bias), lower_bound), store(y, x));
                                     s.store(if Y::ADDS { s.add(s.load(to), value) } else { value }, to);
                                 }
                             },
@@ -235,7 +238,7 @@ impl<S: Simd, T: Transform, X: Source, Y: Sink> Step<'_, S, T, X, Y> {
                 },
             );
             done += patch.tiles();
-            // SAFETY: as for its place.
+            // SAFETY: as for its position.
             unsafe { self.y.finish(s, patch, T::TILE, block, scratch) };
         }
     }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use super::source::Source;
+use super::source::TileInput;
 use super::step::{at, at_mut};
 use super::tiles::{Patch, blocks};
 use super::transform::{F4, Transform, two_dimensional};
@@ -26,7 +26,7 @@ const PATCH_TILES: usize = 32;
 
 /// `grad_w[o, c, ky, kx] = sum over images and pixels of grad_y[o, i, j] x[c, i + ky - 1, j + kx - 1]`, by F(4x4, 3x3), in
 /// `memory`, which grows as needed and is best used again.
-pub(crate) fn weight_gradient<X: Source, Y: Source>(
+pub(crate) fn weight_gradient<X: TileInput, Y: TileInput>(
     isa: Isa,
     images: usize,
     size: [usize; 2],
@@ -52,11 +52,11 @@ struct WeightGradient<'a, T, X, Y> {
     memory: &'a mut AlignedBuffer,
 }
 
-/// Transformed tiles: at each place a matrix of tiles and channels.
+/// Transformed tiles: at each position a matrix of tiles and channels.
 #[derive(Clone, Copy)]
 struct Transformed {
     matrix: ColumnGroups,
-    /// Elements between places.
+    /// Elements between positions.
     stride: usize,
 }
 
@@ -67,25 +67,26 @@ impl Transformed {
     }
 }
 
-impl<T: Transform, X: Source, Y: Source> Task for WeightGradient<'_, T, X, Y> {
+impl<T: Transform, X: TileInput, Y: TileInput> Task for WeightGradient<'_, T, X, Y> {
     type Output = ();
 
     fn run<S: Simd>(self, simd: S) {
         let Self { images, size: [height, width], x, inputs, grad_y, outputs, grad_w, memory, .. } = self;
-        let places = T::SIDE * T::SIDE;
+        let positions = T::SIDE * T::SIDE;
         let (rows, cols) = (height.div_ceil(T::TILE), width.div_ceil(T::TILE));
         let depth = inputs.len() * LANES;
-        let lanes = (depth + outputs.next_multiple_of(LANES)) * places;
+        let lanes = (depth + outputs.next_multiple_of(LANES)) * positions;
         let most = (HELD / lanes).max(FEWEST_TILES);
         let patches: Vec<Patch> = blocks(images, rows, cols, PATCH_TILES).into_iter().flatten().collect();
-        // sums of the products: at each place a matrix of inputs and outputs
+        // sums of the products: at each position a matrix of inputs and outputs
         let sums_of = Transformed::new(ColumnGroups::single(outputs, depth));
         // the most tiles that are held, and what they take
         let held = [images * rows * cols, most.max(PATCH_TILES)];
         let held = held.into_iter().min().unwrap_or(0).next_multiple_of(SEGMENT_STEP);
         let of_tiles = [ColumnGroups::single(depth, held), ColumnGroups::new(simd, outputs, held)];
-        let elements = places * of_tiles.map(|matrix| Transformed::new(matrix).stride).iter().sum::<usize>();
-        let of_sums = places * sums_of.stride;
+        let elements =
+            positions * of_tiles.map(|matrix| Transformed::new(matrix).stride).iter().sum::<usize>();
+        let of_sums = positions * sums_of.stride;
         if memory.len() < of_sums + elements {
             *memory = AlignedBuffer::zeroed(0); // the old one goes before the new one comes
             *memory = AlignedBuffer::zeroed(of_sums + elements);
@@ -106,8 +107,8 @@ impl<T: Transform, X: Source, Y: Source> Task for WeightGradient<'_, T, X, Y> {
             let filled = tiles.next_multiple_of(SEGMENT_STEP);
             let of_x = Transformed::new(ColumnGroups::single(depth, filled));
             let of_y = Transformed::new(ColumnGroups::new(simd, outputs, filled));
-            let needed = places * (of_x.stride + of_y.stride);
-            let (for_x, for_y) = memory[..needed].split_at_mut(places * of_x.stride);
+            let needed = positions * (of_x.stride + of_y.stride);
+            let (for_x, for_y) = memory[..needed].split_at_mut(positions * of_x.stride);
             transform::<S, T, _, false>(simd, now, x, of_x, for_x);
             transform::<S, T, _, true>(simd, now, grad_y, of_y, for_y);
             for (of, data) in [(of_x, &mut *for_x), (of_y, &mut *for_y)] {
@@ -121,7 +122,7 @@ impl<T: Transform, X: Source, Y: Source> Task for WeightGradient<'_, T, X, Y> {
 }
 
 /// Transforms the tiles of `patches`: inputs by `B^T d B`, gradients (`ADJOINT`) by `A y A^T`.
-fn transform<S: Simd, T: Transform, P: Source, const ADJOINT: bool>(
+fn transform<S: Simd, T: Transform, P: TileInput, const ADJOINT: bool>(
     s: S,
     patches: &[Patch],
     source: &P,
@@ -152,7 +153,7 @@ fn transform<S: Simd, T: Transform, P: Source, const ADJOINT: bool>(
                     for i in 0..patch.tiles() {
                         // SAFETY: the source gives `side` rows and columns from each tile's corner.
                         let tile = unsafe { from.add((i / cols * pitch + i % cols * LANES) * T::TILE) };
-                        let to = of.matrix.place(start + i, block);
+                        let to = of.matrix.layout(start + i, block);
                         // SAFETY: these tiles of this block are this task's alone.
                         let to = unsafe { out.at(to, (T::SIDE * T::SIDE - 1) * of.stride + LANES - 1) };
                         // SAFETY: the tile's pixels, and the reach asked for above.
@@ -176,16 +177,16 @@ fn transform<S: Simd, T: Transform, P: Source, const ADJOINT: bool>(
 }
 
 fn clear_tiles(of: Transformed, data: &mut [f32], tiles: std::ops::Range<usize>) {
-    for place in data.chunks_exact_mut(of.stride) {
+    for position in data.chunks_exact_mut(of.stride) {
         for block in 0..of.matrix.blocks {
             for tile in tiles.clone() {
-                place[of.matrix.place(tile, block)..][..LANES].fill(0.0);
+                position[of.matrix.layout(tile, block)..][..LANES].fill(0.0);
             }
         }
     }
 }
 
-/// `sums = x^T y` at every place, or `sums += x^T y` where they are not the first.
+/// `sums = x^T y` at every position, or `sums += x^T y` where they are not the first.
 fn multiply<S: Simd>(
     simd: S,
     [of_x, of_y]: [Transformed; 2],
@@ -195,19 +196,19 @@ fn multiply<S: Simd>(
     sums_of: Transformed,
     sums: &mut [f32],
 ) {
-    let (places, groups) = (x.len() / of_x.stride, of_y.matrix.count());
+    let (positions, groups) = (x.len() / of_x.stride, of_y.matrix.count());
     let segments: Vec<usize> = (0..tiles).step_by(SEGMENT_STEP).map(|tile| tile * LANES).collect();
     let out = Shared::new(sums);
-    (0..places * groups).into_par_iter().for_each(|task| {
-        let (place, group) = (task / groups, of_y.matrix.at(task % groups));
-        let b = &y[place * of_y.stride + of_y.matrix.start(group.start)..][..tiles * group.len() * LANES];
+    (0..positions * groups).into_par_iter().for_each(|task| {
+        let (position, group) = (task / groups, of_y.matrix.at(task % groups));
+        let b = &y[position * of_y.stride + of_y.matrix.start(group.start)..][..tiles * group.len() * LANES];
         for block in 0..of_x.matrix.blocks {
-            let a = &x[place * of_x.stride + of_x.matrix.start(block)..][..tiles * LANES];
+            let a = &x[position * of_x.stride + of_x.matrix.start(block)..][..tiles * LANES];
             for row in (0..LANES).step_by(S::OUTER_ROWS) {
-                let c = place * sums_of.stride + sums_of.matrix.place(block * LANES + row, group.start);
+                let c = position * sums_of.stride + sums_of.matrix.layout(block * LANES + row, group.start);
                 let block_stride = sums_of.matrix.start(1);
                 let reach = (group.len() - 1) * block_stride + S::OUTER_ROWS * LANES - 1;
-                // SAFETY: `a` holds sixteen rows and `b` the group's columns for every tile; the sums of this place and
+                // SAFETY: `a` holds sixteen rows and `b` the group's columns for every tile; the sums of this position and
                 // these columns are this task's alone.
                 unsafe {
                     let panel = Panel {
@@ -221,7 +222,7 @@ fn multiply<S: Simd>(
                         c_stride: LANES,
                         block_stride,
                         start: if first { Start::Zero } else { Start::Output },
-                        floor: f32::NEG_INFINITY,
+                        lower_bound: f32::NEG_INFINITY,
                     };
                     simd.outer_panel(group.len(), &panel);
                 }
@@ -254,7 +255,7 @@ fn gather<S: Simd, T: Transform>(
                     for i in 0..T::SIDE {
                         let mut row = [simd.splat(0.0); 3];
                         for j in 0..T::SIDE {
-                            let at = (i * T::SIDE + j) * sums_of.stride + sums_of.matrix.place(lane, block);
+                            let at = (i * T::SIDE + j) * sums_of.stride + sums_of.matrix.layout(lane, block);
                             let sums = simd.load(&sums[at..].as_chunks::<LANES>().0[0]);
                             for kx in 0..3 {
                                 row[kx] = simd.mul_add(simd.splat(kernel[j][kx]), sums, row[kx]);

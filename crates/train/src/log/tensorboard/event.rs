@@ -66,7 +66,7 @@ pub(super) fn version(time: f64) -> Vec<u8> {
     Message::default().double(1, time).bytes(3, FILE_VERSION).0
 }
 
-/// A sitting begins with `step`: what TensorBoard has of this step and later ones, from files of earlier sittings, is
+/// A session begins with `step`: what TensorBoard has of this step and later ones, from files of earlier sessions, is
 /// not valid any more.
 pub(super) fn start(time: f64, step: usize) -> Vec<u8> {
     event(time, step).message(7, Message::default().varint(1, START)).0

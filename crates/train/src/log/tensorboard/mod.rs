@@ -1,4 +1,4 @@
-//! Event files that TensorBoard reads, one for each sitting of a run.
+//! Event files that TensorBoard reads, one for each session of a run.
 
 mod event;
 mod record;
@@ -17,7 +17,7 @@ const PREFIX: &str = "events.out.tfevents.";
 /// How long events may wait in memory.
 const DELAY: Duration = Duration::from_secs(5);
 
-/// The event file of a sitting.
+/// The event file of a session.
 pub(crate) struct EventFile {
     path: PathBuf,
     writer: BufWriter<File>,
@@ -25,10 +25,10 @@ pub(crate) struct EventFile {
 }
 
 impl EventFile {
-    /// A new file in the run folder. What files of earlier sittings hold of steps after the first `steps_done`, which
+    /// A new file in the run folder. What files of earlier sessions hold of steps after the first `steps_done`, which
     /// will be repeated, TensorBoard is told to forget.
     pub(crate) fn create(run_dir: &Path, steps_done: usize) -> Result<Self> {
-        // TensorBoard reads files in the order of their names: the number of the sitting, whatever the clock says.
+        // TensorBoard reads files in the order of their names: the number of the session, whatever the clock says.
         let path = run_dir.join(format!("{PREFIX}{:010}", last_number(run_dir)? + 1));
         let file = File::create_new(&path).map_err(|e| Error::io(&path, "create", e))?;
         let mut events = Self { path, writer: BufWriter::new(file), flushed: Instant::now() };
