@@ -47,6 +47,9 @@ struct Info {
     /// The bundled model, path or id; absent for a network that is not there yet.
     model: Option<String>,
     config: UNet3PlusConfig,
+    /// What the channels of the input are, where the model names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channel_names: Vec<String>,
     weights: Option<Weights>,
     height: usize,
     width: usize,
@@ -77,9 +80,9 @@ struct Weights {
 
 /// Runs `unet3p info`.
 pub(crate) fn run(args: InfoArgs, global: &Global) -> Result<(), Failure> {
-    let (model, config, weights) = match &args.model {
+    let (model, config, weights, channel_names) = match &args.model {
         Some(name) => read(name, global)?,
-        None => (None, planned(&args)?, None),
+        None => (None, planned(&args)?, None, Vec::new()),
     };
     let (height, width) = args.size;
     let parts: Vec<Part> = parts(&config, [height, width])
@@ -92,6 +95,7 @@ pub(crate) fn run(args: InfoArgs, global: &Global) -> Result<(), Failure> {
     };
     let info = Info {
         model,
+        channel_names,
         weights,
         height,
         width,
@@ -113,8 +117,11 @@ pub(crate) fn run(args: InfoArgs, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A model's name, network, weights, and the names of its input channels where it says them.
+type Described = (Option<String>, UNet3PlusConfig, Option<Weights>, Vec<String>);
+
 /// Reads the model `name`: all of it, so that what is described is known to work.
-fn read(name: &str, global: &Global) -> Result<(Option<String>, UNet3PlusConfig, Option<Weights>), Failure> {
+fn read(name: &str, global: &Global) -> Result<Described, Failure> {
     let source = model::resolve(name, global)?;
     let network = source.load_model(&Device::Cpu).map_err(|e| Failure::run(describe(&e)))?;
     let bytes = match (&source, source.weights()) {
@@ -125,7 +132,9 @@ fn read(name: &str, global: &Global) -> Result<(Option<String>, UNet3PlusConfig,
         _ => return Err(Failure::run(format!("{}: cannot be described", source.name()))),
     };
     let weights = Weights { bytes: bytes.len() as u64, format: format(&bytes) };
-    Ok((Some(source.name()), network.config().clone(), Some(weights)))
+    let how = source.load_preprocessor().map_err(|e| Failure::run(describe(&e)))?;
+    let names = how.map(|how| how.channel_names).unwrap_or_default();
+    Ok((Some(source.name()), network.config().clone(), Some(weights), names))
 }
 
 /// The number format of the weights in a safetensors file.
@@ -165,7 +174,13 @@ fn table(info: &Info) -> String {
     }
     field("variant", config.variant.to_string());
     field("encoder", config.encoder.to_string());
-    field("channels", config.in_channels.to_string());
+    field(
+        "channels",
+        match info.channel_names.as_slice() {
+            [] => config.in_channels.to_string(),
+            names => format!("{}: {}", config.in_channels, names.join(", ")),
+        },
+    );
     field("classes", classes(config));
     field("filters", config.filters.iter().map(usize::to_string).collect::<Vec<_>>().join(", "));
     let activation = match config.activation {

@@ -46,4 +46,4 @@ pub use preprocess::{Layout, Loaded, Normalize, PreparedVolume, Preprocessor, Si
 pub use resample::{Resample, resize, resize_labels};
 pub use text::{read_json, read_text};
 pub use unet3p_kernels::ClassRule;
-pub use volume::{MAX_VOXELS, Orientation, Volume, Voxel};
+pub use volume::{MAX_VOXELS, Nifti, Orientation, Volume, VolumeReader, VolumeWriter, Voxel};

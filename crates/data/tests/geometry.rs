@@ -4,7 +4,7 @@
 mod common;
 
 use common::{File, RAS, affine, placed, read, refusal, rotation, save, says, sform, sizes};
-use unet3p_data::Volume;
+use unet3p_data::{Nifti, Volume, VolumeWriter};
 
 #[test]
 fn the_affine_is_the_sform_then_the_qform_then_the_voxel_sizes() {
@@ -92,9 +92,10 @@ fn a_header_without_orientation_is_read_as_nibabel_does() {
     assert!(!own.same_grid(&itk));
 
     // Its mask has the same header: no code that states an orientation.
+    let (image, nifti) = Nifti::read(&save(folder.path(), "image.nii", &file.bytes())).unwrap();
     let mask = image.map(|_| 1u8);
     let path = folder.path().join("mask.nii");
-    mask.write(&path).unwrap();
+    nifti.write_file(&mask, &path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap()[252..256], [0; 4]);
     assert_eq!(Volume::read(&path).unwrap().affine, image.affine);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{File, RAS, affine, gzip, placed, random, read, refusal, rotation, save, says};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use unet3p_data::Volume;
+use unet3p_data::{Nifti, Volume, VolumeReader, VolumeWriter};
 
 #[test]
 fn every_voxel_type_is_read_in_both_byte_orders_and_scaled() {
@@ -295,6 +295,29 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn a_stream_is_read_as_a_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = Volume::new(vec![3u8, 0, 1, 2], [2, 2, 1], affine(RAS, [1.0, 2.0, 3.0], [4.0; 3])).unwrap();
+    for name in ["a.nii", "a.nii.gz"] {
+        let path = folder.path().join(name);
+        volume.write(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let (read, writer) = Nifti::default().read_volume(Path::new(name), &mut bytes.as_slice()).unwrap();
+        assert_eq!(read, Volume::read(&path).unwrap());
+        assert_eq!(Volume::read_labels_from(Path::new(name), bytes.as_slice()).unwrap().data, [3, 0, 1, 2]);
+        let mut written = Vec::new();
+        writer.write_labels(&volume, name.ends_with("gz"), &mut written).unwrap();
+        assert_eq!(written, bytes);
+        let cut = Nifti::read_from(Path::new("upload"), &bytes[..bytes.len() - 1]).unwrap_err().to_string();
+        assert!(cut.contains("upload") && cut.contains("truncated"), "{cut}");
+    }
+    let mut broken = volume;
+    broken.data.truncate(1);
+    let error = Nifti::default().write(&broken, false, &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("1 voxels of shape"), "{error}");
+}
+
+#[test]
 fn a_label_volume_keeps_the_header_of_its_image() {
     let folder = tempfile::tempdir().unwrap();
     for little in [true, false] {
@@ -305,14 +328,14 @@ fn a_label_volume_keeps_the_header_of_its_image() {
         file.f32(264, 0.5);
         file.header[123] = 10;
         file.header[148..156].copy_from_slice(b"a person");
-        let image = Volume::read(&save(folder.path(), "image.nii", &file.bytes())).unwrap();
+        let (image, nifti) = Nifti::read(&save(folder.path(), "image.nii", &file.bytes())).unwrap();
         let mut value = 0u8;
         let labels = image.map(|_| {
             value += 1;
             value
         });
         let path = folder.path().join("labels.nii");
-        labels.write(&path).unwrap();
+        nifti.write_file(&labels, &path).unwrap();
         let back = Volume::read(&path).unwrap();
         assert_eq!((back.data.as_slice(), back.affine), (&[1.0, 2.0][..], image.affine));
         let bytes = std::fs::read(&path).unwrap();
@@ -323,5 +346,11 @@ fn a_label_volume_keeps_the_header_of_its_image() {
         expected.f32(116, 0.0);
         expected.voxels = vec![1, 2];
         assert_eq!(bytes, expected.bytes());
+        // Another grid has a header of its own, and what came from memory has one too.
+        let moved = Volume::new(vec![1u8, 2], [2, 1, 1], affine(RAS, [1.0; 3], [5.0; 3])).unwrap();
+        for format in [nifti, Nifti::default()] {
+            format.write_file(&moved, &path).unwrap();
+            assert_eq!(Volume::read(&path).unwrap().affine, moved.affine);
+        }
     }
 }

@@ -18,7 +18,8 @@
 //! [`BUNDLED_MODELS`]), a model folder, a single safetensors file, or, with the feature `hub`, the id of a model on the
 //! Hugging Face Hub (`"org/name"` or `"org/name@revision"`). [`Segmenter::segment`] takes an image file,
 //! [`Segmenter::segment_volume_file`] a NIfTI volume, whose mask comes back on the volume's own grid, and
-//! [`Segmenter::segment_npy`] arrays. The parts are re-exported: [`models`] for the network itself, [`data`] for
+//! [`Segmenter::segment_npy`] arrays; [`Segmenter::segment_image`] and [`Segmenter::segment_volume`] take what is in memory.
+//! The parts are re-exported: [`models`] for the network itself, [`data`] for
 //! images and volumes.
 //!
 //! What the command line does with whole folders is here as well: [`plan`] names the outputs of a run and keeps its journal,
@@ -50,7 +51,7 @@ mod source;
 pub use bundled::{BUNDLED_MODELS, BundledModel, DEFAULT_MODEL};
 pub use describe::describe;
 pub use error::{Error, Result};
-pub use npy::{read_npy, read_npy_shape, write_npy};
+pub use npy::{read_npy, read_npy_from, read_npy_shape, write_npy};
 pub use publish::save_pretrained;
 pub use segmentation::{ClassArea, Segmentation, VolumeSegmentation};
 pub use segmenter::Segmenter;

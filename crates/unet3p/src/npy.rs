@@ -30,13 +30,43 @@ pub fn read_npy_shape(path: &Path) -> Result<Vec<usize>> {
 /// # Errors
 /// As [`read_npy_shape`].
 pub fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
-    let (shape, mut file) = open(path)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
+    let (shape, file) = open(path)?;
     // the file may have changed since its length was taken
+    values(path, shape, file)
+}
+
+/// Reads an array from a stream: its shape and its values in C order. `name` is for messages.
+///
+/// # Errors
+/// As [`read_npy_shape`], with `name` for the file.
+///
+/// ```
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("a.npy");
+/// unet3p::write_npy(&path, &[1, 2], &[1.5, -2.0])?;
+/// let bytes = std::fs::read(&path).unwrap();
+/// assert_eq!(unet3p::read_npy_from("a.npy".as_ref(), bytes.as_slice())?, (vec![1, 2], vec![1.5, -2.0]));
+/// # Ok::<(), unet3p::Error>(())
+/// ```
+pub fn read_npy_from(name: &Path, mut stream: impl Read) -> Result<(Vec<usize>, Vec<f32>)> {
+    let shape = read_header(&mut stream, name)?;
+    // No more than the shape claims is read, and nothing is allocated on its word alone.
+    let needed = bytes_of(&shape).unwrap_or(u64::MAX - 1);
+    values(name, shape, stream.take(needed.saturating_add(1)))
+}
+
+/// The values that follow a header.
+fn values(path: &Path, shape: Vec<usize>, mut stream: impl Read) -> Result<(Vec<usize>, Vec<f32>)> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
     check_length(path, &shape, bytes.len() as u64)?;
     let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     Ok((shape, values))
+}
+
+/// The bytes of so many values.
+fn bytes_of(shape: &[usize]) -> Option<u64> {
+    shape.iter().try_fold(4u64, |n, &side| n.checked_mul(side as u64))
 }
 
 /// Opens the array in `path`: its shape, which its length bears out, and the file at the first value.
@@ -52,8 +82,7 @@ fn open(path: &Path) -> Result<(Vec<usize>, File)> {
 
 /// Holds the shape that a header claims against the bytes of values that follow it.
 fn check_length(path: &Path, shape: &[usize], bytes: u64) -> Result<()> {
-    let needed = shape.iter().try_fold(4u64, |n, &side| n.checked_mul(side as u64));
-    if needed == Some(bytes) {
+    if bytes_of(shape) == Some(bytes) {
         return Ok(());
     }
     Err(Error::input(
@@ -66,7 +95,15 @@ fn check_length(path: &Path, shape: &[usize], bytes: u64) -> Result<()> {
 
 /// Reads the images `[channels, height, width]` in an array of one (three axes) or several (four).
 pub(crate) fn read_npy_images(path: &Path, channels: usize) -> Result<Vec<Image>> {
-    let (shape, values) = read_npy(path)?;
+    images(path, read_npy(path)?, channels)
+}
+
+/// The same of a stream.
+pub(crate) fn images_from(name: &Path, stream: impl Read, channels: usize) -> Result<Vec<Image>> {
+    images(name, read_npy_from(name, stream)?, channels)
+}
+
+fn images(path: &Path, (shape, values): (Vec<usize>, Vec<f32>), channels: usize) -> Result<Vec<Image>> {
     let (&found, height, width) = match shape.as_slice() {
         [c, h, w] | [_, c, h, w] if *h > 0 && *w > 0 && !values.is_empty() => (c, *h, *w),
         _ => {

@@ -1,8 +1,9 @@
 //! What comes out: masks with their areas, and how they become files.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use unet3p_data::{Image, LabelMap, Orientation, Picture, Volume};
+use unet3p_data::{Image, LabelMap, Orientation, Picture, Volume, VolumeWriter};
 
 use crate::{Result, write_npy};
 
@@ -90,6 +91,8 @@ pub struct VolumeSegmentation {
     /// What was doubtful in the volume's file, and what was made of it.
     pub warnings: Vec<String>,
     pub(crate) window: Option<[f64; 2]>,
+    /// Writes the mask as the volume's file was written.
+    pub(crate) writer: Arc<dyn VolumeWriter>,
     pub(crate) palette: Vec<[u8; 3]>,
 }
 
@@ -101,12 +104,13 @@ impl VolumeSegmentation {
         (m[0][0] * minor(1, 2) - m[0][1] * minor(0, 2) + m[0][2] * minor(0, 1)).abs()
     }
 
-    /// Writes the mask as `.nii`, or `.nii.gz` where the name says so, with the volume's geometry.
+    /// Writes the mask as `.nii`, or `.nii.gz` where the name says so, with the geometry of the volume and, where it came
+    /// from a file, in that file's units and form.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_mask(&self, path: impl AsRef<Path>) -> Result<()> {
-        Ok(self.mask.write(path.as_ref())?)
+        Ok(self.writer.write_file(&self.mask, path.as_ref())?)
     }
 
     /// The axial slice with the most foreground (the middle one where there is none), the mask drawn over it, as a
@@ -207,6 +211,7 @@ mod tests {
             classes: Vec::new(),
             warnings: Vec::new(),
             window: Some([0.0, 100.0]),
+            writer: Arc::new(unet3p_data::Nifti::default()),
             palette: vec![[0; 3], [255, 0, 0]],
         }
     }

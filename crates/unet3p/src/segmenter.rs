@@ -1,6 +1,7 @@
 //! A network with what it needs to know about images.
 
 mod files;
+mod images;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use unet3p_models::{
 };
 
 use crate::memory;
-use crate::segmentation::{class_areas, gray_picture};
+use crate::segmentation::class_areas;
 use crate::{Error, ModelSource, Result, Segmentation};
 
 /// What the classification-guided module says of an image.
@@ -132,17 +133,6 @@ impl Segmenter {
     /// The names of the classes by their ids in a mask, without the background.
     pub fn labels(&self) -> BTreeMap<u8, String> {
         self.classes().into_iter().collect()
-    }
-
-    /// Segments an image that is the network's input already: `[channels, height, width]` after preprocessing.
-    ///
-    /// # Errors
-    /// When it has another number of channels, no pixels or values that are not finite, or what is predicted is not
-    /// finite.
-    pub fn segment_input(&self, image: &Image) -> Result<Segmentation> {
-        let (probabilities, guess) = self.probabilities(image)?;
-        let picture = gray_picture(image.plane(image.channels / 2), image.height, image.width, None);
-        self.segmentation(probabilities, guess, picture, Vec::new())
     }
 
     /// The network's probabilities for one image at its size, and what its classification guide says.

@@ -11,6 +11,10 @@ pub fn preprocessors() -> Vec<Seed> {
         seed("slices.json", Preprocessor::for_slices([-200.0, 250.0], Some([3.0; 3])).to_json()),
         seed("default.json", Preprocessor::default().to_json()),
         seed(
+            "channels.json",
+            r#"{"layout": "channels", "channel_names": ["ct", "pet"], "normalize": "window", "window": [[-200, 250], [0, 10]]}"#,
+        ),
+        seed(
             "gray.json",
             r#"{"layout": "gray", "size": {"height": 20, "width": 24}, "resample": 0, "normalize": "minmax",
  "do_resize": true, "do_rescale": true, "rescale_factor": 0.0039, "do_normalize": true, "image_mean": [0.5],
@@ -61,6 +65,8 @@ pub fn nnunet() -> Vec<Seed> {
 /// Lists of images and masks, with and without groups.
 pub fn lists() -> Vec<Seed> {
     vec![
+        seed("channels.csv", "t1,t2,mask\nimages/a.png,images/b.png,masks/a.png\n"),
+        seed("numbered.csv", "image,image_1,mask\nimages/a.png,images/b.png,masks/a.png\n"),
         seed("plain.csv", "image,mask\nimages/a.png,masks/a.png\nimages/b.png,masks/b.png\n"),
         seed(
             "groups.csv",

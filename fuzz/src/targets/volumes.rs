@@ -1,6 +1,8 @@
 //! NIfTI volumes, as far as the network's input and back.
 
-use unet3p_data::{ClassRule, Image, Normalize, Orientation, Preprocessor, Size, Volume};
+use unet3p_data::{
+    ClassRule, Image, Nifti, Normalize, Orientation, Preprocessor, Size, Volume, VolumeWriter,
+};
 
 use super::said;
 use crate::{Outcome, scratch};
@@ -22,13 +24,13 @@ fn read(bytes: &[u8], name: &str) -> Outcome {
     let path = scratch::file(name, bytes);
     // The same file is refused where it holds no labels.
     let _ = Volume::read_labels(&path);
-    let volume = Volume::read(&path).map_err(said)?;
+    let (volume, nifti) = Nifti::read(&path).map_err(said)?;
     Orientation::of(&volume).code();
-    prepare(&volume)
+    prepare(&volume, &nifti)
 }
 
 /// As models take volumes: at a spacing, at a size, as they are.
-fn prepare(volume: &Volume) -> Outcome {
+fn prepare(volume: &Volume, nifti: &Nifti) -> Outcome {
     let window = [-200.0, 250.0];
     let at_size =
         Preprocessor { size: Some(Size { height: 12, width: 16 }), ..Preprocessor::for_slices(window, None) };
@@ -41,7 +43,7 @@ fn prepare(volume: &Volume) -> Outcome {
             let probabilities = vec![Image::filled(2, height, width, 0.7); prepared.len()];
             let mask = prepared.restore(&probabilities, ClassRule::Threshold(0.5)).map_err(said)?;
             let again = scratch::file("mask.nii", &[]);
-            mask.write(&again).map_err(said)?;
+            nifti.write_file(&mask, &again).map_err(said)?;
             let labels = Volume::read_labels(&again).map_err(said)?;
             assert!(labels.shape == volume.shape, "a mask has another shape than its volume");
         }

@@ -112,6 +112,9 @@ fn four_channels_go_from_files_to_a_mask_that_lies_right() {
     let how = place.json("run/best/preprocessor_config.json");
     assert_eq!(how["channel_names"], serde_json::json!(CHANNELS));
 
+    let described = place.line("info run");
+    assert!(described.stdout.contains("channels     4: FLAIR, T1, T1ce, T2"), "{described:?}");
+
     // A folder, one file of a case, and a list whose columns stand in another order.
     case(&place, "new", 5, [0, 1, 2, 3]);
     place.line("predict -i new -o out -m run").ends(0, &[]);

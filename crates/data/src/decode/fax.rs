@@ -1,19 +1,19 @@
 //! Fax compression of group 4 in TIFF, by the `tiff` crate.
 
-use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::Seek;
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult};
 
 use super::broken;
+use super::stream::Stream;
 use super::unpack::unpack;
 use crate::{Error, Result};
 
 /// The bits that are stored: the decoder turns them over where 0 is white.
 pub(super) fn read(
     path: &Path,
-    mut file: BufReader<File>,
+    mut file: Stream<'_>,
     height: usize,
     width: usize,
     white_is_zero: bool,

@@ -1,12 +1,12 @@
 //! JPEG.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::codecs::jpeg::JpegDecoder;
 use image::{DynamicImage, ImageDecoder, Limits};
 
+use super::stream::Stream;
 use super::{Color, Header, MAX_BYTES, Orientation, Samples, Stored, broken, check_size};
 use crate::{Error, Result};
 
@@ -15,7 +15,7 @@ const MAX_FILE: u64 = 1 << 29;
 /// So many pixels at most are held by a byte: a block of 64 takes a bit in the least.
 const PIXELS_PER_BYTE: usize = 64 * 8;
 
-fn bytes(path: &Path, file: BufReader<File>) -> Result<Vec<u8>> {
+fn bytes(path: &Path, file: Stream<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|source| Error::io(path, "read", source))?;
     if bytes.len() as u64 > MAX_FILE {
@@ -34,12 +34,12 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(JpegDecoder<Cursor<&'a [u8]
     Ok((decoder, Header { height, width, orientation: Orientation::of_tag(u64::from(orientation)) }))
 }
 
-pub(super) fn header(path: &Path, file: BufReader<File>) -> Result<Header> {
+pub(super) fn header(path: &Path, file: Stream<'_>) -> Result<Header> {
     let bytes = bytes(path, file)?;
     Ok(open(path, &bytes)?.1)
 }
 
-pub(super) fn read(path: &Path, file: BufReader<File>) -> Result<Stored> {
+pub(super) fn read(path: &Path, file: Stream<'_>) -> Result<Stored> {
     let bytes = bytes(path, file)?;
     check_end(path, &bytes)?;
     let (mut decoder, Header { height, width, orientation }) = open(path, &bytes)?;

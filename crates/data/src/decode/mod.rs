@@ -1,7 +1,6 @@
 //! Decoding image files, told apart by content, with limits.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::{Error, Preprocessor, Result, guard, open_file};
@@ -11,8 +10,11 @@ mod fax;
 mod jpeg;
 mod png;
 mod stored;
+mod stream;
 mod tiff;
 mod unpack;
+
+use stream::Stream;
 
 pub(crate) use stored::{Color, Dark, Orientation, Raster, Samples, Stored, palette_color};
 
@@ -49,8 +51,13 @@ enum Format {
 }
 
 /// Opens a file and tells what it is by its first bytes.
-fn open(path: &Path) -> Result<(Format, BufReader<File>)> {
-    let mut file = BufReader::new(open_file(path)?);
+fn open(path: &Path) -> Result<(Format, Stream<'static>)> {
+    format(path, open_file(path)?)
+}
+
+/// Tells what a stream is by its first bytes.
+fn format<'a>(path: &Path, stream: impl Read + Seek + 'a) -> Result<(Format, Stream<'a>)> {
+    let mut file: Stream<'a> = BufReader::new(Box::new(stream));
     let head = file.fill_buf().map_err(|source| Error::io(path, "read", source))?;
     let format = match head {
         [0x89, b'P', b'N', b'G', ..] => Format::Png,
@@ -72,12 +79,22 @@ pub(crate) fn header(path: &Path) -> Result<Header> {
 
 /// Decodes PNG, JPEG or TIFF to the values that are stored, turned as the file's orientation says.
 pub(crate) fn stored(path: &Path) -> Result<Stored> {
-    let stored = guard(path, || match open(path)? {
+    stored_in(path, || open(path))
+}
+
+/// The values that are stored in what `open` opens.
+fn stored_in<'a>(path: &Path, open: impl FnOnce() -> Result<(Format, Stream<'a>)>) -> Result<Stored> {
+    let stored = guard(path, || match open()? {
         (Format::Png, file) => png::read(path, file),
         (Format::Jpeg, file) => jpeg::read(path, file),
         (Format::Tiff, file) => tiff::read(path, file),
     });
     Ok(stored?.turned())
+}
+
+/// Decodes PNG, JPEG or TIFF of a stream to what viewers show. `name` is for messages.
+pub(crate) fn decode_stream(name: &Path, stream: impl Read + Seek) -> Result<Raster> {
+    stored_in(name, || format(name, stream))?.into_raster(name)
 }
 
 /// Decodes PNG, JPEG or TIFF to what viewers show.

@@ -1,10 +1,10 @@
 //! PNG: the chunks that hold the image go to the decoder, all others are passed over.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use super::exif;
+use super::stream::{Stream, rest};
 use super::unpack::{sixteen, unpack};
 use super::{Color, Header, MAX_BYTES, Orientation, Samples, Stored, broken, check_size};
 use crate::{Error, Result};
@@ -27,12 +27,12 @@ struct Parts {
     orientation: Orientation,
 }
 
-pub(super) fn header(path: &Path, mut file: BufReader<File>) -> Result<Header> {
+pub(super) fn header(path: &Path, mut file: Stream<'_>) -> Result<Header> {
     let Parts { height, width, orientation, .. } = walk(path, &mut file, None)?;
     Ok(Header { height, width, orientation })
 }
 
-pub(super) fn read(path: &Path, mut file: BufReader<File>) -> Result<Stored> {
+pub(super) fn read(path: &Path, mut file: Stream<'_>) -> Result<Stored> {
     let mut bytes = Vec::new();
     let parts = walk(path, &mut file, Some(&mut bytes))?;
     let (height, width, bits) = (parts.height, parts.width, parts.bits);
@@ -102,9 +102,9 @@ fn keyed(samples: &Samples, colors: usize, transparency: &[u8], is_palette: bool
 }
 
 /// Reads chunk by chunk. `kept` takes those that the decoder needs.
-fn walk(path: &Path, file: &mut BufReader<File>, mut kept: Option<&mut Vec<u8>>) -> Result<Parts> {
+fn walk(path: &Path, file: &mut Stream<'_>, mut kept: Option<&mut Vec<u8>>) -> Result<Parts> {
     let truncated = |_| broken(path, "a PNG that ends too early");
-    let mut left = file.get_ref().metadata().map_err(|source| Error::io(path, "read", source))?.len();
+    let mut left = rest(path, file)?;
     let mut signature = [0; 8];
     file.read_exact(&mut signature).map_err(truncated)?;
     if &signature != SIGNATURE {

@@ -3,12 +3,12 @@
 //! A reader of our own: masks need the values that are stored, which the `tiff` crate inverts or refuses by the
 //! photometric interpretation, and it reads no tiles with LZW.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::fax;
 use super::stored::{Color, Orientation, Samples, Stored};
+use super::stream::{Stream, rest};
 use super::{Header, broken, check_size};
 use crate::{Error, Result};
 
@@ -50,13 +50,13 @@ mod tag {
 /// A file and its length.
 struct Source<'a> {
     path: &'a Path,
-    file: BufReader<File>,
+    file: Stream<'a>,
     len: u64,
 }
 
 impl<'a> Source<'a> {
-    fn new(path: &'a Path, file: BufReader<File>) -> Result<Self> {
-        let len = file.get_ref().metadata().map_err(|source| Error::io(path, "read", source))?.len();
+    fn new(path: &'a Path, mut file: Stream<'a>) -> Result<Self> {
+        let len = rest(path, &mut file)?;
         Ok(Self { path, file, len })
     }
 
@@ -81,7 +81,7 @@ fn unsupported(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::file(path, format!("is a TIFF with {what}, which is not read: {READ}"))
 }
 
-pub(super) fn header(path: &Path, file: BufReader<File>) -> Result<Header> {
+pub(super) fn header(path: &Path, file: Stream<'_>) -> Result<Header> {
     let mut source = Source::new(path, file)?;
     let directory = Directory::first(&mut source)?;
     image_header(&mut source, &directory)
@@ -109,7 +109,7 @@ struct Meaning {
     bits: u32,
 }
 
-pub(super) fn read(path: &Path, file: BufReader<File>) -> Result<Stored> {
+pub(super) fn read(path: &Path, file: Stream<'_>) -> Result<Stored> {
     let mut source = Source::new(path, file)?;
     let directory = Directory::first(&mut source)?;
     let Header { height, width, orientation } = image_header(&mut source, &directory)?;

@@ -1,10 +1,11 @@
 //! Image files to the network's input.
 
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::{Layout, Normalize, Preprocessor, Size};
 use crate::channels::beside;
-use crate::decode::{Dark, Raster, Samples, decode};
+use crate::decode::{Dark, Raster, Samples, decode, decode_stream};
 use crate::{Error, Image, Picture, Result, resize};
 
 /// Luma of ITU-R BT.601, as Pillow computes it.
@@ -105,6 +106,67 @@ impl Preprocessor {
             }
         }
         let planes = case.ok_or_else(|| Error::Shape("a case without a file has no image".into()))?;
+        self.finish(planes, warnings)
+    }
+
+    /// Reads a PNG, JPEG or TIFF as [`Preprocessor::load_image`] does, from a stream such as a file's bytes in memory. `name`
+    /// is for messages.
+    ///
+    /// # Errors
+    /// Those of [`Preprocessor::load_image`], with `name` for the file; in the layout "channels" with two channels or more
+    /// also [`Error::File`]: each is a file of its own, see [`Preprocessor::prepare_image`].
+    ///
+    /// ```
+    /// use std::io::Cursor;
+    /// use unet3p_data::{Picture, Preprocessor};
+    /// let png = Picture { height: 1, width: 1, pixels: vec![[255, 0, 51]] }.to_png()?;
+    /// let loaded = Preprocessor::default().read_image("upload".as_ref(), Cursor::new(png))?;
+    /// assert_eq!(loaded.image.data, [1.0, 0.0, 0.2]);
+    /// # Ok::<(), unet3p_data::Error>(())
+    /// ```
+    pub fn read_image(&self, name: &Path, stream: impl Read + Seek) -> Result<Loaded> {
+        self.validate()?;
+        self.check_files(&[name.to_path_buf()])?;
+        let mut warnings = Vec::new();
+        let planes = self.planes_of(name, &decode_stream(name, stream)?, &mut warnings)?;
+        self.finish(planes, warnings)
+    }
+
+    /// Makes the network's input of an image in memory, with values from 0 (black) to 1 (white): `[1, height, width]` gray
+    /// or `[3, height, width]` colours, as a file would hold them, and in the layout "channels" all channels in their order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of channels, no pixels, or values that are not finite.
+    ///
+    /// ```
+    /// use unet3p_data::{Image, Preprocessor};
+    /// let mr = Preprocessor::for_channels(vec!["t1".into(), "t2".into()]);
+    /// let image = Image::new(2, 1, 2, vec![0.0, 0.5, 1.0, 0.0])?;
+    /// assert_eq!(mr.prepare_image(&image)?.image.data, [-1.0, 1.0, 1.0, -1.0]);
+    /// # Ok::<(), unet3p_data::Error>(())
+    /// ```
+    pub fn prepare_image(&self, image: &Image) -> Result<Loaded> {
+        self.validate()?;
+        let fits = match self.layout {
+            Layout::Channels => image.channels == self.channels(),
+            _ => [1, 3].contains(&image.channels),
+        };
+        if !fits || image.data.is_empty() || image.data.iter().any(|value| !value.is_finite()) {
+            return Err(Error::Shape(format!(
+                "an image of {} channels, {} x {} pixels and {} values is given; the network is trained on {}, and finite \
+                 values from 0 to 1 are needed",
+                image.channels,
+                image.height,
+                image.width,
+                image.data.len(),
+                self.describe_channels()
+            )));
+        }
+        self.finish(image.clone(), Vec::new())
+    }
+
+    /// What is made of planes with values from 0 to 1.
+    fn finish(&self, planes: Image, mut warnings: Vec<String>) -> Result<Loaded> {
         let original_size = (planes.height, planes.width);
         let preview = Picture::from_planes(&planes, self.layout)?;
         let mut image = match (self.layout, planes.channels) {
@@ -161,15 +223,18 @@ impl Preprocessor {
 
     /// The planes of one file, values from 0 to 1; a channel of several is one plane.
     fn read_planes(&self, path: &Path, warnings: &mut Vec<String>) -> Result<Image> {
-        let raster = decode(path)?;
+        self.planes_of(path, &decode(path)?, warnings)
+    }
+
+    fn planes_of(&self, path: &Path, raster: &Raster, warnings: &mut Vec<String>) -> Result<Image> {
         let of_channel = self.layout == Layout::Channels;
         let mut said: Vec<String> =
             raster.orientation.note().into_iter().map(|note| format!("the image {note}")).collect();
         if raster.had_alpha {
             said.push("transparency is dropped".to_owned());
         }
-        let mut planes = unit_planes(&raster)?;
-        said.extend(self.doubts(&raster, &planes));
+        let mut planes = unit_planes(raster)?;
+        said.extend(self.doubts(raster, &planes));
         if of_channel && planes.channels == 3 {
             said.push("colour is reduced to its luma: each file is one channel".to_owned());
             planes = luma(&planes);

@@ -57,9 +57,11 @@ impl Preprocessor {
     pub fn prepare_channels(&self, volumes: &[Volume]) -> Result<PreparedVolume> {
         self.validate()?;
         let Some(first) = volumes.first().filter(|_| volumes.len() == self.files_per_case()) else {
-            let (found, needed) = (volumes.len(), self.describe_channels());
+            let volumes =
+                if volumes.len() == 1 { "1 volume".into() } else { format!("{} volumes", volumes.len()) };
             return Err(Error::Shape(format!(
-                "the case has {found} volumes, but the network is trained on {needed}"
+                "the case has {volumes}, but the network is trained on {}",
+                self.describe_channels()
             )));
         };
         if self.window.is_none() && matches!(self.normalize, Normalize::Fixed | Normalize::Window) {

@@ -2,15 +2,19 @@
 
 mod affine;
 mod component;
+mod format;
 mod geometry;
 mod gzip;
 mod header;
+mod nifti_format;
 mod orientation;
 mod read;
 mod resample;
 mod values;
 mod write;
 
+pub use format::{VolumeReader, VolumeWriter};
+pub use nifti_format::Nifti;
 pub use orientation::Orientation;
 pub use read::MAX_VOXELS;
 pub use write::Voxel;
@@ -22,13 +26,11 @@ pub(crate) use resample::resample_classes;
 use crate::{Error, Result};
 use affine::Affine;
 use geometry::Reading;
-use header::RawHeader;
 
 /// Voxels `[nx, ny, nz]` with `x` running fastest, and the affine that maps a voxel's index to
 /// millimetres in the patient (x to the right, y to the front, z upwards: NIfTI's world).
 ///
-/// A volume that was read from a file remembers the file's header, so that a label volume on the same
-/// grid is written with the same geometry, units and description.
+/// What else a file says, such as its units and description, stays with the format that read it: see [`Nifti`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Volume<T = f32> {
     /// Values, `data[(k * shape[1] + j) * shape[0] + i]`.
@@ -41,7 +43,6 @@ pub struct Volume<T = f32> {
     pub warnings: Vec<String>,
     /// Other affines that programs take from the file's header.
     readings: Vec<Reading>,
-    pub(crate) header: Option<Box<RawHeader>>,
 }
 
 impl<T> Volume<T> {
@@ -61,7 +62,7 @@ impl<T> Volume<T> {
         if !affine::is_valid(&affine) {
             return Err(Error::Shape(format!("the affine {affine:?} is not finite and invertible")));
         }
-        Ok(Self { data, shape, affine, warnings: Vec::new(), readings: Vec::new(), header: None })
+        Ok(Self { data, shape, affine, warnings: Vec::new(), readings: Vec::new() })
     }
 
     /// Distance in mm between neighbouring voxels along each axis.
@@ -111,12 +112,12 @@ impl<T> Volume<T> {
         self.with_values(self.data.iter().map(value).collect())
     }
 
-    /// The grid and header alone.
+    /// The grid alone.
     pub(crate) fn without_values(&self) -> Volume<()> {
         self.with_values(Vec::new())
     }
 
-    /// This grid and header with other values, which fill the shape.
+    /// This grid with other values, which fill the shape.
     pub(crate) fn with_values<U>(&self, data: Vec<U>) -> Volume<U> {
         Volume {
             data,
@@ -124,7 +125,6 @@ impl<T> Volume<T> {
             affine: self.affine,
             warnings: self.warnings.clone(),
             readings: self.readings.clone(),
-            header: self.header.clone(),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Orientation {
                 }
             }
         }
-        Volume { data, shape, affine, warnings: volume.warnings.clone(), readings: Vec::new(), header: None }
+        Volume { data, shape, affine, warnings: volume.warnings.clone(), readings: Vec::new() }
     }
 
     /// Voxels `[nx, ny, nz]` of an RAS grid, in the order of this orientation's own grid: undoes

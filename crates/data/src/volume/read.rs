@@ -37,7 +37,7 @@ impl Volume<f32> {
     /// # Ok::<(), unet3p_data::Error>(())
     /// ```
     pub fn read(path: &Path) -> Result<Self> {
-        read(path, Filling::Lowest).map(|(volume, _)| volume)
+        open_volume(path, Filling::Lowest).map(|(volume, ..)| volume)
     }
 }
 
@@ -49,7 +49,21 @@ impl Volume<u16> {
     /// # Errors
     /// As [`Volume::read`], and [`Error::File`] when a voxel is not such a number.
     pub fn read_labels(path: &Path) -> Result<Self> {
-        let (volume, step) = read(path, Filling::Zero)?;
+        let (volume, _, step) = open_volume(path, Filling::Zero)?;
+        Self::of_values(path, &volume, step)
+    }
+
+    /// As [`Volume::read_labels`], from a stream, compressed or not. `name` is for messages.
+    ///
+    /// # Errors
+    /// As [`Volume::read_labels`], with `name` for the file.
+    pub fn read_labels_from(name: &Path, stream: impl Read) -> Result<Self> {
+        let (volume, _, step) = read_volume(name, stream, Filling::Zero)?;
+        Self::of_values(name, &volume, step)
+    }
+
+    /// Whole numbers from values that neighbouring stored ones have `step` between them.
+    fn of_values(path: &Path, volume: &Volume, step: Option<f64>) -> Result<Self> {
         let tolerance = step.map_or(0.0, |step| (0.5 * step).min(0.05) + f64::from(f32::EPSILON) * 65536.0);
         let (mut wrong, mut off) = (None, 0.0f64);
         let mut labels = volume.map(|&value| {
@@ -76,10 +90,17 @@ impl Volume<u16> {
     }
 }
 
-/// Reads a volume, and tells how far apart neighbouring values are where they are scaled.
-fn read(path: &Path, filling: Filling) -> Result<(Volume, Option<f64>)> {
-    let file = open_file(path)?;
-    let mut file = BufReader::with_capacity(1 << 16, file);
+/// A volume, its header, and how far apart neighbouring values are where they are scaled.
+type Read3d = (Volume, RawHeader, Option<f64>);
+
+/// Reads the volume of a file.
+pub(super) fn open_volume(path: &Path, filling: Filling) -> Result<Read3d> {
+    read_volume(path, open_file(path)?, filling)
+}
+
+/// Reads the volume of a stream, compressed or not.
+pub(super) fn read_volume(path: &Path, stream: impl Read, filling: Filling) -> Result<Read3d> {
+    let mut file = BufReader::with_capacity(1 << 16, stream);
     guard(path, || {
         let head = io::BufRead::fill_buf(&mut file).map_err(|source| Error::io(path, "read", source))?;
         if head.starts_with(&[0x1f, 0x8b]) {
@@ -93,7 +114,7 @@ fn read(path: &Path, filling: Filling) -> Result<(Volume, Option<f64>)> {
     })
 }
 
-fn read_stream(path: &Path, stream: &mut impl Read, filling: Filling) -> Result<(Volume, Option<f64>)> {
+fn read_stream(path: &Path, stream: &mut impl Read, filling: Filling) -> Result<Read3d> {
     let mut bytes = [0; HEADER_LEN];
     stream.read_exact(&mut bytes).map_err(|error| truncated(path, error, "the header"))?;
     let header = parse_header(path, &bytes)?;
@@ -103,8 +124,8 @@ fn read_stream(path: &Path, stream: &mut impl Read, filling: Filling) -> Result<
     skip_extensions(path, &header, stream)?;
     let values = Values::of(path, &header)?;
     let data = values.read(shape.iter().product(), stream, filling, &mut warnings)?;
-    let header = Some(Box::new(RawHeader::new(&bytes, &header)));
-    Ok((Volume { data, shape, affine, warnings, readings, header }, values.step()))
+    let header = RawHeader::new(&bytes, &header);
+    Ok((Volume { data, shape, affine, warnings, readings }, header, values.step()))
 }
 
 /// Reads a compressed stream to its end, where its checksum is.

@@ -68,7 +68,7 @@ impl<T> Volume<T> {
                 row[axis] *= ratio;
             }
         }
-        Volume { data, shape, affine, warnings: Vec::new(), readings: Vec::new(), header: None }
+        Volume { data, shape, affine, warnings: Vec::new(), readings: Vec::new() }
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use flate2::{Compression, write::GzEncoder};
 
-use super::Volume;
 use super::header::RawHeader;
+use super::{Nifti, Volume};
 use crate::{Error, Result, write_atomically};
 
 mod sealed {
@@ -46,43 +46,49 @@ voxel!(f32, 16);
 voxel!(u16, 512);
 
 impl<T: Voxel> Volume<T> {
-    /// Writes `.nii`, or `.nii.gz` when the name ends in `.gz`, atomically.
-    ///
-    /// A volume that came from a file (or from [`crate::PreparedVolume::restore`]) keeps that file's
-    /// geometry and units to the bit; scaling and extensions are dropped. Otherwise the affine becomes
-    /// the sform.
+    /// Writes `.nii`, or `.nii.gz` when the name ends in `.gz`, atomically. The affine becomes the sform; [`Nifti`] writes
+    /// as a file was that is there already.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written, [`Error::Shape`] when `data` does not fill `shape`
     /// or an axis has more than 32767 voxels.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let fits = self.shape.iter().all(|&n| n <= i16::MAX as usize);
-        if !fits || self.data.len() != self.shape.iter().product::<usize>() {
-            return Err(Error::Shape(format!(
-                "{} voxels of shape {:?} cannot be written as NIfTI",
-                self.data.len(),
-                self.shape
-            )));
-        }
-        let header = match &self.header {
-            Some(header) => header.for_voxels(T::DATATYPE, T::BITS),
-            None => RawHeader::from_geometry(self.shape, &self.affine, self.spacing())
-                .for_voxels(T::DATATYPE, T::BITS),
-        };
+        self.check_writable()?;
         let compress = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-        write_atomically(path, |file| {
-            if compress {
-                // The encoder writes no time and no name: equal volumes give equal files.
-                let mut file = GzEncoder::new(file, Compression::default());
-                self.write_to(&header, &mut file)?;
-                file.finish().map(drop)
-            } else {
-                self.write_to(&header, file)
-            }
-        })
+        write_atomically(path, |file| Nifti::default().write(self, compress, file))
     }
 
-    fn write_to(&self, header: &RawHeader, file: &mut impl Write) -> io::Result<()> {
+    /// Whether NIfTI can hold the volume.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        let fits = self.shape.iter().all(|&n| n <= i16::MAX as usize);
+        if fits && self.data.len() == self.shape.iter().product::<usize>() {
+            return Ok(());
+        }
+        Err(Error::Shape(format!(
+            "{} voxels of shape {:?} cannot be written as NIfTI",
+            self.data.len(),
+            self.shape
+        )))
+    }
+
+    /// Writes a header and the voxels.
+    pub(super) fn write_with(
+        &self,
+        header: &RawHeader,
+        compress: bool,
+        stream: &mut (impl Write + ?Sized),
+    ) -> io::Result<()> {
+        if compress {
+            // The encoder writes no time and no name: equal volumes give equal files.
+            let mut stream = GzEncoder::new(stream, Compression::default());
+            self.write_to(header, &mut stream)?;
+            stream.finish().map(drop)
+        } else {
+            self.write_to(header, stream)
+        }
+    }
+
+    fn write_to(&self, header: &RawHeader, file: &mut (impl Write + ?Sized)) -> io::Result<()> {
         file.write_all(header.bytes())?;
         file.write_all(&[0; 4])?;
         let mut bytes = Vec::new();

@@ -1,8 +1,9 @@
 //! Files in, masks out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use unet3p_data::{Loaded, Preprocessor, Resample, Volume, resize};
+use unet3p_data::{Nifti, Preprocessor, Volume};
 
 use super::Segmenter;
 use crate::npy::read_npy_images;
@@ -70,20 +71,16 @@ impl Segmenter {
     ) -> Result<VolumeSegmentation> {
         let first = files.first().map_or(Path::new(""), PathBuf::as_path);
         self.preprocessing(first)?.check_files(files)?;
-        let volumes: Vec<Volume> = files.iter().map(|path| Volume::read(path)).collect::<Result<_, _>>()?;
-        self.segment_owned(volumes, progress).map_err(|e| match e {
+        let read = files.iter().map(|path| Nifti::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let (volumes, formats): (Vec<Volume>, Vec<Nifti>) = read.into_iter().unzip();
+        // The mask lies on the first one's grid.
+        let writer = Arc::new(formats.into_iter().next().unwrap_or_default());
+        self.segment_owned(volumes, writer, progress).map_err(|e| match e {
             Error::Data(e @ (unet3p_data::Error::Shape(_) | unet3p_data::Error::Setting { .. })) => {
                 Error::input(first, e.to_string())
             }
             e => e.in_input(first),
         })
-    }
-
-    fn segment_loaded(&self, loaded: Loaded) -> Result<Segmentation> {
-        let (probabilities, guess) = self.probabilities(&loaded.image)?;
-        let (height, width) = loaded.original_size;
-        let probabilities = resize(&probabilities, height, width, Resample::Bilinear)?;
-        self.segmentation(probabilities, guess, loaded.preview, loaded.warnings)
     }
 
     fn preprocessing(&self, input: &Path) -> Result<&Preprocessor> {

@@ -1,10 +1,12 @@
 //! Volumes in memory, slice by slice.
 
-use unet3p_data::{Image, Preprocessor, Volume};
+use std::sync::Arc;
+
+use unet3p_data::{Image, Nifti, Preprocessor, Volume, VolumeWriter};
 
 use super::{Guess, Segmenter};
 use crate::segmentation::class_areas;
-use crate::{Error, Result, VolumeSegmentation};
+use crate::{Result, VolumeSegmentation};
 
 /// What the network finds in a volume.
 struct Found {
@@ -57,25 +59,22 @@ impl Segmenter {
     ) -> Result<VolumeSegmentation> {
         let found = self.find(volumes, progress)?;
         // Not empty: it was prepared.
-        Ok(self.found_in(volumes[0].clone(), found))
+        Ok(self.found_in(volumes[0].clone(), Arc::new(Nifti::default()), found))
     }
 
-    /// As [`segment_channels`](Self::segment_channels), without a copy of a volume.
+    /// As [`segment_channels`](Self::segment_channels), without a copy of a volume, for a mask that `writer` will write.
     pub(super) fn segment_owned(
         &self,
         mut volumes: Vec<Volume>,
+        writer: Arc<dyn VolumeWriter>,
         progress: impl FnMut(usize, usize),
     ) -> Result<VolumeSegmentation> {
         let found = self.find(&volumes, progress)?;
-        Ok(self.found_in(volumes.swap_remove(0), found))
+        Ok(self.found_in(volumes.swap_remove(0), writer, found))
     }
 
     fn find(&self, volumes: &[Volume], mut progress: impl FnMut(usize, usize)) -> Result<Found> {
-        let preprocessor: &Preprocessor = self
-            .preprocessor
-            .as_ref()
-            .ok_or_else(|| Error::Unprepared { problem: self.lacks_preprocessor() })?;
-        let prepared = preprocessor.prepare_channels(volumes)?;
+        let prepared = self.prepares()?.prepare_channels(volumes)?;
         let mut slices = Vec::with_capacity(prepared.len());
         let mut guesses: Vec<Guess> = Vec::new();
         for z in 0..prepared.len() {
@@ -98,6 +97,7 @@ impl Segmenter {
     fn found_in(
         &self,
         volume: Volume,
+        writer: Arc<dyn VolumeWriter>,
         Found { mask, slices, guesses, warnings }: Found,
     ) -> VolumeSegmentation {
         let window = self.preprocessor.as_ref().and_then(|preprocessor| preprocessor.window.as_ref());
@@ -110,6 +110,7 @@ impl Segmenter {
             presence: guesses.iter().map(|guess| guess.presence).reduce(f32::max),
             present: guesses.iter().map(|guess| guess.present).reduce(|a, b| a || b),
             window: window.map(|window| window.of(0)),
+            writer,
             palette: self.palette(),
         }
     }
