@@ -1,11 +1,11 @@
-//! UNet 3+ as a graph (Huang et al. 2020, figure 1): the only description of the network.
+//! UNet 3+ as a graph (Huang et al. 2020, figure 1): the only description of the network. With five scales:
 //!
 //! Candle's forward pass, training, the CPU engine, costs, tensor names and the ONNX export are all derived from it.
 //!
 //! ```text
 //!  image ──► E1 ────────────────► D1 ──► head 1
 //!            │  ╲ ╲ ╲             ▲
-//!            ▼   every map E(s) or D(s) goes into every node
+//!            ▼   node d reads E(s) for s <= d and D(s) for s > d
 //!            E2 ────────────────► D2 ──► head 2
 //!            ▼                    ▲
 //!            E3 ────────────────► D3 ──► head 3

@@ -62,8 +62,6 @@ pub struct TrainConfig {
 
 /// Epochs of a run that states neither epochs nor steps.
 const DEFAULT_EPOCHS: usize = 100;
-/// Heads of a network with deep supervision.
-const HEADS: usize = 5;
 /// Keys that say the same in two ways: setting one of them takes the other one's place.
 const ALTERNATIVES: [[&str; 2]; 3] = [
     ["train.epochs", "train.steps"],
@@ -183,9 +181,11 @@ impl TrainConfig {
         }
     }
 
-    /// Heads that give a loss.
+    /// Heads that give a loss: one for each scale with deep supervision.
     fn heads(&self) -> usize {
-        if self.model.variant.has_deep_supervision() { HEADS } else { 1 }
+        let model = &self.model;
+        let scales = || model.filters.as_ref().map_or_else(|| model.encoder.filters().len(), Vec::len);
+        if model.variant.has_deep_supervision() { scales() } else { 1 }
     }
 
     /// The weight of each head's loss.

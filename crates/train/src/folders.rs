@@ -31,7 +31,8 @@ impl TrainConfig {
         let channels = self.model.in_channels;
         let mut preprocessor = self.given_preprocessor()?;
         if preprocessor.channels() != channels {
-            let allowed = format!("the images give {}", preprocessor.describe_channels());
+            let (give, count) = (preprocessor.describe_channels(), preprocessor.channels());
+            let allowed = format!("the images give {give}: set model.in_channels = {count}");
             return Err(Error::setting("model.in_channels", channels, allowed));
         }
         if let Some([height, width]) = self.data.resize {
@@ -76,6 +77,13 @@ impl TrainConfig {
         Ok(preprocessor)
     }
 
+    /// Whether the number of channels is the configuration's alone, and more than one file of an image has.
+    fn has_numbered_channels(&self) -> Result<bool> {
+        let how = self.given_preprocessor()?;
+        Ok(how.layout == Layout::Channels
+            && how == Preprocessor::for_numbered_channels(self.model.in_channels))
+    }
+
     /// Names of the classes 1, 2, ... that the sources tell, and the first source that does.
     pub(crate) fn index_names(&self) -> Result<Option<(PathBuf, Vec<String>)>> {
         let load = |source: &Source| {
@@ -97,6 +105,11 @@ pub(crate) fn open(config: &TrainConfig) -> Result<SliceDataset> {
         Err(error) => error,
     };
     Err(match config.explain_ids(vec![error])?.swap_remove(0) {
+        // Nothing but the configuration says that there are so many channels.
+        error if config.has_numbered_channels()? => {
+            let allowed = format!("{error}; images of one file each have 1 channel (gray) or 3 (colour)");
+            Error::setting("model.in_channels", config.model.in_channels, allowed)
+        }
         // Errors about a file's content name the file; only the lack of any image names a folder.
         unet3p_data::Error::File { path, problem } if path.is_dir() => {
             Error::setting(KEY, path.display(), problem)

@@ -64,6 +64,29 @@ fn all_variants_learn() {
     }
 }
 
+/// Networks of other depths train with a loss for each of their heads, and are resumed as they are.
+#[test]
+fn every_depth_trains_with_all_its_heads() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_discs(&data);
+    for (filters, heads) in [("[4, 8, 16]", 3), ("[4, 8, 8, 16]", 4), ("[2, 4, 4, 8, 8, 8]", 6)] {
+        for variant in ["deep_supervision", "deep_supervision_cgm"] {
+            let settings = [
+                format!("model.filters={filters}"),
+                format!("model.variant={variant}"),
+                "loss.segmentation=dice_cross_entropy".into(),
+                "train.steps=3".into(),
+            ];
+            let out = dir.path().join(format!("{variant}{heads}"));
+            let (_, epochs) = run(config(&data, &settings.each_ref().map(String::as_str)), out.clone());
+            assert!(epochs[0].loss.is_finite());
+            let model = UNet3Plus::load(out.join("last"), &Device::Cpu).unwrap();
+            assert_eq!(model.config().filters.len(), heads);
+        }
+    }
+}
+
 /// Other encoders learn, normalise as they are told, and their models say so.
 #[test]
 fn encoders_learn() {
@@ -169,7 +192,8 @@ fn what_does_not_fit_is_said_before_the_first_step() {
         let trainer = Trainer::new(config(&data, settings), out.clone(), Device::Cpu);
         trainer.err().unwrap().to_string()
     };
-    assert!(message(&["model.in_channels=2"]).contains("model.in_channels = 2"));
+    let found = message(&["model.in_channels=2"]);
+    assert!(found.contains("model.in_channels = 2"), "{found}");
     assert!(message(&["data.validation_groups=[\"c\"]"]).contains("a, b"));
     assert!(message(&["data.paths=[\"nowhere\"]"]).contains("nowhere"));
     run(config(&data, &["train.steps=1"]), out.clone());

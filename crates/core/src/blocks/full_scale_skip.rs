@@ -18,6 +18,7 @@ use crate::graph::{BatchNormOptions, Graph, GraphModule, NodeId};
 /// Names: `decoder.{node}.branch{scale}.{conv,bn}`, `decoder.{node}.fuse.{conv,bn}`.
 pub fn decoder(graph: &mut Graph, encoder: &[NodeId], branch: usize) -> Vec<NodeId> {
     let mut maps = encoder.to_vec();
+    // a decoder's map takes the place of the encoder's, which no finer node reads
     for scale in (1..encoder.len()).rev() {
         maps[scale - 1] = full_scale_skip(graph, &format!("decoder.{scale}"), &maps, scale, branch);
     }

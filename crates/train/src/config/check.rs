@@ -52,7 +52,7 @@ impl TrainConfig {
         let (given, expected) = (self.loss.heads.len(), self.heads());
         let fine = given == 0 || given == expected;
         let heads = format!("{:?}", self.loss.heads);
-        check("loss.heads", &heads, fine, &format!("{expected} weights"))?;
+        check("loss.heads", &heads, fine, &format!("{expected} weights, one for each head"))?;
         let loss = self.loss.segmentation.build(self.model.activation).map_err(|error| {
             let value = toml::Value::try_from(self.loss.segmentation).map(|loss| loss.to_string());
             Error::setting("loss.segmentation", value.unwrap_or_default(), error.to_string())
