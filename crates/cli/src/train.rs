@@ -140,6 +140,13 @@ fn open(args: TrainArgs, global: &Global, device: &Device) -> Result<(Trainer, G
 
 /// Takes over how a model's images were normalised where the data do not say it, and says what else was different.
 fn prepare_images_as(config: &mut TrainConfig, name: &str, given: &Preprocessor, own: &Preprocessor) {
+    if given.channel_names != own.channel_names && given.files_per_case().max(own.files_per_case()) > 1 {
+        log::warn!(
+            "{name}: it was trained on {}, and the images give {}; the first weights stay in the order of its channels",
+            given.describe_channels(),
+            own.describe_channels()
+        );
+    }
     if given.do_normalize && !own.do_normalize && config.data.image_mean.is_none() {
         let (mean, std) = (&given.image_mean, &given.image_std);
         report::note(format!(

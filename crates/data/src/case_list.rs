@@ -1,5 +1,6 @@
 //! Lists of images as CSV files: which columns are the channels of a case.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
@@ -70,6 +71,10 @@ impl Table {
         let broken = |e: csv::Error| Error::file(path, format!("is no list of images and masks: {e}"));
         let headers = reader.headers().map_err(broken)?.clone();
         let records: Vec<_> = reader.into_records().collect();
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = headers.iter().find(|header| !header.is_empty() && !seen.insert(*header)) {
+            return Err(Error::file(path, format!("has two columns named {twice}; rename one of them")));
+        }
         let mut table =
             Self { path: path.to_path_buf(), headers, records, images: Vec::new(), names: Vec::new() };
         if table.column(IMAGE).is_some() {
@@ -102,29 +107,34 @@ impl Table {
             .map_while(|name| self.column(&name))
             .collect();
         let next = self.images.len();
-        let beyond = self.headers.iter().find(|header| {
-            let number = header.strip_prefix(IMAGE).and_then(|rest| rest.strip_prefix('_'));
-            number.and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number > next)
+        // Other numbers and spellings would be left out silently.
+        let other = self.headers.iter().enumerate().find(|(column, header)| {
+            let is_numbered = header
+                .to_lowercase()
+                .strip_prefix(IMAGE)
+                .is_some_and(|rest| rest.trim_start_matches('_').chars().all(|c| c.is_ascii_digit()));
+            is_numbered && !self.images.contains(column)
         });
-        if let Some(beyond) = beyond {
-            let problem = format!("has a column {beyond}, and none named {IMAGE}_{next}");
+        if let Some((_, other)) = other {
+            let problem = format!("has a column {other}, and none named {IMAGE}_{next}");
             return Err(Error::file(&self.path, problem));
         }
         self.names = numbered(next);
         Ok(())
     }
 
-    /// The columns whose first line names images.
+    /// The columns in which a line names an image.
     fn named(&mut self) -> Result<()> {
-        let Some(Ok(first)) = self.records.first() else { return Err(self.lacks(IMAGE)) };
+        let records = || self.records.iter().filter_map(|record| record.as_ref().ok());
         let is_image = |text: &str| {
             let ending = Path::new(text).extension().map(|ending| ending.to_string_lossy().to_lowercase());
             ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
         };
-        let columns = self.headers.iter().zip(first).enumerate();
+        let names_images = |column: usize| records().any(|record| record.get(column).is_some_and(is_image));
+        let columns = self.headers.iter().enumerate();
         let images: Vec<(usize, String)> = columns
-            .filter(|(_, (header, cell))| !OTHERS.contains(header) && is_image(cell))
-            .map(|(column, (header, _))| (column, header.to_owned()))
+            .filter(|(column, header)| !OTHERS.contains(header) && names_images(*column))
+            .map(|(column, header)| (column, header.to_owned()))
             .collect();
         if images.is_empty() {
             return Err(self.lacks(IMAGE));
@@ -138,7 +148,16 @@ impl Table {
     pub(crate) fn columns_for(&self, how: &Preprocessor) -> Result<Vec<usize>> {
         let wanted = &how.channel_names;
         let are_numbers = |names: &[String]| *names == numbered(names.len());
-        if how.files_per_case() < 2 || are_numbers(wanted) || are_numbers(&self.names) {
+        let are_named = wanted.iter().all(|name| self.names.contains(name));
+        if how.files_per_case() < 2 || (are_numbers(&self.names) && !are_named) {
+            return Ok(self.images.clone());
+        }
+        if are_numbers(wanted) && !are_named {
+            log::warn!(
+                "{}: the columns {} are taken as they stand, because the network's channels have no names",
+                self.path.display(),
+                self.names.join(", ")
+            );
             return Ok(self.images.clone());
         }
         let of_channel = |name: &String| self.column(name).ok_or_else(|| self.lacks(name));

@@ -224,9 +224,9 @@ impl Entry {
 pub struct Done {
     /// The input.
     pub input: String,
-    /// The input as it was when it was read; older versions did not note it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Stamp>,
+    /// The input's files as they were when they were read, one for each channel; older versions did not note them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Stamp>,
     /// Which image of an array with four axes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
@@ -252,8 +252,9 @@ pub struct Done {
 }
 
 /// What tells a file from an earlier or a later one of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
+    name: String,
     bytes: u64,
     /// When it was changed, in nanoseconds since 1970, where the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -261,14 +262,9 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// That of an input's files: of several channels the bytes of all and the last change of any. Nothing where a file
-    /// cannot be looked at.
-    pub fn of(files: &[PathBuf]) -> Option<Self> {
-        let stamps: Option<Vec<Self>> = files.iter().map(|path| Self::of_file(path)).collect();
-        stamps?.into_iter().reduce(|a, b| Self {
-            bytes: a.bytes.saturating_add(b.bytes),
-            modified_ns: a.modified_ns.max(b.modified_ns),
-        })
+    /// Those of an input's files, one for each channel. None where a file cannot be looked at.
+    pub fn of(files: &[PathBuf]) -> Vec<Self> {
+        files.iter().map(|path| Self::of_file(path)).collect::<Option<_>>().unwrap_or_default()
     }
 
     fn of_file(path: &Path) -> Option<Self> {
@@ -280,7 +276,8 @@ impl Stamp {
                 Err(before) => nanoseconds(before.duration()).map(|before| -before),
             }
         });
-        Some(Self { bytes: metadata.len(), modified_ns })
+        let name = text(Path::new(path.file_name()?));
+        Some(Self { name, bytes: metadata.len(), modified_ns })
     }
 }
 

@@ -33,11 +33,16 @@ pub(crate) enum Error {
 /// name would pass for its own.
 pub(crate) fn segment(segmenter: &Segmenter, item: &Item, folder: &Path) -> Result<Vec<Done>, Error> {
     let path = &item.input.path;
+    let outputs = || item.outputs.iter().flat_map(Outputs::files);
+    let earlier: Vec<_> = outputs().filter(|file| file.symlink_metadata().is_ok()).collect();
     let done = caught(path, || segment_and_write(segmenter, item, folder))
         .unwrap_or_else(|| Err(Error::Stopped(path.clone())));
     if done.is_err() {
         // A file that cannot be removed could be written: it is whole, and the error that matters is named.
-        item.outputs.iter().flat_map(Outputs::files).for_each(|file| drop(fs::remove_file(file)));
+        outputs().for_each(|file| drop(fs::remove_file(file)));
+        for file in earlier {
+            log::warn!("{}: removed, as its input {} failed this time", file.display(), path.display());
+        }
     }
     done
 }
@@ -46,7 +51,7 @@ fn segment_and_write(segmenter: &Segmenter, item: &Item, folder: &Path) -> Resul
     let path = &item.input.path;
     let start = Instant::now();
     // Before it is read: what is changed meanwhile counts as changed.
-    let source = Stamp::of(&item.input.files);
+    let stamps = Stamp::of(&item.input.files);
     let files = case_files(&item.input, segmenter.preprocessor())?;
     let mut done = match (item.input.kind, item.outputs.as_slice()) {
         (Kind::Volume, [outputs]) => vec![volume(segmenter, (path, &files), outputs, folder)?],
@@ -69,7 +74,7 @@ fn segment_and_write(segmenter: &Segmenter, item: &Item, folder: &Path) -> Resul
     let seconds = start.elapsed().as_secs_f64() / done.len().max(1) as f64;
     for (index, done) in done.iter_mut().enumerate() {
         done.seconds = seconds;
-        done.source = source;
+        done.files.clone_from(&stamps);
         done.index = item.numbered.then_some(index);
     }
     Ok(done)
@@ -86,7 +91,7 @@ fn image(path: &Path, found: Segmentation, outputs: &Outputs, folder: &Path) -> 
     }
     Ok(Done {
         input: text(path),
-        source: None,
+        files: Vec::new(),
         index: None,
         outputs: outputs.relative_to(folder),
         size: vec![found.mask.height, found.mask.width],
@@ -122,7 +127,7 @@ fn volume(
     }
     Ok(Done {
         input: text(path),
-        source: None,
+        files: Vec::new(),
         index: None,
         outputs: outputs.relative_to(folder),
         size: found.mask.shape.to_vec(),

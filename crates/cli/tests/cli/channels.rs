@@ -253,3 +253,60 @@ fn pictures_of_two_channels_are_trained_on_from_lists_and_nnunet_datasets() {
         assert!(Path::new(&place.path(&format!("out_{run}/2_mask.png"))).is_file());
     }
 }
+
+/// A model of two channels, its case of two images, and what a careless command could do to them.
+#[test]
+fn channels_are_neither_overwritten_nor_mistaken_for_those_of_before() {
+    let place = Place::new();
+    let save = |name: &str, seed: u32| {
+        let value = |x: u32, y: u32| ((x * seed + y * 17 + seed) % 250) as u8;
+        image::GrayImage::from_fn(32, 32, |x, y| image::Luma([value(x, y)])).save(place.path(name)).unwrap();
+    };
+    for i in 0..2 {
+        save(&format!("d/imagesTr/{i}_0000.png"), 3 + i);
+        save(&format!("d/imagesTr/{i}_0001.png"), 11 + i);
+        image::GrayImage::from_fn(32, 32, |x, _| image::Luma([u8::from(x > 9)]))
+            .save(place.path(&format!("d/labelsTr/{i}.png")))
+            .unwrap();
+    }
+    let index = r#"{"channel_names": {"0": "t1", "1": "t2"}, "labels": {"background": 0, "a": 1}, "file_ending": ".png"}"#;
+    place.write("d/dataset.json", index);
+    place.write("c.toml", CONFIG);
+    let sets = "--set data.paths=[\"d\"] --set model.in_channels=2 --set train.steps=1";
+    place.line(&format!("train -c c.toml -o run {sets}")).ends(0, &[]);
+
+    // a mask in the place of a channel, also of one that the case does not have
+    for name in ["0_0001.png", "0_0002.png"] {
+        let line = format!("predict -i d/imagesTr/0_0000.png -o d/imagesTr/{name} -m run --overwrite");
+        place.line(&line).ends(2, &[name, "is an input"]);
+    }
+    // one channel named stands for the case: a change of the other one counts
+    place.line("predict -i d/imagesTr/0_0000.png -o out -m run").ends(0, &[]);
+    place.line("predict -i d/imagesTr/0_0000.png -o out -m run --continue").ends(0, &["finished already"]);
+    let [first, second] = ["0_0000", "0_0001"].map(|name| place.path(&format!("d/imagesTr/{name}.png")));
+    let spare = place.path("spare.png");
+    for (from, to) in [(&first, &spare), (&second, &first), (&spare, &second)] {
+        fs::rename(from, to).unwrap();
+    }
+    place
+        .line("predict -i d/imagesTr/0_0000.png -o out -m run --continue")
+        .ends(0, &["0 of 1 inputs are finished"]);
+    // a mask that goes is named
+    fs::remove_file(&second).unwrap();
+    place.line("predict -i d/imagesTr -o out -m run --continue").ends(3, &["0_mask.png: removed"]);
+
+    // columns by their names, and none left out
+    save("d/imagesTr/0_0001.png", 11);
+    for (header, said) in [
+        ("image,image_0,mask", "image_0"),
+        ("image,image,mask", "two columns named image"),
+        ("image,Image_1,mask", "Image_1"),
+    ] {
+        place.write("d/l.csv", format!("{header}\nimagesTr/0_0000.png,imagesTr/0_0001.png,labelsTr/0.png\n"));
+        place.line("predict -i d/l.csv -o listed -m run").ends(2, &["l.csv", said]);
+    }
+    // two channels need two files each
+    fs::remove_file(place.path("d/imagesTr/0_0001.png")).unwrap();
+    fs::remove_file(place.path("d/imagesTr/1_0001.png")).unwrap();
+    place.line(&format!("train -c c.toml -o other {sets}")).ends(2, &["0_0001.png: is missing"]);
+}

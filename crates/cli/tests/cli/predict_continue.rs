@@ -86,7 +86,7 @@ fn outputs_that_cannot_be_read_are_made_again() {
     place.line(&format!("{line} --continue")).ends(0, &["1 of 2"]);
     // An older version did not note what an input was like.
     let mut record = place.json(RECORD);
-    record["predictions"][0].as_object_mut().unwrap().remove("source").unwrap();
+    record["predictions"][0].as_object_mut().unwrap().remove("files").unwrap();
     place.write(RECORD, record.to_string());
     place.line(&format!("{line} --continue")).ends(0, &["1 of 2"]);
     place.line(&format!("{line} --continue")).ends(0, &["2 of 2"]);

@@ -158,8 +158,10 @@ fn one_or_all(
         return Err(Error::file(path, "is a channel whose predecessor is missing"));
     }
     let images: Vec<PathBuf> = channels.into_values().collect();
+    // red, green and blue, perhaps with a fourth for opacity, or what an index without channels leaves open
+    let is_colour = [0, 1, 3, 4].contains(&named);
     match images.first() {
-        Some(first) if has_mask && ![1, named].contains(&images.len()) => {
+        Some(first) if has_mask && images.len() != named && !(images.len() == 1 && is_colour) => {
             let problem = format!(
                 "has {} files, but {} names {named} channels: a file for each, or one for all, is needed",
                 images.len(),

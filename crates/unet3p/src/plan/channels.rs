@@ -53,7 +53,9 @@ pub fn by_case(inputs: Vec<Input>) -> Vec<Input> {
 /// A channel is missing or too many.
 pub fn case_files(input: &Input, how: Option<&Preprocessor>) -> Result<Vec<PathBuf>, unet3p_data::Error> {
     match how {
-        Some(how) if !input.is_listed && how.files_per_case() > 1 => how.case_files(&input.path),
+        Some(how) if !input.is_listed && input.kind != Kind::Array && how.files_per_case() > 1 => {
+            how.case_files(&input.path)
+        }
         _ => Ok(input.files.clone()),
     }
 }

@@ -113,7 +113,7 @@ fn is_finished(entries: &[Entry], item: &Item) -> bool {
     let now = Stamp::of(&item.input.files);
     entries.len() == item.outputs.len()
         && entries.iter().zip(&item.outputs).all(|(entry, outputs)| {
-            matches!(entry, Entry::Done(done) if now.is_some() && done.source == now && are_whole(outputs, done))
+            matches!(entry, Entry::Done(done) if !now.is_empty() && done.files == now && are_whole(outputs, done))
         })
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use unet3p_data::channel_of;
+
 use super::error::PlanError;
 use super::inputs::{Input, Kind, images_of, real, stems};
 use super::target::{Target, stem};
@@ -115,17 +117,30 @@ pub fn plan(inputs: Vec<Input>, target: &Target, extras: Extras) -> Result<Vec<I
             }
         }
     }
-    let sources: HashMap<PathBuf, &Path> =
-        items.iter().map(|item| (real(&item.input.path), &*item.input.path)).collect();
+    let sources = items.iter().flat_map(|item| item.input.files.iter().chain([&item.input.path]));
+    let sources: HashMap<PathBuf, &Path> = sources.map(|path| (real(path), path.as_path())).collect();
     for item in &items {
         for file in item.outputs.iter().flat_map(Outputs::files) {
-            if let Some(source) = sources.get(&real(file)) {
+            // A mask with the name of a channel would be read as one from then on.
+            let channel = is_channel_of(file, &item.input).then_some(file.as_path());
+            if let Some(source) = sources.get(&real(file)).copied().or(channel) {
                 let (input, of) = (source.to_path_buf(), item.input.path.clone());
                 return Err(PlanError::OutputIsInput { input, of });
             }
         }
     }
     Ok(items)
+}
+
+/// Whether a file has the name of a channel of an input of several.
+fn is_channel_of(file: &Path, input: &Input) -> bool {
+    let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let stem = name(file).and_then(|name| Some(name.split_once('.')?.0.to_owned()));
+    let case = stem.as_deref().and_then(channel_of).map(|(case, _)| case.to_owned());
+    input.files.len() > 1
+        && case.is_some()
+        && case == name(&input.stem)
+        && file.parent().map(real) == input.path.parent().map(real)
 }
 
 /// Checks that no output exists.
