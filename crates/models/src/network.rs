@@ -13,7 +13,7 @@ use crate::config::UNet3PlusConfig;
 use crate::cost::tensor_shapes;
 use crate::error::{Error, Result};
 use crate::padding::pad_to_multiple;
-use crate::predictor::{Logits, Predictor};
+use crate::predictor::{Logits, Predictor, checked_dims};
 
 /// UNet 3+ (Huang et al. 2020), as [`Architecture`] describes it.
 ///
@@ -130,7 +130,7 @@ impl UNet3Plus {
     /// # Errors
     /// Where the size is not such a multiple, or the channels do not fit.
     pub fn forward_train(&self, x: &Tensor) -> Result<Logits> {
-        let (_, _, height, width) = self.check_channels(x)?;
+        let (_, _, height, width) = checked_dims(&self.config, x)?;
         let multiple = self.config.size_multiple();
         if !(height.is_multiple_of(multiple) && width.is_multiple_of(multiple)) {
             return Err(Error::Input(format!(
@@ -151,19 +151,9 @@ impl UNet3Plus {
     /// # Errors
     /// Where `x` has other channels than the network takes, or is empty.
     pub fn encode(&self, x: &Tensor) -> Result<Vec<Tensor>> {
-        self.check_channels(x)?;
+        checked_dims(&self.config, x)?;
         let x = pad_to_multiple(x, self.config.size_multiple())?;
         Ok(self.module.forward_t(&[&x], &self.architecture.encoder, false)?)
-    }
-
-    fn check_channels(&self, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
-        let dims = x.dims4()?;
-        let takes = self.config.in_channels;
-        if dims.1 != takes {
-            let channels = dims.1;
-            return Err(Error::Input(format!("an input of {channels} channels; the network takes {takes}")));
-        }
-        Ok(dims)
     }
 
     /// Outputs in the order of [`Architecture::outputs`].
@@ -179,7 +169,7 @@ impl Predictor for UNet3Plus {
     }
 
     fn logits(&self, x: &Tensor, heads: usize) -> Result<Logits> {
-        let (_, _, height, width) = self.check_channels(x)?;
+        let (_, _, height, width) = checked_dims(&self.config, x)?;
         let x = pad_to_multiple(x, self.config.size_multiple())?;
         let outputs = self.module.forward_t(&[&x], &self.architecture.outputs(heads), false)?;
         let logits = self.split(outputs);

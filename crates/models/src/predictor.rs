@@ -37,6 +37,16 @@ pub struct Logits {
     pub presence: Option<Tensor>,
 }
 
+/// The dimensions of an input, which has the channels that the network takes.
+pub(crate) fn checked_dims(config: &UNet3PlusConfig, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
+    let dims @ (_, channels, ..) = x.dims4()?;
+    let takes = config.in_channels;
+    if channels != takes {
+        return Err(Error::Input(format!("an input of {channels} channels; the network takes {takes}")));
+    }
+    Ok(dims)
+}
+
 /// A network that predicts: [`UNet3Plus`](crate::UNet3Plus), or compiled as [`Engine`](crate::Engine).
 ///
 /// Everything is in evaluation mode. Images `x` are `[batch, channels, height, width]` of any size: they are padded

@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{join, module};
+use super::{join, module, with_backend};
 use crate::graph::{Conv, Graph, GraphModule, NodeId};
 
 /// Probability with which dropout zeroes a feature in training.
@@ -57,3 +57,4 @@ impl ClassificationGuidedModule {
 }
 
 module!(ClassificationGuidedModule);
+with_backend!(ClassificationGuidedModule);

@@ -3,7 +3,7 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use super::{join, module};
+use super::{join, module, with_backend, with_batch_norm};
 use crate::graph::{Conv, Graph, GraphModule, NodeId};
 
 /// Adds `n` times to the graph: convolution 3x3 (stride 1, zero padding 1, with bias), batch normalisation, ReLU, to
@@ -59,3 +59,5 @@ impl ConvBlock {
 }
 
 module!(ConvBlock);
+with_backend!(ConvBlock);
+with_batch_norm!(ConvBlock);

@@ -5,9 +5,8 @@ use std::cmp::Ordering;
 use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
-use super::{conv_block, join};
-use crate::backend::Backend;
-use crate::graph::{BatchNormOptions, Graph, GraphModule, NodeId};
+use super::{conv_block, join, with_backend, with_batch_norm};
+use crate::graph::{Graph, GraphModule, NodeId};
 
 /// Adds the decoder of UNet 3+ to the graph (Huang et al. 2020, figure 1) and gives the maps that the heads read, the
 /// finest first: D1, D2, ..., and the encoder's last map.
@@ -101,16 +100,6 @@ impl FullScaleSkip {
         Ok(Self { module: GraphModule::new(graph, parameters)?, output })
     }
 
-    /// With these constants of batch normalisation.
-    pub fn with_batch_norm(self, options: BatchNormOptions) -> Self {
-        Self { module: self.module.with_batch_norm(options), ..self }
-    }
-
-    /// With this implementation of the operations, in place of the one for the input's device.
-    pub fn with_backend(self, backend: Backend) -> Self {
-        Self { module: self.module.with_backend(backend), ..self }
-    }
-
     /// The node's output, `[batch, N branch, height, width]` at the resolution of source `scale`; in training or not.
     ///
     /// # Errors
@@ -119,3 +108,6 @@ impl FullScaleSkip {
         Ok(self.module.forward_t(sources, &[self.output], train)?.remove(0))
     }
 }
+
+with_backend!(FullScaleSkip);
+with_batch_norm!(FullScaleSkip);

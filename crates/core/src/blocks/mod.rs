@@ -17,22 +17,9 @@ fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
-/// Implements what all modules of one input and one output share, for a struct with `module: GraphModule` and `output:
-/// NodeId`.
+/// Implements [`candle_core::ModuleT`] for a struct with `module: GraphModule` and `output: NodeId`.
 macro_rules! module {
     ($name:ident) => {
-        impl $name {
-            /// With these constants of batch normalisation.
-            pub fn with_batch_norm(self, options: crate::BatchNormOptions) -> Self {
-                Self { module: self.module.with_batch_norm(options), ..self }
-            }
-
-            /// With this implementation of the operations, in place of the one for the input's device.
-            pub fn with_backend(self, backend: crate::Backend) -> Self {
-                Self { module: self.module.with_backend(backend), ..self }
-            }
-        }
-
         impl candle_core::ModuleT for $name {
             fn forward_t(
                 &self,
@@ -45,3 +32,29 @@ macro_rules! module {
     };
 }
 use module;
+
+/// Implements `with_backend` for a struct with `module: GraphModule`.
+macro_rules! with_backend {
+    ($name:ident) => {
+        impl $name {
+            /// With this implementation of the operations, in place of the one for the input's device.
+            pub fn with_backend(self, backend: crate::Backend) -> Self {
+                Self { module: self.module.with_backend(backend), ..self }
+            }
+        }
+    };
+}
+use with_backend;
+
+/// Implements `with_batch_norm` for a struct with `module: GraphModule`.
+macro_rules! with_batch_norm {
+    ($name:ident) => {
+        impl $name {
+            /// With these constants of batch normalisation.
+            pub fn with_batch_norm(self, options: crate::BatchNormOptions) -> Self {
+                Self { module: self.module.with_batch_norm(options), ..self }
+            }
+        }
+    };
+}
+use with_batch_norm;

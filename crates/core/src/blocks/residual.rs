@@ -3,7 +3,7 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use super::{join, module};
+use super::{join, module, with_backend, with_batch_norm};
 use crate::graph::{Conv, Graph, GraphModule, NodeId};
 
 /// Adds the stem of a residual network to the graph: [`ResidualStem`].
@@ -61,6 +61,8 @@ impl ResidualStem {
 }
 
 module!(ResidualStem);
+with_backend!(ResidualStem);
+with_batch_norm!(ResidualStem);
 
 /// The form of a [`ResidualBlock`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,3 +122,5 @@ impl ResidualBlock {
 }
 
 module!(ResidualBlock);
+with_backend!(ResidualBlock);
+with_batch_norm!(ResidualBlock);

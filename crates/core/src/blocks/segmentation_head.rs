@@ -3,7 +3,7 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use super::module;
+use super::{module, with_backend};
 use crate::graph::{Conv, Graph, GraphModule, NodeId};
 
 /// Adds a segmentation head for `classes` classes to the graph, up to the resolution of the network's input: the
@@ -39,3 +39,4 @@ impl SegmentationHead {
 }
 
 module!(SegmentationHead);
+with_backend!(SegmentationHead);

@@ -32,7 +32,7 @@ pub use report::LayerReport;
 use crate::config::UNet3PlusConfig;
 use crate::error::{Error, Result};
 use crate::network::UNet3Plus;
-use crate::predictor::{Logits, Predictor};
+use crate::predictor::{Logits, Predictor, checked_dims};
 use layer::Packed;
 use plan::Plan;
 use run::{Prediction, Run};
@@ -144,17 +144,13 @@ impl Predictor for Engine {
     }
 
     fn logits(&self, x: &Tensor, heads: usize) -> Result<Logits> {
-        let (batch, channels, height, width) = x.dims4()?;
-        if channels != self.config.in_channels {
-            let takes = self.config.in_channels;
-            return Err(Error::Input(format!("an input of {channels} channels; the network takes {takes}")));
-        }
+        let (batch, channels, height, width) = checked_dims(&self.config, x)?;
         if height == 0 || width == 0 || batch == 0 {
             return Err(Error::Input(format!("{batch} images of {height}x{width} pixels")));
         }
         let images = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
         // the strips of head 1 are computed in any case
-        let mut logits = vec![Vec::new(); heads.clamp(1, self.schedule.heads)];
+        let mut logits = vec![Vec::new(); heads.clamp(1, self.heads())];
         let mut presences = Vec::new();
         for image in images.chunks_exact(channels * height * width) {
             let found = self.run(image, [height, width], logits.len());

@@ -180,8 +180,6 @@ mod tests {
     use super::*;
     use crate::{Architecture, Encoder, UNet3PlusConfig};
 
-    /// What is read in a step is not written over before: maps that live at once lie apart, by the plan's own check in
-    /// `Memory::borrow`; here, that each lives until its last reader.
     #[test]
     fn maps_live_from_their_step_to_the_last_that_reads_them() {
         let config = UNet3PlusConfig::builder().filters([4, 8, 16]).build().unwrap();
@@ -191,7 +189,7 @@ mod tests {
             let (id, _) = schedule.graph.nodes().find(|(_, node)| node.name == name).unwrap();
             last[id.index()]
         };
-        // E1: strips of D1 are the last step but one, before which D2's are
+        // without deep supervision the last step is D1's, and D2's comes before
         let nodes = schedule.steps.len() - 1;
         assert_eq!(of("encoder.1.conv2"), nodes);
         assert_eq!(of("encoder.3.conv2"), nodes);

@@ -207,7 +207,9 @@ impl<'a> Run<'a> {
         let (name, x) = self.reads(id);
         let (x, y) = (self.plan.map(x), self.plan.map(id));
         let layer = self.layer(id);
-        let Op::Conv(Conv { inputs, kernel, stride, .. }) = self.engine.schedule.graph[id].op else { return };
+        let Op::Conv(Conv { inputs, kernel, stride, .. }) = self.engine.schedule.graph[id].op else {
+            unreachable!("a convolution")
+        };
         let Plan { memory, scratch, .. } = &mut *self.plan;
         let times = &mut self.times;
         match scratch[number].neighbourhoods {
@@ -257,12 +259,12 @@ impl<'a> Run<'a> {
     /// At the resolution of its map, then upsampled.
     fn head(&mut self, head: Head) {
         let (name, x) = self.reads(head.conv);
-        let Packed::Head(layer) = self.layer(head.conv) else { return };
+        let packed = self.layer(head.conv);
+        let Packed::Head(layer) = packed else { unreachable!("a head is packed as one") };
         let size @ [height, width] = self.size_of(head.conv);
         let mut logits = vec![0.0; self.engine.schedule.graph[head.conv].channels * height * width];
         let [x] = self.plan.memory.borrow([self.plan.map(x)]);
-        let algorithm = self.engine.layers[head.conv.index()].as_ref().map(Packed::algorithm);
-        self.times.measure(name, algorithm, || layer.run(x.view(), 0, height, &mut logits));
+        self.times.measure(name, packed.algorithm(), || layer.run(x.view(), 0, height, &mut logits));
         self.times.count(name, layer.multiply_adds(height, width));
         self.found.logits[head.number] = enlarge(logits, size, head.scale);
     }
@@ -270,13 +272,16 @@ impl<'a> Run<'a> {
     /// The largest values of a 1x1 convolution to two channels.
     fn scores(&mut self, id: NodeId) {
         let (name, x) = self.reads(id);
-        let Packed::Scores(Folded { weight, bias }) = self.layer(id) else { return };
+        let packed = self.layer(id);
+        let Packed::Scores(Folded { weight, bias }) = packed else {
+            unreachable!("scores are packed as such")
+        };
         let [map] = self.plan.memory.borrow([self.plan.map(x)]);
         let channels = self.engine.schedule.graph[x].channels;
         let area = map.shape.height * map.shape.width;
         let mut planes = vec![0.0; channels * area];
         let mut largest = [0.0; 2];
-        self.times.measure(name, self.engine.layers[id.index()].as_ref().map(Packed::algorithm), || {
+        self.times.measure(name, packed.algorithm(), || {
             map.view().unpack(channels, &mut planes);
             for (class, largest) in largest.iter_mut().enumerate() {
                 let mut sums = vec![bias[class]; area];

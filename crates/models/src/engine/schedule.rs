@@ -41,8 +41,6 @@ pub(super) struct Schedule {
     pub(super) graph: Graph,
     pub(super) image: NodeId,
     pub(super) steps: Vec<Step>,
-    /// The number of heads.
-    pub(super) heads: usize,
 }
 
 impl Schedule {
@@ -59,8 +57,7 @@ impl Schedule {
         let readers = graph.readers(&outputs);
         let scheduler = Scheduler { graph: &graph, readers, heads: &heads };
         let (image, steps) = scheduler.steps()?;
-        let heads = heads.len();
-        Ok(Self { graph, image, steps, heads })
+        Ok(Self { graph, image, steps })
     }
 }
 
