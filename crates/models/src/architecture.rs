@@ -40,7 +40,7 @@ impl Architecture {
         let image = graph.input("image", config.in_channels, 1);
         let encoder = config.encoder.maps(&mut graph, image, &config.filters);
         let features = decoder(&mut graph, &encoder, config.filters[0]);
-        let heads = if config.variant.has_deep_supervision() { features.len() } else { 1 };
+        let heads = config.variant.heads(features.len());
         let head = |(number, &features): (usize, &NodeId)| {
             segmentation_head(&mut graph, &format!("head.{number}"), features, config.num_classes)
         };

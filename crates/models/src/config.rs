@@ -27,6 +27,11 @@ impl Variant {
         self != Self::Base
     }
 
+    /// How many heads a network of so many scales has.
+    pub fn heads(self, scales: usize) -> usize {
+        if self.has_deep_supervision() { scales } else { 1 }
+    }
+
     /// Whether it has the classification-guided module.
     pub fn has_cgm(self) -> bool {
         self == Self::DeepSupervisionCgm

@@ -63,8 +63,7 @@ pub trait Predictor {
 
     /// How many heads the network has.
     fn heads(&self) -> usize {
-        let config = self.config();
-        if config.variant.has_deep_supervision() { config.filters.len() } else { 1 }
+        self.config().variant.heads(self.config().filters.len())
     }
 
     /// The logits of every head.

@@ -116,7 +116,7 @@ impl TrainConfig {
         self.data.paths.iter_mut().for_each(make_absolute);
         self.model.num_classes = Some(self.outputs_for(classes.count));
         self.model.class_names.clone_from(&classes.names);
-        self.model.filters.get_or_insert_with(|| self.model.encoder.filters());
+        self.model.filters = Some(self.model.filters());
         let multiple = self.network()?.size_multiple();
         let crop = self.data.crop.unwrap_or_else(|| smallest_crop(dataset, &parts.train, multiple));
         self.data.crop = Some(crop);
@@ -137,11 +137,10 @@ impl TrainConfig {
     /// The network's configuration.
     pub(crate) fn network(&self) -> Result<UNet3PlusConfig> {
         let model = &self.model;
-        let filters = model.filters.clone().unwrap_or_else(|| model.encoder.filters());
         let mut builder = UNet3PlusConfig::builder()
             .variant(model.variant)
             .encoder(model.encoder)
-            .filters(filters)
+            .filters(model.filters())
             .in_channels(model.in_channels)
             .num_classes(self.outputs())
             .activation(model.activation)
@@ -181,11 +180,9 @@ impl TrainConfig {
         }
     }
 
-    /// Heads that give a loss: one for each scale with deep supervision.
+    /// Heads that give a loss.
     fn heads(&self) -> usize {
-        let model = &self.model;
-        let scales = || model.filters.as_ref().map_or_else(|| model.encoder.filters().len(), Vec::len);
-        if model.variant.has_deep_supervision() { scales() } else { 1 }
+        self.model.variant.heads(self.model.filters().len())
     }
 
     /// The weight of each head's loss.

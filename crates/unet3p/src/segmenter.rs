@@ -108,7 +108,7 @@ impl Segmenter {
     /// The side of the tiles in which images are predicted, in pixels of the network's input: a multiple of
     /// [`UNet3PlusConfig::size_multiple`]. Tiles overlap by a quarter and are blended
     /// ([`Tiling`](unet3p_models::Tiling)); the network's memory is that of one tile. An image that is no larger than
-    /// a tile is predicted whole. `None`, which it is unless told, predicts in tiles of 512 what has more than
+    /// a tile is predicted whole. `None`, which it is unless told, predicts in tiles of 1024 what has more than
     /// 1536 x 1536 pixels, and all else whole.
     ///
     /// # Errors

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use unet3p::Segmenter;
 use unet3p::plan::{
-    Earlier, Extras, Item, Journal, Kept, PlanError, Run, Target, by_case, case_files, check_folder,
-    check_new, create_folder, discover, is_list, layout, listed_cases, lock, may_be_channel, plan,
-    without_written,
+    Earlier, Extras, Item, Journal, Kept, PlanError, Run, Target, by_case, check_folder, check_new,
+    create_folder, discover, is_list, layout, listed_cases, lock, may_be_channel, plan, without_written,
 };
 use unet3p::record::{Entry, FILE_NAME, Identity, Options, RecordError, text};
 
@@ -58,15 +57,7 @@ pub(crate) fn run(args: PredictArgs, global: &Global) -> Result<(), Failure> {
     if !lists.is_empty() || inputs.iter().any(may_be_channel) {
         let found = model::resolve(args.settings.model(), global)?;
         let how = found.load_preprocessor().map_err(|e| Failure::run(describe(&e)))?.unwrap_or_default();
-        if how.files_per_case() > 1 {
-            inputs = by_case(inputs);
-            // A channel that was named alone stands for all of its case; what is wrong with them is told when they are read.
-            for input in &mut inputs {
-                if let Ok(files) = case_files(input, Some(&how)) {
-                    input.files = files;
-                }
-            }
-        }
+        inputs = by_case(inputs, &how);
         for list in &lists {
             inputs.extend(listed_cases(list, &how)?);
         }

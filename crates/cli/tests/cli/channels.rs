@@ -280,6 +280,12 @@ fn channels_are_neither_overwritten_nor_mistaken_for_those_of_before() {
         let line = format!("predict -i d/imagesTr/0_0000.png -o d/imagesTr/{name} -m run --overwrite");
         place.line(&line).ends(2, &[name, "is an input"]);
     }
+    // also where the name of the case has a dot
+    save("dotted/v1.2_0000.png", 5);
+    save("dotted/v1.2_0001.png", 7);
+    place
+        .line("predict -i dotted/v1.2_0000.png -o dotted/v1.2_0002.png -m run --overwrite")
+        .ends(2, &["v1.2_0002.png", "is an input"]);
     // one channel named stands for the case: a change of the other one counts
     place.line("predict -i d/imagesTr/0_0000.png -o out -m run").ends(0, &[]);
     place.line("predict -i d/imagesTr/0_0000.png -o out -m run --continue").ends(0, &["finished already"]);

@@ -36,6 +36,13 @@ pub struct ModelConfig {
     pub freeze_encoder: bool,
 }
 
+impl ModelConfig {
+    /// Channels of the encoder's stages: those that are set, or the encoder's.
+    pub(crate) fn filters(&self) -> Vec<usize> {
+        self.filters.clone().unwrap_or_else(|| self.encoder.filters())
+    }
+}
+
 impl Default for ModelConfig {
     fn default() -> Self {
         let network = UNet3PlusConfig::default();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::EvaluateError;
-use crate::plan::{Input, Kind, by_case, discover, images_of, layout, stems, without_written};
+use crate::plan::{Input, Kind, discover, grouped, images_of, layout, stems, without_written};
 
 /// So many files are named in a message, of others the number.
 const NAMED: usize = 10;
@@ -67,7 +67,7 @@ pub fn images(paths: &[PathBuf]) -> Result<BTreeMap<String, (Input, Option<usize
     for path in &paths {
         let mut found = without_written(discover(std::slice::from_ref(path), None, false)?, &paths, None)?;
         if layout::has_channels(path) {
-            found = by_case(found);
+            found = grouped(found);
         }
         inputs.extend(found);
     }

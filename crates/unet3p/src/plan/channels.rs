@@ -18,9 +18,25 @@ pub fn may_be_channel(input: &Input) -> bool {
     input.kind != Kind::Array && input.stem.to_str().and_then(channel_of).is_some()
 }
 
-/// One input for each case: `CASE_0000`, `CASE_0001`, ... become the files of CASE. Which of them are missing is told
-/// when they are read.
-pub fn by_case(inputs: Vec<Input>) -> Vec<Input> {
+/// One input for each case, where a case has several files: `CASE_0000`, `CASE_0001`, ... become the files of CASE, and a
+/// channel that was named alone stands for all that lie beside it. What is wrong with them is told when they are read.
+pub fn by_case(inputs: Vec<Input>, how: &Preprocessor) -> Vec<Input> {
+    let needed = how.files_per_case();
+    if needed <= 1 {
+        return inputs;
+    }
+    let mut cases = grouped(inputs);
+    // Only where some are missing: each look reads the whole folder.
+    for case in cases.iter_mut().filter(|case| case.files.len() < needed) {
+        if let Ok(files) = case_files(case, Some(how)) {
+            case.files = files;
+        }
+    }
+    cases
+}
+
+/// The inputs with those that are channels of one case by their names put together.
+pub(crate) fn grouped(inputs: Vec<Input>) -> Vec<Input> {
     let mut places: HashMap<(PathBuf, PathBuf), usize> = HashMap::new();
     let mut cases: Vec<Input> = Vec::new();
     for mut input in inputs {
@@ -47,7 +63,7 @@ pub fn by_case(inputs: Vec<Input>) -> Vec<Input> {
     cases
 }
 
-/// The files of an input's case: of several channels, those that lie beside it where it was named alone.
+/// The files of an input's case: of several channels, those that lie beside it, unless a list says which they are.
 ///
 /// # Errors
 /// A channel is missing or too many.
@@ -100,7 +116,7 @@ mod tests {
     fn channels_of_a_case_are_one_input() {
         let input = |name: &str| Input::new(Path::new("d").join(name), Path::new(name), false).unwrap();
         let inputs = ["b_0001.png", "b_0000.png", "c.png", "p/b_0000.png", "x_0000.npy"].map(input);
-        let cases = by_case(inputs.to_vec());
+        let cases = grouped(inputs.to_vec());
         let names: Vec<_> =
             cases.iter().map(|case| (case.stem.to_str().unwrap(), case.files.len())).collect();
         assert_eq!(names, [("b", 2), ("c", 1), ("p/b", 1), ("x_0000", 1)]);
@@ -108,5 +124,21 @@ mod tests {
         assert_eq!(below(Path::new("/data/p/a")), Path::new("a"));
         assert_eq!(below(Path::new("../p/a")), Path::new("a"));
         assert_eq!(below(Path::new("p/a")), Path::new("p/a"));
+    }
+
+    #[test]
+    fn a_channel_that_was_named_alone_stands_for_its_case() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a_0000.png", "a_0001.png", "b_0001.png"].map(|name| dir.path().join(name));
+        paths.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        let input = |path: &PathBuf| Input::new(path.clone(), path, true).unwrap();
+        let how = Preprocessor::for_channels(vec!["t1".into(), "t2".into()]);
+        let cases = by_case(vec![input(&paths[1]), input(&paths[2])], &how);
+        assert_eq!(cases[0].files, paths[..2]);
+        assert_eq!(cases[0].path, paths[1]);
+        // What it lacks is told when it is read.
+        assert_eq!(cases[1].files, paths[2..]);
+        assert!(case_files(&cases[1], Some(&how)).is_err());
+        assert_eq!(by_case(vec![input(&paths[0])], &Preprocessor::default()), [input(&paths[0])]);
     }
 }

@@ -43,6 +43,7 @@ pub use outputs::{Extras, Item, Outputs, check_folder, check_new, create_folder,
 pub use target::Target;
 pub use written::without_written;
 
+pub(crate) use channels::grouped;
 pub(crate) use inputs::{images_of, stems};
 pub(crate) use lock::lock_file;
 pub(crate) use target::record_beside;

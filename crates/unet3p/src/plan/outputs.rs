@@ -134,12 +134,11 @@ pub fn plan(inputs: Vec<Input>, target: &Target, extras: Extras) -> Result<Vec<I
 
 /// Whether a file has the name of a channel of an input of several.
 fn is_channel_of(file: &Path, input: &Input) -> bool {
-    let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
-    let stem = name(file).and_then(|name| Some(name.split_once('.')?.0.to_owned()));
-    let case = stem.as_deref().and_then(channel_of).map(|(case, _)| case.to_owned());
+    let stem = stem(file);
+    let case = stem.file_name().and_then(|name| channel_of(name.to_str()?)).map(|(case, _)| Path::new(case));
     input.files.len() > 1
         && case.is_some()
-        && case == name(&input.stem)
+        && case == input.stem.file_name().map(Path::new)
         && file.parent().map(real) == input.path.parent().map(real)
 }
 
