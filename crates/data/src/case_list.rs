@@ -52,7 +52,11 @@ impl Preprocessor {
     }
 }
 
-/// A CSV file whose columns are told.
+fn broken(path: &Path, error: &csv::Error) -> Error {
+    Error::file(path, format!("is no list of images and masks: {error}"))
+}
+
+/// A CSV file, and which of its columns are images.
 pub(crate) struct Table {
     path: PathBuf,
     pub(crate) headers: StringRecord,
@@ -68,8 +72,7 @@ impl Table {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = read_text(path)?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-        let broken = |e: csv::Error| Error::file(path, format!("is no list of images and masks: {e}"));
-        let headers = reader.headers().map_err(broken)?.clone();
+        let headers = reader.headers().map_err(|error| broken(path, &error))?.clone();
         let records: Vec<_> = reader.into_records().collect();
         let mut seen = BTreeSet::new();
         if let Some(twice) = headers.iter().find(|header| !header.is_empty() && !seen.insert(*header)) {
@@ -96,8 +99,9 @@ impl Table {
         Error::file(&self.path, format!("has no column named {column}, only {}", found.join(", ")))
     }
 
+    /// The error of a line that cannot be read.
     pub(crate) fn broken(&self, error: &csv::Error) -> Error {
-        Error::file(&self.path, format!("is no list of images and masks: {error}"))
+        broken(&self.path, error)
     }
 
     /// The columns image, image_1, image_2, ...

@@ -42,7 +42,8 @@ pub(crate) fn told_apart(names: Vec<String>) -> Vec<String> {
     names.into_iter().enumerate().map(|(channel, name)| format!("{name} {}", number(channel))).collect()
 }
 
-fn number(channel: usize) -> String {
+/// A channel's number as file names have it.
+pub(crate) fn number(channel: usize) -> String {
     format!("{channel:0DIGITS$}")
 }
 

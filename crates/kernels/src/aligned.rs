@@ -52,6 +52,15 @@ impl AlignedBuffer {
         Self { start: start.cast(), len, memory }
     }
 
+    /// The first `len` elements: of this memory where it suffices, with whatever it holds, else of new zeros.
+    pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
+        if self.len < len {
+            *self = Self::zeroed(0); // the old memory goes before the new comes
+            *self = Self::zeroed(len);
+        }
+        &mut self[..len]
+    }
+
     /// Gives memory that the allocator keeps of freed allocations back to the system, where that can be asked for:
     /// what large tensors leave behind would otherwise stay the process's beside the buffers that replace them.
     pub fn return_freed_memory() {
@@ -139,10 +148,7 @@ pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R 
         static SCRATCH: RefCell<AlignedBuffer> = RefCell::new(AlignedBuffer::zeroed(0));
     }
     SCRATCH.with_borrow_mut(|buffer| {
-        if buffer.len() < len {
-            *buffer = AlignedBuffer::zeroed(len);
-        }
-        let scratch = &mut buffer[..len];
+        let scratch = buffer.at_least(len);
         if cfg!(debug_assertions) {
             scratch.fill(f32::NAN);
         }

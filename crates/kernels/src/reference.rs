@@ -66,9 +66,7 @@ pub fn conv2d<T: Scalar>(shape: &Conv2d, x: &[T], w: &[T], bias: Option<&[T]>) -
 pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T]) -> Vec<T> {
     let len = elements("grad_x", &shape.sides()[0]);
     shape.check([("grad_x", len), ("w", w.len()), ("grad_y", grad_y.len())]);
-    let mut grad = vec![0.0; len];
-    products(shape, 1, |iw, ix, iy| grad[ix] += w[iw].to_f64() * grad_y[iy].to_f64());
-    narrow(grad)
+    strided_conv2d_backward_input(shape, 1, grad_y, w)
 }
 
 /// [`crate::conv2d_backward_weight`].
@@ -78,9 +76,7 @@ pub fn conv2d_backward_input<T: Scalar>(shape: &Conv2d, grad_y: &[T], w: &[T]) -
 pub fn conv2d_backward_weight<T: Scalar>(shape: &Conv2d, x: &[T], grad_y: &[T]) -> Vec<T> {
     let len = elements("grad_w", &shape.sides()[1]);
     shape.check([("x", x.len()), ("grad_w", len), ("grad_y", grad_y.len())]);
-    let mut grad = vec![0.0; len];
-    products(shape, 1, |iw, ix, iy| grad[iw] += x[ix].to_f64() * grad_y[iy].to_f64());
-    narrow(grad)
+    strided_conv2d_backward_weight(shape, 1, x, grad_y)
 }
 
 /// The sides of the input, of the weights and of the output of a convolution with a stride, which may have any kernel.

@@ -27,7 +27,6 @@
 //! # Ok(())
 //! # }
 //! ```
-
 //!
 //! # Several losses on the logits of any network
 //!

@@ -271,12 +271,8 @@ fn check(pairs: &[VolumePair], options: &FolderOptions) -> Result<Preprocessor> 
             "slices of one channel have 8 bits, and need two values",
         ));
     }
-    match pairs.iter().find(|pair| pair.images.len() != preprocessor.files_per_case()) {
-        Some(pair) => Err(preprocessor.check_files(&pair.images).err().unwrap_or_else(|| {
-            Error::file(pair.image(), format!("is not one of {}", preprocessor.describe_channels()))
-        })),
-        None => Ok(preprocessor),
-    }
+    pairs.iter().try_for_each(|pair| preprocessor.check_files(&pair.images))?;
+    Ok(preprocessor)
 }
 
 fn draw_validation(pairs: &[VolumePair], validation: &Validation) -> Result<BTreeSet<String>> {

@@ -48,7 +48,8 @@ pub struct FailedVolume {
     pub error: String,
 }
 
-/// A slice: `images/NAME.png` (or `images/NAME_0000.png`, ... for each channel), `masks/NAME.png` and, where kept, `regions/NAME.png`.
+/// A slice: `images/NAME.png` (or `images/NAME_0000.png`, ... for each channel), `masks/NAME.png` and, where kept,
+/// `regions/NAME.png`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexedSlice {
     /// File name without the extension.

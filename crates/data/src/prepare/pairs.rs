@@ -55,9 +55,10 @@ pub struct Matched {
 ///
 /// Without `names`, `images/NAME.nii.gz` belongs to `labels/NAME.nii.gz` (or `.nii`); as in a raw dataset of nnU-Net, the
 /// volume may also be called `NAME_0000.nii.gz`, and `NAME_0001.nii.gz`, ... are further channels of its case: as many as
-/// `dataset.json` beside `images` names, else as many as any case has. Where that leaves files out, the patterns of well-known data sets are
-/// tried, such as `img0001` with `label0001`; the only one by which every file has its partner is taken, and that is
-/// logged. Both folders may be the same one. A volume in a folder is called by both names: `day/1` is `day_1`.
+/// `dataset.json` beside `images` names, else as many as any case has. Where that leaves files out, the patterns of
+/// well-known data sets are tried, such as `img0001` with `label0001`; the only one by which every file has its partner is
+/// taken, and that is logged. Both folders may be the same one. A volume in a folder is called by both names: `day/1` is
+/// `day_1`.
 ///
 /// # Errors
 /// [`Error::Io`] when a folder cannot be listed; [`Error::File`] when `images` holds no volume, no volume has a label map, two

@@ -12,6 +12,7 @@ use unet3p_files::{is_temporary, sync_folder};
 use super::cut::Part;
 use super::{DatasetIndex, FolderOptions, VolumePair};
 use crate::atomic::create_folder;
+use crate::channels::number;
 use crate::{Error, Result, channel_of, write_atomically};
 
 /// The folders of slices, by what they hold.
@@ -281,7 +282,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// The name of a slice's file: `NAME_z0042.png`, or `NAME_z0042_0001.png` of a channel.
 pub(super) fn slice_file(slice: &str, channel: Option<usize>) -> String {
-    channel.map_or_else(|| format!("{slice}.png"), |channel| format!("{slice}_{channel:04}.png"))
+    channel.map_or_else(|| format!("{slice}.png"), |channel| format!("{slice}_{}.png", number(channel)))
 }
 
 /// Whether a file's name is one that a prepared slice or one of its channels has.

@@ -83,7 +83,7 @@ impl Preprocessor {
         let mut warnings = Vec::new();
         let mut case: Option<Image> = None;
         for file in files {
-            let planes = self.read_planes(file, &mut warnings)?;
+            let planes = self.planes_of(file, &decode(file)?, &mut warnings)?;
             match (&mut case, files.first()) {
                 (Some(case), Some(first)) => {
                     let size = (planes.height, planes.width);
@@ -222,10 +222,6 @@ impl Preprocessor {
     }
 
     /// The planes of one file, values from 0 to 1; a channel of several is one plane.
-    fn read_planes(&self, path: &Path, warnings: &mut Vec<String>) -> Result<Image> {
-        self.planes_of(path, &decode(path)?, warnings)
-    }
-
     fn planes_of(&self, path: &Path, raster: &Raster, warnings: &mut Vec<String>) -> Result<Image> {
         let of_channel = self.layout == Layout::Channels;
         let mut said: Vec<String> =

@@ -203,9 +203,10 @@ impl PreparedVolume {
         let (height, width) = self.size();
         let classes = probabilities.first().map_or(0, |image| image.channels);
         let fits = |image: &Image| (image.channels, image.height, image.width) == (classes, height, width);
-        if probabilities.len() != self.len() || classes == 0 || !probabilities.iter().all(fits) {
+        let fine = (1..=255).contains(&classes) && probabilities.iter().all(fits);
+        if probabilities.len() != self.len() || !fine {
             return Err(Error::Shape(format!(
-                "probabilities for {} slices of {height} x {width} pixels and equal classes are needed",
+                "probabilities for {} slices of {height} x {width} pixels and the same 1 to 255 classes are needed",
                 self.len()
             )));
         }

@@ -19,7 +19,7 @@ pub(crate) struct InputBlocks {
 }
 
 impl InputBlocks {
-    /// The blocks of maps with `parts` channels each, one behind the other, which are checked to be there.
+    /// The blocks of maps with `parts` channels, one behind the other; the caller has checked that each has some.
     pub(crate) fn new(parts: &[usize]) -> Self {
         let mut channels = Vec::new();
         let mut first = 0;

@@ -101,11 +101,7 @@ impl Pointwise {
         let segment = lanes.next_multiple_of(SEGMENT_STEP);
         let groups = isa.run(Groups { columns: outputs, depth: inputs * segment });
         let mut weights = memory;
-        if weights.len() < groups.elements() {
-            drop(weights); // the old one goes before the new one comes
-            weights = AlignedBuffer::zeroed(groups.elements());
-        }
-        let out = Shared::new(&mut weights);
+        let out = Shared::new(weights.at_least(groups.elements()));
         (0..groups.blocks).into_par_iter().for_each(|column| {
             for block in 0..inputs {
                 for lane in 0..segment {

@@ -18,8 +18,8 @@ fn segments(layout: &Layout, taps: &[[usize; 2]]) -> Vec<usize> {
     (0..layout.blocks).flat_map(of_block).collect()
 }
 
-/// The taps of one side of a kernel that lead from pixels of a phase of the input, `phase`, `phase + stride`, ..., to pixels
-/// of the output, and how many pixels, plus one, behind pixel n the output lies that pixel n of the phase is read by.
+/// `[tap, offset + 1]` for each tap of one side of a kernel that reads the input's pixels `phase`, `phase + stride`, ...: the
+/// n-th of them for the output's pixel n + offset.
 fn readers(Kernel { side, stride }: Kernel, phase: usize) -> Vec<[usize; 2]> {
     // row a stride + phase is read as row i stride + tap - side / 2
     let reader = |tap: usize| {
@@ -50,8 +50,8 @@ impl BlockedConv2d<'_> {
         *memory = layer.into_memory();
     }
 
-    /// [`BlockedConv2d::input_gradient`]: the pixels of each phase, those whose row and column leave the same rests divided by
-    /// the stride, are read by the same taps.
+    /// [`BlockedConv2d::input_gradient`]: the pixels of a phase, whose rows and columns leave the same remainders when
+    /// divided by the stride, are read by the same taps.
     pub(super) fn input_gradient_taps(
         &self,
         grad_y: BlockedView<'_>,

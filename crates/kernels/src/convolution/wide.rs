@@ -42,11 +42,7 @@ impl<'a> Padded<'a> {
         // read with a weight or a gradient of 0: the rest of a segment or of a panel, for pixels that fill a step
         let behind = (SEGMENT_STEP - 1) * stride * channels + LANES;
         let len = elements("x", &sides).saturating_add(behind);
-        if memory.len() < len {
-            *memory = AlignedBuffer::zeroed(0); // the old one goes before the new one comes
-            *memory = AlignedBuffer::zeroed(len);
-        }
-        let data = &mut memory[..len];
+        let data = memory.at_least(len);
         let line = sides[2] * channels;
         let (maps, rest) = data.split_at_mut(len - behind);
         rest.fill(0.0);
@@ -109,11 +105,7 @@ impl BlockedConv2d<'_> {
         let (count, channels) = (kernel.side * kernel.side, inputs.total());
         let [images, blocks, height, width] = grad_y.layout.dims();
         let shape = BlockedShape { channels: count * channels, height, width };
-        if memory.len() < shape.elements() {
-            *memory = AlignedBuffer::zeroed(0); // the old one goes before the new one comes
-            *memory = AlignedBuffer::zeroed(shape.elements());
-        }
-        let memory = &mut memory[..shape.elements()];
+        let memory = memory.at_least(shape.elements());
         let weight = |block: usize, lane: usize| {
             let o = block * LANES + lane;
             move |column: usize| {

@@ -33,7 +33,8 @@ pub struct BlockedBatchNorm {
     isa: Isa,
     statistics: ChannelStatistics,
     eps: f64,
-    /// Mean, `scale = gamma / sqrt(variance + eps)` and `beta - mean scale` of each channel, in whole blocks, zero beyond the channels.
+    /// Mean, `scale = gamma / sqrt(variance + eps)` and `beta - mean scale` of each channel, in whole blocks, zero beyond
+    /// the channels.
     affine: Vec<Affine>,
     relu: bool,
 }

@@ -134,17 +134,20 @@ impl Task for Adjoint<'_> {
         let [_, height, width] = taps.size();
         let [blocks, full_height, full_width] = grad_y.size();
         let (vertical, horizontal) = (readers(height, scale), readers(width, scale));
+        // output row i reads, with tap ky, the upsampled row i + ky - 1; so with columns
+        let shifted = |readers: &[(usize, f32)], tap: usize, len: usize| {
+            let shift = |&(at, weight): &(usize, f32)| Some(((at + 1).checked_sub(tap)?, weight));
+            readers.iter().filter_map(shift).filter(|&(at, _)| at < len).collect::<Vec<_>>()
+        };
+        let columns: [Vec<Vec<(usize, f32)>>; 3] = std::array::from_fn(|kx| {
+            horizontal.iter().map(|readers| shifted(readers, kx, full_width)).collect()
+        });
         let images = grad_y.layout.images;
         (0..images * blocks * height).into_par_iter().for_each(|task| {
             let (image, block, row) = (task / height / blocks, task / height % blocks, task % height);
             let line = |row: usize| {
                 let start = image * grad_y.layout.image + grad_y.layout.at(block, row, 0);
                 grad_y.data[start..start + full_width * LANES].as_chunks::<LANES>().0
-            };
-            // output row i reads, with tap ky, the upsampled row i + ky - 1
-            let shifted = |readers: &[(usize, f32)], tap: usize, len: usize| {
-                let shift = |&(at, weight): &(usize, f32)| Some(((at + 1).checked_sub(tap)?, weight));
-                readers.iter().filter_map(shift).filter(|&(at, _)| at < len).collect::<Vec<_>>()
             };
             let rows: [Vec<(&[Block], f32)>; 3] = std::array::from_fn(|ky| {
                 let of = shifted(&vertical[row], ky, full_height);
@@ -167,9 +170,7 @@ impl Task for Adjoint<'_> {
                         },
                     );
                 }
-                for kx in 0..3 {
-                    let columns: Vec<Vec<(usize, f32)>> =
-                        horizontal.iter().map(|readers| shifted(readers, kx, full_width)).collect();
+                for (kx, columns) in columns.iter().enumerate() {
                     for ky in 0..3 {
                         let sums = &lines[ky * full_width..][..full_width];
                         let at = image * taps.layout.image

@@ -87,11 +87,7 @@ impl<T: Transform, X: TileInput, Y: TileInput> Task for WeightGradient<'_, T, X,
         let elements =
             positions * of_tiles.map(|matrix| Transformed::new(matrix).stride).iter().sum::<usize>();
         let of_sums = positions * sums_of.stride;
-        if memory.len() < of_sums + elements {
-            *memory = AlignedBuffer::zeroed(0); // the old one goes before the new one comes
-            *memory = AlignedBuffer::zeroed(of_sums + elements);
-        }
-        let (sums, memory) = memory.split_at_mut(of_sums);
+        let (sums, memory) = memory.at_least(of_sums + elements).split_at_mut(of_sums);
         let mut rest = &patches[..];
         let mut first = true;
         while !rest.is_empty() {
